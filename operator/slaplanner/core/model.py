@@ -1,0 +1,261 @@
+"""The planner's words: what a policy asks for and what the fleet looks like.
+
+Each word is a frozen value with its unit in its name. They are made once, at the edge (`api` from
+what users wrote, `adapters` from what the cluster answered), and trusted afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+DEFAULT_STARTUP_S = 120.0
+"""From pod creation to ready, until the target's own scale-ups have shown it."""
+
+
+class Role(StrEnum):
+    """What a worker does: the prompt (prefill), the tokens after it (decode), or both (agg)."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+    AGG = "agg"
+
+
+class Mode(StrEnum):
+    """Which roles a policy sizes."""
+
+    DISAGG = "disagg"
+    PREFILL = "prefill"
+    DECODE = "decode"
+    AGG = "agg"
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles of this mode, in the order in which they are always listed."""
+        if self is Mode.DISAGG:
+            return (Role.PREFILL, Role.DECODE)
+        return (Role(self.value),)
+
+
+class Actuation(StrEnum):
+    """Whether decisions are carried out or only reported."""
+
+    ENFORCE = "Enforce"
+    OBSERVE = "Observe"
+
+
+class Sizing(StrEnum):
+    """How a forecast becomes replicas."""
+
+    ATTAINMENT = "Attainment"
+    THROUGHPUT = "Throughput"
+
+
+class Interpolation(StrEnum):
+    """How a profile is read between its measured points."""
+
+    MONOTONE = "Monotone"
+    CUBIC = "Cubic"
+
+
+class PredictorType(StrEnum):
+    """How the load is forecast."""
+
+    AUTO = "Auto"
+    CONSTANT = "Constant"
+    ARIMA = "ARIMA"
+    KALMAN = "Kalman"
+    PROPHET = "Prophet"
+
+
+class FallbackMode(StrEnum):
+    """What holds when the load stays unknown."""
+
+    HOLD = "Hold"
+    STATIC = "Static"
+    CURRENT_IF_HIGHER = "CurrentIfHigher"
+
+
+class Pause(StrEnum):
+    """Which direction of scaling a user has paused."""
+
+    NONE = "none"
+    ALL = "all"
+    SCALE_IN = "scale-in"
+    SCALE_OUT = "scale-out"
+
+
+class RateUnit(StrEnum):
+    """What a rate limit counts."""
+
+    REPLICAS = "Replicas"
+    PERCENT = "Percent"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several rate limits counts; Disabled forbids the direction."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sla:
+    """The promise: latency targets, and the share of requests that should meet them."""
+
+    ttft_ms: float = 500.0
+    itl_ms: float = 50.0
+    isl_tokens: float = 3000.0
+    """Mean input length assumed before traffic is known."""
+    osl_tokens: float = 150.0
+    """Mean output length assumed before traffic is known."""
+    attainment_percent: float = 99.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolePolicy:
+    """What the user says of one role."""
+
+    role: Role
+    component: str | None = None
+    gpus_per_replica: int | None = None
+    min_replicas: int = 1
+    max_replicas: int | None = None
+    fallback_replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """At most `value` replicas, or percent of them, within any `period_s`."""
+
+    unit: RateUnit
+    value: int
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingRules:
+    """One direction of HPA v2's behaviour."""
+
+    stabilization_window_s: float = 0.0
+    policies: tuple[RateLimit, ...] = ()
+    select: SelectPolicy = SelectPolicy.MAX
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behavior:
+    """How fast, and after how much thought, a role may grow and shrink."""
+
+    scale_up: ScalingRules = field(default_factory=ScalingRules)
+    scale_down: ScalingRules = field(default_factory=lambda: ScalingRules(stabilization_window_s=300.0))
+
+    @staticmethod
+    def free() -> Behavior:
+        """No stabilisation and no limits in either direction (the dry-run's default)."""
+        return Behavior(scale_up=ScalingRules(), scale_down=ScalingRules())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KalmanTuning:
+    """Variances of the local linear trend: level, trend, observation."""
+
+    q_level: float = 1.0
+    q_trend: float = 0.1
+    r: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorPolicy:
+    """Which forecaster, and how it is tuned."""
+
+    type: PredictorType = PredictorType.AUTO
+    log1p: bool = False
+    window_size: int = 0
+    """Points of history used; 0: what the method needs, bounded."""
+    min_observations: int = 5
+    kalman: KalmanTuning = field(default_factory=KalmanTuning)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """What to do after `after` observations in a row that failed."""
+
+    after: int = 3
+    mode: FallbackMode = FallbackMode.HOLD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One SLAPolicy, resolved: every default applied, every annotation read."""
+
+    mode: Mode = Mode.DISAGG
+    sla: Sla = field(default_factory=Sla)
+    roles: tuple[RolePolicy, ...] = ()
+    """One entry for each role of the mode, in the mode's order (see `role`)."""
+    gpu_budget: int | None = None
+    interval_s: float = 180.0
+    window_s: float = 180.0
+    sizing: Sizing = Sizing.THROUGHPUT
+    interpolation: Interpolation = Interpolation.MONOTONE
+    predictor: PredictorPolicy = field(default_factory=PredictorPolicy)
+    correction: bool = True
+    startup_s: float | None = None
+    """The user's word; None: measured, `DEFAULT_STARTUP_S` until it was."""
+    behavior: Behavior = field(default_factory=Behavior)
+    fallback: Fallback = field(default_factory=Fallback)
+    pause: Pause = Pause.NONE
+    actuation: Actuation = Actuation.ENFORCE
+
+    def role(self, role: Role) -> RolePolicy:
+        """What is said of *role*; defaults where nothing is."""
+        return next((entry for entry in self.roles if entry.role is role), RolePolicy(role=role))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleState:
+    """One role of the running fleet, as its own controller reports it."""
+
+    role: Role
+    component: str = ""
+    replicas: int
+    """What the target's spec asks for now."""
+    serving: int | None = None
+    """Replicas that take requests; None: not reported."""
+    present: int | None = None
+    """Replicas that exist and hold GPUs, terminating ones included as far as reported; None: not reported."""
+    gpus_per_replica: int | None = None
+    rollout: bool = False
+    """A new revision is rolling out: blocks growth and shrinking."""
+    settled: bool = True
+    """Spec, updated and serving counts agree."""
+    unschedulable: bool = False
+    """Some replicas cannot be placed; growth may be cancelled."""
+
+    @property
+    def starting(self) -> int:
+        """Replicas that were asked for and do not serve yet (0 when not reported)."""
+        return max(0, self.replicas - self.serving) if self.serving is not None else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The running fleet: one entry per role of the policy's mode, in the mode's order."""
+
+    roles: tuple[RoleState, ...]
+    ready: bool = True
+    """The target's own Ready condition; False blocks shrinking only."""
+    startup_s: float | None = None
+    """Measured from the target's own scale-ups; None: none was seen."""
+
+    def role(self, role: Role) -> RoleState:
+        """The state of *role*.
+
+        Raises:
+            KeyError: the fleet has no such role.
+        """
+        for state in self.roles:
+            if state.role is role:
+                return state
+        raise KeyError(role)

@@ -1,0 +1,172 @@
+"""Every reason, once: the same word in the condition, the event, the metric label and the log."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """The conditions of an SLAPolicy. `Ready` is computed from the others."""
+
+    READY = "Ready"
+    TARGET_RESOLVED = "TargetResolved"
+    PROFILE_LOADED = "ProfileLoaded"
+    METRICS_AVAILABLE = "MetricsAvailable"
+    FORECAST_AVAILABLE = "ForecastAvailable"
+    SLA_ATTAINABLE = "SLAAttainable"
+    BUDGET_LIMITED = "BudgetLimited"
+    PROGRESSING = "Progressing"
+    FALLBACK = "Fallback"
+    PAUSED = "Paused"
+    TARGET_CONFLICT = "TargetConflict"
+
+
+class Reason(StrEnum):
+    """Why. Each member's docstring is what a user reads in the reference."""
+
+    # Ready
+    PENDING = "Pending"
+    """No plan was made yet."""
+    PLANNED = "Planned"
+    """The last plan ran on known figures."""
+
+    # TargetResolved
+    RESOLVED = "Resolved"
+    """The target, its roles, model and GPUs were found."""
+    VIRTUAL = "Virtual"
+    """Decisions are published; there is no target in the cluster."""
+    TARGET_NOT_FOUND = "TargetNotFound"
+    TARGET_KIND_NOT_SERVED = "TargetKindNotServed"
+    ROLE_NOT_FOUND = "RoleNotFound"
+    DUPLICATE_ROLE = "DuplicateRole"
+    """Two components of the target play the same role."""
+    MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_MISMATCH = "ModelMismatch"
+    """Prefill and decode serve different models."""
+    COMPONENT_GROUPS_UNSUPPORTED = "ComponentGroupsUnsupported"
+    GPUS_UNKNOWN = "GPUsUnknown"
+    """GPUs per replica cannot be read while a budget is set."""
+    INVALID_TARGET = "InvalidTarget"
+    """The target cannot be read as a DynamoGraphDeployment."""
+    INVALID_SPEC = "InvalidSpec"
+    """The policy cannot be read; admission should have refused it."""
+    ADAPTER_NOT_FOUND = "AdapterNotFound"
+    """A component is scaled through an adapter that does not exist."""
+
+    # Writing
+    FORBIDDEN = "Forbidden"
+    """The API server refused for want of a permission."""
+    ADMISSION_DENIED = "AdmissionDenied"
+    CONFLICT = "Conflict"
+    """Somebody else changed the object meanwhile."""
+    API_UNAVAILABLE = "APIUnavailable"
+
+    # ProfileLoaded
+    LOADED = "Loaded"
+    LOADED_WITH_FAULTS = "LoadedWithFaults"
+    """The profile is used; its consistency checks found faults."""
+    PROFILE_NOT_FOUND = "ProfileNotFound"
+    PROFILE_INVALID = "ProfileInvalid"
+    PROFILE_PATH_NOT_ALLOWED = "ProfilePathNotAllowed"
+
+    # MetricsAvailable, readings
+    METRICS_READ = "MetricsRead"
+    IDLE = "Idle"
+    """Answered, and there was no traffic."""
+    PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
+    PROMETHEUS_REJECTED = "PrometheusRejected"
+    """Prometheus answered with an error of the request (4xx)."""
+    CONNECTION_UNKNOWN = "ConnectionUnknown"
+    """The policy names a connection that the administrator did not configure."""
+    NO_SERIES = "NoSeries"
+    """No series matches, and nothing shows that the frontend is merely idle."""
+    SERIES_UNDER_OTHER_LABELS = "SeriesUnderOtherLabels"
+    STALE = "Stale"
+    NOT_A_NUMBER = "NotANumber"
+    LENGTHS_UNKNOWN = "LengthsUnknown"
+    """Requests arrive and none has produced its first token: a stall."""
+    NOT_REPORTED = "NotReported"
+    """This source does not have the figure."""
+
+    # ForecastAvailable
+    FORECAST = "Forecast"
+    WARMING_UP = "WarmingUp"
+    """History is short: the last value stands in."""
+    FORECAST_FAILED = "ForecastFailed"
+    PREDICTOR_NOT_INSTALLED = "PredictorNotInstalled"
+
+    # SLAAttainable
+    ATTAINABLE = "Attainable"
+    TTFT_UNATTAINABLE = "TTFTUnattainable"
+    ITL_UNATTAINABLE = "ITLUnattainable"
+
+    # BudgetLimited
+    WITHIN_BUDGET = "WithinBudget"
+    NO_BUDGET = "NoBudget"
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    """More GPUs would be needed than the budget has: the decision was cut."""
+    BUDGET_INFEASIBLE = "BudgetInfeasible"
+    """The floors alone need more GPUs than the budget has."""
+
+    # Progressing
+    SCALING = "Scaling"
+    ROLLING_OUT = "RollingOut"
+    STABLE = "Stable"
+    AWAITING_ACKNOWLEDGEMENT = "AwaitingAcknowledgement"
+    ACKNOWLEDGEMENT_OVERDUE = "AcknowledgementOverdue"
+    UNSCHEDULABLE = "Unschedulable"
+
+    # Fallback
+    FALLBACK_HOLD = "FallbackHold"
+    FALLBACK_STATIC = "FallbackStatic"
+    FALLBACK_CURRENT_IF_HIGHER = "FallbackCurrentIfHigher"
+    NOT_IN_FALLBACK = "NotInFallback"
+
+    # Paused
+    PAUSED = "Paused"
+    PAUSED_SCALE_IN = "PausedScaleIn"
+    PAUSED_SCALE_OUT = "PausedScaleOut"
+    PAUSED_BY_UNKNOWN_VALUE = "PausedByUnknownValue"
+    NOT_PAUSED = "NotPaused"
+
+    # TargetConflict
+    NO_CONFLICT = "NoConflict"
+    OTHER_POLICY = "OtherPolicy"
+    OTHER_AUTOSCALER = "OtherAutoscaler"
+    """An HPA or a ScaledObject scales the same target."""
+    OTHER_PLANNER = "OtherPlanner"
+    """A planner inside the deployment scales it."""
+    OTHER_FIELD_MANAGER = "OtherFieldManager"
+    """Somebody keeps writing the replicas back."""
+
+    # Decisions
+    SCALE_UP = "ScaleUp"
+    SCALE_DOWN = "ScaleDown"
+    REBALANCE = "Rebalance"
+    """One role grows, the other shrinks."""
+    STEADY = "Steady"
+    """The size already fits."""
+    HOLD_UNKNOWN = "HoldUnknown"
+    """A figure is unknown, and unknown never scales down."""
+    OVER_BUDGET = "OverBudget"
+    """The spec asks for more than the budget: shrunk at once."""
+
+    # Limits on a role, in the order in which they act
+    TOO_FEW_REPLICAS = "TooFewReplicas"
+    """Raised to minReplicas."""
+    TOO_MANY_REPLICAS = "TooManyReplicas"
+    """Cut to maxReplicas."""
+    WITHIN_TOLERANCE = "WithinTolerance"
+    STABILIZED_DOWN = "StabilizedDown"
+    """Kept high by the scale-down window."""
+    STABILIZED_UP = "StabilizedUp"
+    """Kept low by the scale-up window."""
+    SCALE_UP_LIMIT = "ScaleUpLimit"
+    SCALE_DOWN_LIMIT = "ScaleDownLimit"
+    SCALE_UP_DISABLED = "ScaleUpDisabled"
+    SCALE_DOWN_DISABLED = "ScaleDownDisabled"
+    LOWER_BOUND_LOAD = "LowerBoundLoad"
+    """The load is at least what was seen, perhaps more: no shrinking."""
+    ROLLOUT_BLOCKS = "RolloutBlocks"
+    NOT_READY_BLOCKS_SHRINK = "NotReadyBlocksShrink"
+    GPU_BUDGET = "GPUBudget"
