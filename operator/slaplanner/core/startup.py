@@ -1,0 +1,57 @@
+"""How long a new replica takes from being asked for until it serves, learnt by looking.
+
+The target's own scale-ups are the measurement: when its spec asks for more replicas than serve, a
+watch starts; when that many serve, the time between is one sample. Scale-ups that were cancelled,
+rolled over by a new revision or could not be placed are not samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from slaplanner.core.model import RoleState
+
+KEPT_SAMPLES = 5
+"""The median of five shrugs off one image pull."""
+
+LONGEST_S = 3600.0
+"""What takes longer was stuck, not starting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartupWatch:
+    """One role's samples, and the scale-up that is being watched."""
+
+    samples_s: tuple[float, ...] = ()
+    asked_at_s: float | None = None
+    asked_for: int = 0
+    last_replicas: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The median of the last scale-ups; None before the first."""
+        return median(self.samples_s) if self.samples_s else None
+
+
+def watch_startup(watch: StartupWatch, role: RoleState, *, now_s: float) -> StartupWatch:
+    """Look at the role once more (at every heartbeat) and learn from what changed."""
+    previous, asked_at_s, asked_for = watch.last_replicas, watch.asked_at_s, watch.asked_for
+    samples = watch.samples_s
+    if role.rollout or role.unschedulable or role.serving is None:
+        asked_at_s = None
+    elif previous is not None and role.replicas > previous and role.serving <= previous:
+        asked_at_s, asked_for = now_s, role.replicas
+    elif asked_at_s is not None:
+        took_s = now_s - asked_at_s
+        if role.replicas < asked_for or not 0 <= took_s <= LONGEST_S:
+            asked_at_s = None
+        elif role.serving >= asked_for:
+            samples = (*samples, took_s)[-KEPT_SAMPLES:]
+            asked_at_s = None
+    return StartupWatch(
+        samples_s=samples,
+        asked_at_s=asked_at_s,
+        asked_for=asked_for if asked_at_s is not None else 0,
+        last_replicas=role.replicas,
+    )
