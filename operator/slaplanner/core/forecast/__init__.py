@@ -1,0 +1,11 @@
+"""Forecasting: values in, a path with honest bounds out.
+
+`forecast` is fast and runs inside a plan; `refit` is slow and runs outside of it. A method never
+reaches for the clock or keeps a buffer: history and `ForecastState` come in as arguments.
+"""
+
+from slaplanner.core.forecast.engine import forecast, refit
+from slaplanner.core.forecast.outcome import LEVELS, Demand, Forecast, horizon_steps
+from slaplanner.core.forecast.state import ForecastState
+
+__all__ = ["LEVELS", "Demand", "Forecast", "ForecastState", "forecast", "horizon_steps", "refit"]
