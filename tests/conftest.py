@@ -1,0 +1,110 @@
+"""Fixtures of the test bed: real servers, started when a test first asks for them.
+
+Locally a part that the machine lacks skips the tests that need it and says what to install. With
+`CI=true` it fails them.
+"""
+
+import itertools
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol, TypeVar
+
+import pytest
+from kubernetes import client
+
+from tests.testbed import Bed, Cluster, ControlPlane, EtcdServer, MachineLacksError, PrometheusServer
+
+Kubectl = Callable[..., subprocess.CompletedProcess[str]]
+PartT = TypeVar("PartT")
+
+
+class EtcdFactory(Protocol):
+    def __call__(self, *, tls: bool = False, root_password: str | None = None) -> EtcdServer: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folder is the marker: what lies in tests/integration and tests/e2e needs real parts."""
+    for item in items:
+        for marker in {"integration", "e2e"}.intersection(item.path.parts):
+            item.add_marker(marker)
+
+
+@pytest.fixture(scope="session")
+def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """Shows its progress past pytest's capture: a first compile takes minutes."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            reporter.write_line(f"test bed: {line}")
+
+    with Bed(say=say) as bed:
+        yield bed
+
+
+def _or_skip(make: Callable[[], PartT]) -> PartT:
+    try:
+        return make()
+    except MachineLacksError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def control_plane(bed: Bed) -> ControlPlane:
+    """Our own control plane; for tests that stop its parts or need it untouched by others' objects."""
+    return _or_skip(lambda: bed.control_plane)
+
+
+@pytest.fixture(scope="session")
+def cluster(bed: Bed) -> Cluster:
+    """The user's cluster if they named one, else our own control plane."""
+    return _or_skip(lambda: bed.cluster)
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Cluster) -> Kubectl:
+    return cluster.kubectl
+
+
+@pytest.fixture(scope="session")
+def api_client(cluster: Cluster) -> Iterator[client.ApiClient]:
+    with cluster.api_client() as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def prometheus_server(bed: Bed) -> PrometheusServer:
+    return _or_skip(lambda: bed.prometheus)
+
+
+@pytest.fixture(scope="session")
+def _numbers() -> Iterator[int]:
+    return itertools.count(1)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, _numbers: Iterator[int]) -> Iterator[str]:
+    """A namespace of this test's own."""
+    name = cluster.create_namespace(f"test-{os.getpid()}-{next(_numbers)}")
+    yield name
+    cluster.delete_namespace(name)
+
+
+@pytest.fixture
+def etcd_server(bed: Bed, _numbers: Iterator[int]) -> Iterator[EtcdFactory]:
+    """Makes etcds that live as long as the test."""
+    made: list[EtcdServer] = []
+
+    def make(*, tls: bool = False, root_password: str | None = None) -> EtcdServer:
+        name = f"etcd-{next(_numbers)}"
+        made.append(_or_skip(partial(bed.etcd, name, tls=tls, root_password=root_password)))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()

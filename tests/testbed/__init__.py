@@ -1,0 +1,60 @@
+"""The test bed: a real API server, etcd, controller manager, kubectl and Prometheus, without containers.
+
+In a test, ask for a fixture (`tests/conftest.py`); only what is asked for is started, once a session:
+
+- `control_plane`: a `ControlPlane` of our own (`.kubectl(...)`, `.api_client()`,
+  `.service_account_kubeconfig(namespace=..., name=...)`, `.install_crds(...)`, and for outages
+  `.stop_api_server()`, `.start_api_server()`, `.restart_api_server()`, `.etcd.restart()`);
+- `cluster`: the same without the outages; the user's own cluster when `SLAPLANNER_TEST_KUBECONFIG`
+  names a kubeconfig, else the control plane;
+- `kubectl`: `kubectl("get", "namespaces", check=False).stdout`; `api_client`: an administrator's
+  `kubernetes.client.ApiClient`; `namespace`: the name of a fresh namespace for this test;
+- `prometheus_server`: a `PrometheusServer`; `add_target(Target(job=..., address="127.0.0.1:8000"))`
+  returns after the first scrape, `query(...)` and `wait_for(...)` read;
+- `etcd_server`: a factory, `etcd_server(tls=True, root_password="secret")`, of etcds of their own.
+
+At a terminal, `python -m tests.testbed build` compiles what the machine lacks (minutes, once; kept
+in the user's cache directory), `up` starts a bed in the background, `env` prints the exports that
+point `kubectl` at it, `down` stops it.
+
+In a program (a demo), `Bed` starts the parts and stops all of them in the end:
+
+    with Bed(say=print) as bed:
+        bed.control_plane.kubectl("get", "namespaces")
+        bed.prometheus.add_target(Target(job="fleet", address="127.0.0.1:8000"))
+"""
+
+from tests.testbed.bed import Bed
+from tests.testbed.binaries import find_control_plane, find_etcd, find_kubectl, find_prometheus
+from tests.testbed.cluster import Cluster
+from tests.testbed.controlplane import ControlPlane
+from tests.testbed.errors import (
+    BuildFailedError,
+    MachineLacksError,
+    PartFailedError,
+    TestBedError,
+)
+from tests.testbed.etcd import EtcdServer, EtcdTls
+from tests.testbed.processes import Server, free_port, wait_until
+from tests.testbed.prometheus import PrometheusServer, Target
+
+__all__ = [
+    "Bed",
+    "BuildFailedError",
+    "Cluster",
+    "ControlPlane",
+    "EtcdServer",
+    "EtcdTls",
+    "MachineLacksError",
+    "PartFailedError",
+    "PrometheusServer",
+    "Server",
+    "Target",
+    "TestBedError",
+    "find_control_plane",
+    "find_etcd",
+    "find_kubectl",
+    "find_prometheus",
+    "free_port",
+    "wait_until",
+]
