@@ -1,0 +1,39 @@
+"""Names of the objects that the fleet plays with, and of its own annotations."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Json = dict[str, Any]
+"""One Kubernetes object, or a part of one, as the API server sends it."""
+
+GROUP: Final = "nvidia.com"
+V1ALPHA1: Final = "v1alpha1"
+V1BETA1: Final = "v1beta1"
+GRAPH_KIND: Final = "DynamoGraphDeployment"
+GRAPHS: Final = "dynamographdeployments"
+ADAPTER_KIND: Final = "DynamoGraphDeploymentScalingAdapter"
+ADAPTERS: Final = "dynamographdeploymentscalingadapters"
+
+FIELD_MANAGER: Final = "slaplanner-fleet"
+SIMULATED_LABEL: Final = "slaplanner.io/simulated"
+"""`true` on a DynamoGraphDeployment that has no controller but the fleet."""
+
+PREFIX: Final = "fleet.slaplanner.io/"
+KIND_ANNOTATION: Final = PREFIX + "kind"
+"""What carries the replicas: `Deployment`, `PodClique`, ...; or per component: `decode=PodClique`."""
+STARTUP_ANNOTATION: Final = PREFIX + "startup-seconds"
+CRASH_ANNOTATION: Final = PREFIX + "crash-looping"
+"""Replicas that never become ready: `decode=1`, several separated by commas."""
+CAPACITY_ANNOTATION: Final = PREFIX + "capacity-gpus"
+"""GPUs that the graph's replicas can be placed on; absent: enough."""
+
+
+def component_key(version: str) -> str:
+    """Where a version lists its components, in spec and in status."""
+    return "services" if version == V1ALPHA1 else "components"
+
+
+def version_of(obj: Json) -> str:
+    """The version part of an object's apiVersion."""
+    return str(obj.get("apiVersion", "")).rpartition("/")[2]
