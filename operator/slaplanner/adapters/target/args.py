@@ -1,0 +1,121 @@
+"""The model's name and a worker's role, read from how its container is started.
+
+Manifests write the same command line in many shapes: a list of words, `--flag=value`, or one shell
+script of many lines with backslashes, comments and quoted JSON. All become one list of words first.
+What a shell would only know at run time (`$MODEL` without a literal value) stays unknown: a name
+that was merely guessed would select no series, and that would read as no traffic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from slaplanner.core.model import Role
+
+MODEL_FLAGS = ("--served-model-name", "--model-name", "--model", "--model-path")
+"""In this order: what clients call the model comes before where it is loaded from."""
+
+_MODE_FLAG = "--disaggregation-mode"
+_PREFILL_FLAG = "--is-prefill-worker"
+_DECODE_FLAG = "--is-decode-worker"
+_SHELL_PIECE = re.compile(
+    r"""
+      (?P<comment> (?<![^\s;&|()<>]) \#[^\n]* )
+    | (?P<gap>     [\s;&|()<>]+ )
+    | '(?P<single> [^']* )'?
+    | "(?P<double> (?: [^"\\] | \\. )* )"?
+    | \\(?P<escaped> . )
+    | (?P<plain>   \$\([^)]*\)? | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPED_IN_QUOTES = re.compile(r"""\\(?:\n|([$`"\\]))""")
+_VARIABLE = re.compile(r"\$(?:\((?P<kubernetes>\w+)\)|\{(?P<braced>\w+)\}|(?P<bare>\w+))")
+
+
+def command_words(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, ...]:
+    r"""The words of a command line, scripts inside it split as a shell would.
+
+    An element with white space is a script, unless it is the value of the flag before it or looks
+    like JSON. Variables with a literal value in *env* are replaced.
+
+    >>> command_words(["bash", "-c", "exec serve \\\n --model 'a b' # why"], {})
+    ('bash', '-c', 'exec', 'serve', '--model', 'a b')
+    """
+    words: list[str] = []
+    for element in argv:
+        follows_flag = bool(words) and words[-1].startswith("--") and "=" not in words[-1]
+        is_value = follows_flag and not element.lstrip().startswith("-")
+        is_script = any(char.isspace() for char in element.strip())
+        if is_script and not is_value and element.lstrip()[0] not in "{[":
+            words.extend(_shell_words(element))
+        else:
+            words.append(element)
+    return tuple(_expanded(word, env) for word in words)
+
+
+def model_from(words: Sequence[str]) -> str | None:
+    """The model's name; None when no flag tells it, or only a variable that is not known here.
+
+    >>> model_from(["--model=/cache/llama", "--served-model-name", "meta/Llama"])
+    'meta/Llama'
+    """
+    for flag in MODEL_FLAGS:
+        value = _value_of(flag, words)
+        if value is not None:
+            return None if "$" in value else value
+    return None
+
+
+def role_from(words: Sequence[str]) -> Role | None:
+    """The role that the engine is started with, if its command line says one."""
+    mode = _value_of(_MODE_FLAG, words)
+    if mode in (Role.PREFILL.value, Role.DECODE.value):
+        return Role(mode)
+    if _PREFILL_FLAG in words:
+        return Role.PREFILL
+    return Role.DECODE if _DECODE_FLAG in words else None
+
+
+def _value_of(flag: str, words: Sequence[str]) -> str | None:
+    """The flag's first value that is not empty and not a flag itself."""
+    for index, word in enumerate(words):
+        value = None
+        if word == flag and index + 1 < len(words):
+            value = words[index + 1]
+        elif word.startswith(f"{flag}="):
+            value = word.removeprefix(f"{flag}=")
+        if value and not value.startswith("--"):
+            return value.strip()
+    return None
+
+
+def _expanded(word: str, env: Mapping[str, str]) -> str:
+    """Replace `$(X)`, `${X}` and `$X` whose value is literal; the others stay as they are written."""
+
+    def known(match: re.Match[str]) -> str:
+        name = match["kubernetes"] or match["braced"] or match["bare"]
+        return env.get(name, match[0])
+
+    return _VARIABLE.sub(known, word)
+
+
+def _shell_words(script: str) -> list[str]:
+    """Split as a POSIX shell would, but never fail: an open quote ends with the script."""
+    words: list[str] = []
+    word: str | None = None
+    for piece in _SHELL_PIECE.finditer(script):
+        if piece["comment"] is not None:
+            continue
+        if piece["gap"] is not None:
+            if word is not None:
+                words.append(word)
+            word = None
+        elif piece["double"] is not None:
+            word = (word or "") + _ESCAPED_IN_QUOTES.sub(r"\1", piece["double"])
+        elif piece["escaped"] is not None:
+            word = (word or "") + piece["escaped"] if piece["escaped"] != "\n" else word
+        else:
+            word = (word or "") + (piece["single"] or piece["plain"] or "")
+    return [*words, word] if word is not None else words

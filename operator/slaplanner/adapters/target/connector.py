@@ -1,0 +1,149 @@
+"""The protocol between the planner and whatever carries its decisions out.
+
+Methods block: the controller calls them in a bounded executor, each request inside has a time-out,
+and `still_wanted` is asked before each write, because work that was abandoned meanwhile (policy
+deleted, its spec changed, shutdown) must not write any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from slaplanner.core.errors import ActuationError, TargetError
+from slaplanner.core.model import Fleet, Role
+from slaplanner.core.reasons import Reason
+from slaplanner.core.rebalance import Step, Write
+
+ModelDiscovery = Callable[[str], tuple[str, ...]]
+"""From a dynamo_namespace to the `model` labels that are seen under it (asked of Prometheus)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which object was read, in which state."""
+
+    namespace: str
+    name: str
+    uid: str
+    """Another uid under the same name is another target: planner state starts fresh."""
+    generation: int | None = None
+    resource_version: str = ""
+    api_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """Somebody else who scales the same role."""
+
+    reason: Reason
+    """OTHER_POLICY, OTHER_AUTOSCALER or OTHER_PLANNER."""
+    name: str
+    """Kind and name, as a user would look it up."""
+    role: Role | None = None
+    """The role that is contested; None: the whole target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rivals:
+    """Who else scales the target, and who could not be looked for."""
+
+    found: tuple[Rival, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    """One sentence each, naming the permission that is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """One look at the target: everything that a plan needs of it."""
+
+    identity: Identity
+    fleet: Fleet
+    dynamo_namespace: str
+    ready_reason: str = ""
+    """The target's own word for why it is (not) ready."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Nothing moves: every role's spec, updated and serving replicas agree."""
+        return all(role.settled for role in self.fleet.roles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a decision: never "scaled" for a write that was not accepted."""
+
+    written: tuple[Write, ...] = ()
+    waiting: tuple[Write, ...] = ()
+    """Still to follow; the next plan asks again."""
+    waiting_for: Reason | None = None
+    error: ActuationError | None = None
+    """Why the rest was not written; what is in `written` was."""
+
+    @staticmethod
+    def of(step: Step, *, written: tuple[Write, ...], error: ActuationError | None = None) -> Outcome:
+        return Outcome(written=written, waiting=step.waiting, waiting_for=step.waiting_for, error=error)
+
+
+def always() -> bool:
+    """The `still_wanted` of callers that never abandon their work."""
+    return True
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """A target: looked at, then told absolute replica counts."""
+
+    def observe(self) -> TargetState:
+        """Look at the target once.
+
+        Raises:
+            TargetError: it cannot be planned for; the reason is `TargetResolved`'s.
+        """
+        ...
+
+    def model_name(self, state: TargetState) -> str:
+        """The model that the target serves, lower-cased as the frontend labels it.
+
+        Raises:
+            TargetError: it is not told, or the roles disagree.
+        """
+        ...
+
+    def rivals(self, state: TargetState) -> Rivals:
+        """Autoscalers and planners that scale the same target (other policies: `conflicts`)."""
+        ...
+
+    def set_replicas(
+        self,
+        state: TargetState,
+        desired: Mapping[Role, int],
+        *,
+        gpu_budget: int | None,
+        still_wanted: Callable[[], bool] = always,
+    ) -> Outcome:
+        """Bring the target closer to *desired*, as far as *gpu_budget* allows now.
+
+        Replicas are absolute, so repeating is harmless. Calling it with what already runs is right
+        too: it then only makes sure that nobody can drop our replicas. Refusals are returned, not
+        raised, because a half that was written stays written.
+        """
+        ...
+
+
+def require_gpus(fleet: Fleet) -> None:
+    """Refuse to act on a budget that cannot be counted.
+
+    Raises:
+        TargetError: GPUs per replica are unknown for a role (reason GPUsUnknown).
+    """
+    missing = [role for role in fleet.roles if role.gpus_per_replica is None]
+    if missing:
+        names = ", ".join(f"{role.role} ({role.component or 'no component'})" for role in missing)
+        raise TargetError(
+            f"GPUs per replica of {names} are neither in the policy's roles[].gpusPerReplica nor in the "
+            "target's status, limits or requests; nothing is written while gpuBudget is set",
+            reason=Reason.GPUS_UNKNOWN,
+        )

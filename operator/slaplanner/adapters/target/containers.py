@@ -1,0 +1,79 @@
+"""What a component's pod says: its command lines, its environment, its GPUs.
+
+v1alpha1 keeps them in `resources`, `envs` and `extraPodSpec.mainContainer`, v1beta1 in a pod
+template whose main container is called `main`. Both become a list of containers, main first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slaplanner.adapters.target.args import command_words
+from slaplanner.adapters.target.shapes import items, mapping, whole
+
+MAIN_CONTAINER = "main"
+_GPU_RESOURCE = re.compile(r"^(nvidia\.com/(gpu|mig-.*)|amd\.com/gpu|gpu\.intel\.com/.*|habana\.ai/gaudi)$")
+
+
+def alpha_containers(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The containers of a v1alpha1 service, main first."""
+    pod = mapping(service.get("extraPodSpec"))
+    main = dict(mapping(pod.get("mainContainer")))
+    main["env"] = [*items(service.get("envs")), *items(main.get("env"))]
+    return [main, *_pod_containers(pod)]
+
+
+def beta_containers(component: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The containers of a v1beta1 component, main first, restartable init containers last."""
+    pod = mapping(mapping(component.get("podTemplate")).get("spec"))
+    containers = _pod_containers(pod)
+    return sorted(containers, key=lambda container: container.get("name") != MAIN_CONTAINER)
+
+
+def words_of(container: Mapping[str, Any], shared_env: Sequence[Any] = ()) -> tuple[str, ...]:
+    """The container's command line in words; *shared_env* holds for all of the graph."""
+    argv = [*items(container.get("command")), *items(container.get("args"))]
+    env = {
+        entry["name"]: str(entry["value"])
+        for entry in (*shared_env, *items(container.get("env")))
+        if isinstance(entry, Mapping) and entry.get("name") and entry.get("value") is not None
+    }
+    return command_words([str(element) for element in argv], env)
+
+
+def alpha_gpus(service: Mapping[str, Any], kind: str) -> int | None:
+    """GPUs of one node under `limits` or `requests` (*kind*); None when nothing says."""
+    item = mapping(mapping(service.get("resources")).get(kind))
+    named = whole(item.get("gpu"))
+    custom = _gpu_sum(mapping(item.get("custom")))
+    if named is not None or custom is not None:
+        return (named or 0) + (custom or 0)
+    return pod_gpus(alpha_containers(service), kind)
+
+
+def pod_gpus(containers: Sequence[Mapping[str, Any]], kind: str) -> int | None:
+    """GPUs of all containers of a pod under `limits` or `requests`; None when nothing says."""
+    counts = [_gpu_sum(mapping(mapping(container.get("resources")).get(kind))) for container in containers]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _gpu_sum(resources: Mapping[str, Any]) -> int | None:
+    counts = [whole(value) for name, value in resources.items() if _GPU_RESOURCE.match(str(name))]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _pod_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    sidecars = [
+        container
+        for container in items(pod.get("initContainers"))
+        if isinstance(container, Mapping) and container.get("restartPolicy") == "Always"
+    ]
+    return [
+        dict(container)
+        for container in (*items(pod.get("containers")), *sidecars)
+        if isinstance(container, Mapping)
+    ]

@@ -1,0 +1,316 @@
+"""A DynamoGraphDeployment of either version, parsed into one shape.
+
+v1alpha1 keeps a map `services`, v1beta1 a list `components`; here both are components with the same
+fields. The status says the same in both. Absent counts stay None: PodCliqueScalingGroups report no
+ready replicas, PodCliques and LeaderWorkerSets no available ones, and neither means none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slaplanner.adapters.target.args import model_from, role_from
+from slaplanner.adapters.target.containers import (
+    alpha_containers,
+    alpha_gpus,
+    beta_containers,
+    pod_gpus,
+    words_of,
+)
+from slaplanner.adapters.target.shapes import items, mapping, text, whole
+from slaplanner.core.errors import TargetError
+from slaplanner.core.model import Role
+
+GROUP = "nvidia.com"
+KIND = "DynamoGraphDeployment"
+PLURAL = "dynamographdeployments"
+V1BETA1 = f"{GROUP}/v1beta1"
+V1ALPHA1 = f"{GROUP}/v1alpha1"
+VERSIONS = ("v1beta1", "v1alpha1")
+"""Served versions that are understood, in the order in which they are preferred."""
+
+GLOBAL_DYNAMO_NAMESPACE = "dynamo"
+_PLANNER = "planner"
+_NODES_WHEN_UNSAID = 2
+"""What the CRD defaults `multinode.nodeCount` to."""
+_ROLLOUT_PHASES = ("Pending", "InProgress")
+_RESTART_PHASES = ("Pending", "Restarting")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentStatus:
+    """Replica counts as the deployment's own controller reports them; None: not reported."""
+
+    replicas: int | None = None
+    updated: int | None = None
+    ready: int | None = None
+    available: int | None = None
+    scheduled: int | None = None
+    gpus_per_replica: int | None = None
+
+    @property
+    def serving(self) -> int | None:
+        """Available replicas, else ready ones."""
+        return self.available if self.available is not None else self.ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One service of the graph."""
+
+    name: str
+    type: str = ""
+    sub_type: str = ""
+    replicas: int = 1
+    """Absent in the spec means 1."""
+    gpu_limit: int | None = None
+    """GPUs per replica by limits, over all its nodes."""
+    gpu_request: int | None = None
+    model: str | None = None
+    started_as: Role | None = None
+    """The role that its command line gives the engine."""
+    scaling_adapter: bool = False
+    global_dynamo_namespace: bool = False
+    scales: bool = False
+    """An in-graph planner that runs and is not known to advise only."""
+    rollout: bool = False
+    status: ComponentStatus = field(default_factory=ComponentStatus)
+
+    @property
+    def gpus_per_replica(self) -> int | None:
+        """Reported, else limits, else requests; None when none of them says."""
+        for gpus in (self.status.gpus_per_replica, self.gpu_limit, self.gpu_request):
+            if gpus is not None:
+                return gpus
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphDeployment:
+    """One deployment: identity, components, and how it says it is."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    api_version: str
+    generation: int | None = None
+    observed_generation: int | None = None
+    components: tuple[Component, ...] = ()
+    component_groups: tuple[str, ...] = ()
+    ready: bool | None = None
+    """None: no Ready condition."""
+    ready_reason: str = ""
+    ready_message: str = ""
+    deleting: bool = False
+    managed_fields: tuple[Mapping[str, Any], ...] = ()
+    conditions: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def status_is_current(self) -> bool:
+        """The status is about this generation of the spec (or the controller does not say)."""
+        if self.observed_generation is None or self.generation is None:
+            return True
+        return self.observed_generation >= self.generation
+
+    def component(self, name: str) -> Component | None:
+        return next((component for component in self.components if component.name == name), None)
+
+    def index(self, name: str) -> int:
+        """Where the component stands in v1beta1's list.
+
+        Raises:
+            ValueError: the graph has no such component.
+        """
+        return [component.name for component in self.components].index(name)
+
+
+def parse_graph(manifest: object) -> GraphDeployment:
+    """Parse what the API server answered, or a manifest from a file.
+
+    Raises:
+        TargetError: it is no DynamoGraphDeployment of a known version, or has no components.
+    """
+    body = mapping(manifest)
+    api_version, kind = text(body.get("apiVersion")), text(body.get("kind"))
+    if kind != KIND or api_version not in (V1BETA1, V1ALPHA1):
+        raise TargetError(
+            f"found {kind or 'no kind'} in {api_version or 'no apiVersion'}, wanted {KIND} in "
+            f"{V1BETA1} or {V1ALPHA1}"
+        )
+    metadata, spec, status = (mapping(body.get(key)) for key in ("metadata", "spec", "status"))
+    conditions = tuple(mapping(condition) for condition in items(status.get("conditions")))
+    ready = next((condition for condition in conditions if condition.get("type") == "Ready"), {})
+    parse = _beta_components if api_version == V1BETA1 else _alpha_components
+    components = tuple(parse(spec, status))
+    if not components:
+        wanted = "components" if api_version == V1BETA1 else "services"
+        raise TargetError(f"{KIND} {metadata.get('name')!r} has no spec.{wanted}")
+    return GraphDeployment(
+        namespace=text(metadata.get("namespace")),
+        name=text(metadata.get("name")),
+        uid=text(metadata.get("uid")),
+        resource_version=text(metadata.get("resourceVersion")),
+        api_version=api_version,
+        generation=whole(metadata.get("generation")),
+        observed_generation=whole(status.get("observedGeneration")),
+        components=components,
+        component_groups=tuple(
+            text(mapping(group).get("name"))
+            for group in items(mapping(spec.get("experimental")).get("componentGroups"))
+        ),
+        ready={"True": True, "False": False}.get(text(ready.get("status"))),
+        ready_reason=text(ready.get("reason")),
+        ready_message=text(ready.get("message")),
+        deleting="deletionTimestamp" in metadata,
+        managed_fields=tuple(mapping(entry) for entry in items(metadata.get("managedFields"))),
+        conditions=conditions,
+    )
+
+
+def _alpha_components(spec: Mapping[str, Any], status: Mapping[str, Any]) -> list[Component]:
+    shared_env = items(spec.get("envs"))
+    components = []
+    for name, value in mapping(spec.get("services")).items():
+        service = mapping(value)
+        nodes = _nodes(service)
+        components.append(
+            _component(
+                str(name),
+                service,
+                status,
+                type_key="componentType",
+                containers=alpha_containers(service),
+                shared_env=shared_env,
+                gpu_limit=_times(alpha_gpus(service, "limits"), nodes),
+                gpu_request=_times(alpha_gpus(service, "requests"), nodes),
+                adapter=mapping(service.get("scalingAdapter")).get("enabled") is True,
+            )
+        )
+    return components
+
+
+def _beta_components(spec: Mapping[str, Any], status: Mapping[str, Any]) -> list[Component]:
+    shared_env = items(spec.get("env"))
+    components = []
+    for value in items(spec.get("components")):
+        component = mapping(value)
+        nodes = _nodes(component)
+        containers = beta_containers(component)
+        components.append(
+            _component(
+                text(component.get("name")),
+                component,
+                status,
+                type_key="type",
+                containers=containers,
+                shared_env=shared_env,
+                gpu_limit=_times(pod_gpus(containers, "limits"), nodes),
+                gpu_request=_times(pod_gpus(containers, "requests"), nodes),
+                adapter=isinstance(component.get("scalingAdapter"), Mapping),
+            )
+        )
+    return components
+
+
+def _component(
+    name: str,
+    value: Mapping[str, Any],
+    status: Mapping[str, Any],
+    *,
+    type_key: str,
+    containers: Sequence[Mapping[str, Any]],
+    shared_env: Sequence[Any],
+    gpu_limit: int | None,
+    gpu_request: int | None,
+    adapter: bool,
+) -> Component:
+    command_lines = [words_of(container, shared_env) for container in containers]
+    replicas = whole(value.get("replicas"))
+    replicas = 1 if replicas is None else replicas
+    component_type = text(value.get(type_key)).lower()
+    counts = _counts(status, name)
+    return Component(
+        name=name,
+        type=component_type,
+        sub_type=text(value.get("subComponentType")).lower(),
+        replicas=replicas,
+        gpu_limit=gpu_limit,
+        gpu_request=gpu_request,
+        model=next(filter(None, map(model_from, command_lines)), None),
+        started_as=next(filter(None, map(role_from, command_lines)), None),
+        scaling_adapter=adapter,
+        global_dynamo_namespace=value.get("globalDynamoNamespace") is True,
+        scales=component_type == _PLANNER and replicas > 0 and not any(map(_advises, command_lines)),
+        rollout=_rolls_out(status, name, counts),
+        status=counts,
+    )
+
+
+def _nodes(component: Mapping[str, Any]) -> int:
+    if not isinstance(component.get("multinode"), Mapping):
+        return 1
+    nodes = whole(component["multinode"].get("nodeCount"))
+    return _NODES_WHEN_UNSAID if nodes is None else nodes
+
+
+def _times(gpus: int | None, nodes: int) -> int | None:
+    return None if gpus is None else gpus * nodes
+
+
+def _counts(status: Mapping[str, Any], name: str) -> ComponentStatus:
+    reported = mapping(_by_name(status).get(name))
+    return ComponentStatus(
+        replicas=whole(reported.get("replicas")),
+        updated=whole(reported.get("updatedReplicas")),
+        ready=whole(reported.get("readyReplicas")),
+        available=whole(reported.get("availableReplicas")),
+        scheduled=whole(reported.get("scheduledReplicas")),
+        gpus_per_replica=whole(reported.get("gpusPerReplica")),
+    )
+
+
+def _by_name(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(status.get("components")) or mapping(status.get("services"))
+
+
+def _rolls_out(status: Mapping[str, Any], name: str, counts: ComponentStatus) -> bool:
+    """Replicas of an older revision exist, or the deployment says that it replaces them.
+
+    `rollingUpdate` is only kept for single-node deployments outside Grove, so the counts are looked
+    at too; a restart of the graph replaces replicas as well.
+    """
+    rolling = mapping(status.get("rollingUpdate"))
+    done = {*items(rolling.get("updatedComponents")), *items(rolling.get("updatedServices"))}
+    if rolling.get("phase") in _ROLLOUT_PHASES and name not in done:
+        return True
+    restart = mapping(status.get("restart"))
+    if restart.get("phase") in _RESTART_PHASES and name in items(restart.get("inProgress")):
+        return True
+    return counts.updated is not None and counts.replicas is not None and counts.updated < counts.replicas
+
+
+def _advises(words: Sequence[str]) -> bool:
+    """The planner's configuration says that it recommends without acting.
+
+    A configuration in a file cannot be read from here, so it counts as scaling.
+    """
+    if "--no-operation" in words or "--advisory" in words:
+        return True
+    for index, word in enumerate(words):
+        value = word.removeprefix("--config=")
+        if word == "--config" and index + 1 < len(words):
+            value = words[index + 1]
+        if value.lstrip().startswith("{"):
+            try:
+                config = mapping(json.loads(value))
+            except ValueError:
+                continue
+            if config.get("no_operation") is True or config.get("advisory") is True:
+                return True
+            if config.get("scaling_mode") in ("advisory", "noop"):
+                return True
+    return False

@@ -1,0 +1,107 @@
+"""From the replicas that run to those that were decided, without ever passing over the budget.
+
+Moving GPUs from one role to another takes two halves, and a pod that was told to go holds its GPUs
+until it has gone. So a move is not a script that could be interrupted: `next_step` looks at the
+fleet as it is and says what may be written now. What has to wait is written by the same question,
+asked again later, also by an operator that was killed and restarted between the halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slaplanner.core.model import Fleet, Role, RoleState
+from slaplanner.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One role's replicas, from what its spec asks for now to what it should ask for."""
+
+    role: Role
+    component: str = ""
+    before: int
+    replicas: int
+
+    @property
+    def shrinks(self) -> bool:
+        return self.replicas < self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What to write now, in this order, and what has to wait (from there to what was decided)."""
+
+    writes: tuple[Write, ...] = ()
+    waiting: tuple[Write, ...] = ()
+    waiting_for: Reason | None = None
+    """GPU_BUDGET: GPUs are still held by replicas that go; NOT_REPORTED: the target has not said yet
+    what it holds; GPUS_UNKNOWN: nobody can say how many GPUs a replica takes."""
+
+
+def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None) -> Step:
+    """The writes that are safe now on the way from *fleet* to *desired*.
+
+    Shrinking comes first. Growth takes only GPUs that nobody holds: a role holds the replicas that
+    its spec asks for or those that still exist, whichever are more. So every prefix of the writes,
+    and the fleet at every moment after them, stays within *gpu_budget*, if it was within it before.
+
+    Args:
+        fleet: what runs; roles that are absent from *desired* stay as they are and count.
+        desired: replicas per role.
+        gpu_budget: GPUs that all roles of *fleet* together may hold; None is no limit.
+    """
+    moves = [
+        Write(
+            role=state.role,
+            component=state.component,
+            before=state.replicas,
+            replicas=desired[state.role],
+        )
+        for state in fleet.roles
+        if desired.get(state.role, state.replicas) != state.replicas
+    ]
+    shrinking = tuple(move for move in moves if move.shrinks)
+    growing = tuple(move for move in moves if not move.shrinks)
+    if gpu_budget is None:
+        return Step(writes=shrinking + growing)
+    if any(state.gpus_per_replica is None for state in fleet.roles):
+        return Step(waiting=tuple(moves), waiting_for=Reason.GPUS_UNKNOWN) if moves else Step()
+
+    held = [_held_gpus(state) for state in fleet.roles]
+    if growing and None in held:
+        return Step(writes=shrinking, waiting=growing, waiting_for=Reason.NOT_REPORTED)
+    free = gpu_budget - sum(gpus for gpus in held if gpus is not None)
+    grown: list[Write] = []
+    waiting: list[Write] = []
+    for move in growing:
+        per_replica = fleet.role(move.role).gpus_per_replica or 0
+        room = move.replicas - move.before
+        if per_replica:
+            room = min(room, max(0, free) // per_replica)
+        reachable = move.before + room
+        free -= room * per_replica
+        if room:
+            grown.append(_between(move, move.before, reachable))
+        if reachable < move.replicas:
+            waiting.append(_between(move, reachable, move.replicas))
+    return Step(
+        writes=(*shrinking, *grown),
+        waiting=tuple(waiting),
+        waiting_for=Reason.GPU_BUDGET if waiting else None,
+    )
+
+
+def _held_gpus(state: RoleState) -> int | None:
+    """GPUs that the role holds or may take at any moment; None when its target has not said."""
+    present = state.present
+    if present is None:
+        if not state.settled:
+            return None
+        present = state.replicas
+    return max(state.replicas, present) * (state.gpus_per_replica or 0)
+
+
+def _between(move: Write, before: int, replicas: int) -> Write:
+    return Write(role=move.role, component=move.component, before=before, replicas=replicas)
