@@ -1,0 +1,76 @@
+"""The spec's `behavior`: the Horizontal Pod Autoscaler's words (autoscaling/v2), per role."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+from slaplanner.api.fields import Count, Part, Seconds, SecondsOrNone, part
+from slaplanner.core.model import Behavior, RateLimit, RateUnit, ScalingRules, SelectPolicy
+
+
+class RateLimitSpec(Part):
+    """One rate limit."""
+
+    type: RateUnit = Field(description="What `value` counts: Replicas, or Percent of the replicas.")
+    value: Count = Field(description="The largest change within a period, in replicas or percent.")
+    period_seconds: Seconds = Field(description="Length of the period, in seconds.")
+
+    def to_core(self) -> RateLimit:
+        return RateLimit(unit=self.type, value=self.value, period_s=float(self.period_seconds))
+
+
+class ScalingRulesSpec(Part):
+    """One direction. The two directions differ in one default alone."""
+
+    stabilization_window_seconds: SecondsOrNone = Field(
+        default=0,
+        description=(
+            "Seconds over which past recommendations are looked at before a role grows: "
+            "the lowest of them counts. 0: at once."
+        ),
+    )
+    policies: Annotated[tuple[RateLimitSpec, ...], Field(max_length=4)] | None = Field(
+        default=None,
+        description="Rate limits; selectPolicy says which counts. Absent or empty: free.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    select_policy: SelectPolicy = Field(
+        default=SelectPolicy.MAX,
+        description="Which rate limit counts: Max (the most change), Min (the least); Disabled forbids the direction.",
+    )
+    tolerance: Annotated[float, Strict(), Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="Relative change of the wanted replicas below which nothing is done: 0 to 1, 0.1 is 10 percent.",
+    )
+
+    def to_core(self) -> ScalingRules:
+        return ScalingRules(
+            stabilization_window_s=float(self.stabilization_window_seconds),
+            policies=tuple(limit.to_core() for limit in self.policies or ()),
+            select=self.select_policy,
+            tolerance=self.tolerance,
+        )
+
+
+class ScaleDownSpec(ScalingRulesSpec):
+    """Shrinking thinks longer than growing: what was given up costs minutes to get back."""
+
+    stabilization_window_seconds: SecondsOrNone = Field(
+        default=300,
+        description=(
+            "Seconds over which past recommendations are looked at before a role shrinks: "
+            "the highest of them counts. 0: at once."
+        ),
+    )
+
+
+class BehaviorSpec(Part):
+    """Both directions."""
+
+    scale_up: ScalingRulesSpec = part(ScalingRulesSpec, "How a role grows.")
+    scale_down: ScaleDownSpec = part(ScaleDownSpec, "How a role shrinks.")
+
+    def to_core(self) -> Behavior:
+        return Behavior(scale_up=self.scale_up.to_core(), scale_down=self.scale_down.to_core())

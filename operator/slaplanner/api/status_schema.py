@@ -1,0 +1,220 @@
+"""The SLAPolicy's status: what the operator reports. Written by `status`, never read as a wish.
+
+Nothing is required and bounds are few: a status that the server refuses would cost its users the
+report just when something is wrong. What is bounded (lists, `plannerState`) the builders keep.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from slaplanner.api.fields import ListMap, Part
+from slaplanner.core.model import Role
+
+DECISIONS_KEPT = 10
+MESSAGE_CHARS = 1024
+PLANNER_STATE_BYTES = 4096
+
+_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+
+
+def _said(description: str) -> Any:
+    return Field(default=None, description=description)
+
+
+class ConditionStatus(Part):
+    """metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)] = Field(description="Type of the condition, in CamelCase.")
+    status: Annotated[str, Field(max_length=16, json_schema_extra={"enum": ["True", "False", "Unknown"]})] = (
+        Field(description="True, False or Unknown.")
+    )
+    observed_generation: Annotated[int, Field(ge=0)] | None = _said(
+        "metadata.generation of the policy that the condition was set for."
+    )
+    last_transition_time: str = Field(
+        description="When the status of the condition last changed.",
+        json_schema_extra={"format": "date-time"},
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        description="Why, as one word in CamelCase. Programs may rely on it."
+    )
+    message: Annotated[str, Field(max_length=32768)] = Field(description="Why, for people, with the numbers.")
+
+
+class TargetStatus(Part):
+    """What was found."""
+
+    api_version: str | None = _said("API version through which the target is read.")
+    kind: str | None = _said("Kind of the target.")
+    name: str | None = _said("Name of the target.")
+    uid: str | None = _said("Identity of the target; a new one means that it was recreated.")
+    model: str | None = _said("Model that the target's workers serve.")
+    dynamo_namespace: str | None = _said(
+        "Value of the label dynamo_namespace that the metrics are read under."
+    )
+
+
+class RoleStatus(Part):
+    """One role now."""
+
+    name: Role = Field(description="The role: prefill, decode or agg.")
+    component: str | None = _said("Name of the role's component in the target.")
+    gpus_per_replica: int | None = _said("GPUs that one replica uses.")
+    current: int | None = _said("Replicas that the target asks for now.")
+    ready: int | None = _said("Replicas that serve requests now. Absent: not reported.")
+    desired: int | None = _said("Replicas that the last plan decided on.")
+    raw: int | None = _said("Replicas that the load needs, before bounds, stabilisation and budget.")
+    limited_by: str | None = _said("Why desired differs from raw, as one word. Absent: it does not.")
+
+
+class GpusStatus(Part):
+    """GPUs of all roles."""
+
+    current: int | None = _said("GPUs of the current replicas.")
+    desired: int | None = _said("GPUs of the desired replicas.")
+    budget: int | None = _said("spec.gpuBudget.max. Absent: no limit.")
+
+
+class ObservedStatus(Part):
+    """What the last observation showed."""
+
+    window_seconds: float | None = _said("Seconds that the observation looked back on.")
+    requests_per_second: float | None = _said("Requests that arrived, per second. Absent: unknown.")
+    isl: float | None = _said("Mean input sequence length, in tokens. Absent: unknown.")
+    osl: float | None = _said("Mean output sequence length, in tokens. Absent: unknown.")
+    ttft: float | None = _said("Mean time to first token, in milliseconds. Absent: unknown.")
+    itl: float | None = _said("Mean inter-token latency, in milliseconds. Absent: unknown.")
+    cached_tokens: float | None = _said("Mean prompt tokens per request that a prefix cache served.")
+
+
+class ForecastFigureStatus(Part):
+    """One forecast figure."""
+
+    mean: float | None = _said("The forecast's mean.")
+    upper: float | None = _said("Upper end of the forecast's interval.")
+
+
+class ForecastStatus(Part):
+    """What is expected to come."""
+
+    predictor: str | None = _said("Method that made the forecast.")
+    horizon_seconds: float | None = _said("How far ahead the forecast looks, in seconds.")
+    requests_per_second: ForecastFigureStatus | None = _said("Requests per second.")
+    isl: ForecastFigureStatus | None = _said("Mean input sequence length, in tokens.")
+    osl: ForecastFigureStatus | None = _said("Mean output sequence length, in tokens.")
+
+
+class ExpectedStatus(Part):
+    """What the decided size should give."""
+
+    ttft: float | None = _said("Time to first token at the decided size, in milliseconds.")
+    itl: float | None = _said("Inter-token latency at the decided size, in milliseconds.")
+    prefill_utilisation: float | None = _said(
+        "Forecast load of the prefill replicas over what they carry, 0 to 1."
+    )
+    decode_utilisation: float | None = _said(
+        "Forecast load of the decode replicas over what they carry, 0 to 1."
+    )
+
+
+class CorrectionStatus(Part):
+    """How the observed latencies compare with the profile's."""
+
+    prefill: float | None = _said("Factor on the profile's TTFT, smoothed and bounded, as used.")
+    decode: float | None = _said("Factor on the profile's ITL, smoothed and bounded, as used.")
+    prefill_raw: float | None = _said("Last observed TTFT over the profile's.")
+    decode_raw: float | None = _said("Last observed ITL over the profile's.")
+
+
+class ShareStatus(Part):
+    """A share that is known to lie between two figures."""
+
+    lower: float | None = _said("At least this share met the target, in percent.")
+    upper: float | None = _said("At most this share met the target, in percent.")
+
+
+class MarginalsStatus(Part):
+    """Each latency by itself: the two have no joint distribution in the metrics."""
+
+    ttft: ShareStatus | None = _said("Requests whose time to first token met its target.")
+    itl: ShareStatus | None = _said("Output tokens whose latency met its target.")
+
+
+class AttainmentStatus(Part):
+    """How well the promise was kept."""
+
+    last_hour: MarginalsStatus | None = _said("Over the last hour.")
+    last_day: MarginalsStatus | None = _said("Over the last 24 hours.")
+
+
+class RoleMoveStatus(Part):
+    """One role of a decision."""
+
+    name: Role = Field(description="The role.")
+    replicas: int = Field(description="Replicas.")
+
+
+class DecisionStatus(Part):
+    """One decision."""
+
+    id: int = Field(description="Counts the policy's decisions.")
+    time: str = Field(description="When it was taken.", json_schema_extra={"format": "date-time"})
+    from_: Annotated[tuple[RoleMoveStatus, ...], Field(max_length=3)] | None = Field(
+        default=None, alias="from", description="Replicas before, per role.", json_schema_extra=_ATOMIC
+    )
+    to: Annotated[tuple[RoleMoveStatus, ...], Field(max_length=3)] | None = Field(
+        default=None, description="Replicas after, per role.", json_schema_extra=_ATOMIC
+    )
+    reason: str = Field(description="Why, as one word in CamelCase.")
+    message: str | None = _said("Why, for people, with the numbers.")
+
+
+class StartupStatus(Part):
+    """How long a new replica takes until it serves."""
+
+    seconds: float | None = _said("Start-up time that plans reckon with, in seconds.")
+    source: str | None = _said("Where it comes from: Spec, Measured or Default.")
+
+
+class SummaryStatus(Part):
+    """Ready-made texts of the printer columns."""
+
+    ttft: str | None = _said("Observed and target TTFT, in milliseconds: 431/500.")
+    itl: str | None = _said("Observed and target ITL, in milliseconds: 28.1/50.")
+    prefill: str | None = _said("Current and desired prefill replicas: 3/4.")
+    decode: str | None = _said("Current and desired decode (or agg) replicas: 6/8.")
+    gpus: str | None = _said("GPUs of the desired replicas and the budget: 20/64.")
+
+
+class Status(Part):
+    """What the operator found, expects and decided."""
+
+    observed_generation: int | None = _said("metadata.generation that the last plan was made for.")
+    conditions: Annotated[tuple[ConditionStatus, ...], ListMap("type")] | None = _said(
+        "Ready and what it is computed from, and what else users should know."
+    )
+    target: TargetStatus | None = _said("The target as it was found.")
+    roles: Annotated[tuple[RoleStatus, ...], ListMap("name")] | None = _said("Replicas per role, and why.")
+    gpus: GpusStatus | None = _said("GPUs of all roles together.")
+    sizing: str | None = _said(
+        "How forecasts become replicas: spec.planning.sizing or this version's default."
+    )
+    startup: StartupStatus | None = _said("How long a new replica takes until it serves.")
+    observed: ObservedStatus | None = _said(
+        "What the last observation showed. Absent figures are unknown, not zero."
+    )
+    forecast: ForecastStatus | None = _said("What is expected until new replicas could serve.")
+    expected: ExpectedStatus | None = _said("What the decided size should give under the forecast.")
+    correction: CorrectionStatus | None = _said("How observed latencies compare with the profile's.")
+    attainment: AttainmentStatus | None = _said("Shares that met the targets, each latency by itself.")
+    last_decision: DecisionStatus | None = _said("The last decision.")
+    decisions: Annotated[tuple[DecisionStatus, ...], Field(max_length=DECISIONS_KEPT)] | None = Field(
+        default=None, description="The last decisions, newest first.", json_schema_extra=_ATOMIC
+    )
+    summary: SummaryStatus | None = _said("Ready-made texts of the printer columns.")
+    planner_state: Annotated[str, Field(max_length=PLANNER_STATE_BYTES)] | None = _said(
+        "What a restarted operator cannot read back from Prometheus: versioned JSON, for the operator only."
+    )

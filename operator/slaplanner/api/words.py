@@ -1,0 +1,41 @@
+"""Enums that only the boundary knows; those that decide how to plan are `core.model`'s."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TargetKind(StrEnum):
+    """What can be a target."""
+
+    DYNAMO_GRAPH_DEPLOYMENT = "DynamoGraphDeployment"
+
+
+class ConnectorType(StrEnum):
+    """Who carries a decision out."""
+
+    KUBERNETES = "Kubernetes"
+    VIRTUAL = "Virtual"
+
+
+class MetricsSource(StrEnum):
+    """Which Dynamo component's metrics are read."""
+
+    FRONTEND = "Frontend"
+    ROUTER = "Router"
+
+
+class MatchOperator(StrEnum):
+    """How a label matcher compares."""
+
+    EQUAL = "Equal"
+    NOT_EQUAL = "NotEqual"
+    MATCHES = "Matches"
+    NOT_MATCHES = "NotMatches"
+
+
+class Toggle(StrEnum):
+    """A part that can be switched off."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
