@@ -1,0 +1,100 @@
+"""ITL and throughput of one replica over concurrency, at one context length."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+
+class OperatingPoint(NamedTuple):
+    """Where a replica runs on its curve."""
+
+    concurrency: float
+    itl_ms: float
+    throughput_per_gpu: float
+
+
+class LoadCurve:
+    """Piecewise linear ITL over concurrency that never falls, and the throughput that follows from it.
+
+    Between two knots throughput is concurrency / ITL / GPUs with the GPUs that the knots imply,
+    held between the knots' throughputs. Beyond the last knot its values hold; below the first, ITL
+    holds and throughput is in proportion to concurrency.
+    """
+
+    __slots__ = ("_concurrency", "_gpus", "_itl", "_last_measured", "_throughput")
+
+    def __init__(
+        self,
+        *,
+        concurrency: list[float],
+        itl_ms: list[float],
+        throughput_per_gpu: list[float],
+        last_measured: float,
+    ) -> None:
+        """`concurrency` rises strictly, `itl_ms` never falls; equally many knots of each, at least one."""
+        self._concurrency = concurrency
+        self._itl = itl_ms
+        self._throughput = throughput_per_gpu
+        self._gpus = [
+            1000 * n / (itl * throughput)
+            for n, itl, throughput in zip(concurrency, itl_ms, throughput_per_gpu, strict=True)
+        ]
+        self._last_measured = last_measured
+
+    def covers(self, concurrency: float) -> bool:
+        """Whether this concurrency lies within the measured loads."""
+        return self._concurrency[0] <= concurrency <= self._last_measured
+
+    def itl_ms(self, concurrency: float) -> float:
+        if concurrency <= self._concurrency[0]:
+            return self._itl[0]
+        if concurrency >= self._concurrency[-1]:
+            return self._itl[-1]
+        i, share = self._segment(concurrency)
+        return self._itl[i] + share * (self._itl[i + 1] - self._itl[i])
+
+    def throughput_per_gpu(self, concurrency: float) -> float:
+        if concurrency <= self._concurrency[0]:
+            return self._throughput[0] * max(concurrency, 0.0) / self._concurrency[0]
+        if concurrency >= self._concurrency[-1]:
+            return self._throughput[-1]
+        i, share = self._segment(concurrency)
+        itl = self._itl[i] + share * (self._itl[i + 1] - self._itl[i])
+        gpus = self._gpus[i] + share * (self._gpus[i + 1] - self._gpus[i])
+        low, high = sorted(self._throughput[i : i + 2])
+        return min(max(1000 * concurrency / (itl * gpus), low), high)
+
+    def best(self, itl_ms: float) -> OperatingPoint:
+        """The best throughput among measured loads whose ITL is at or under *itl_ms*.
+
+        A looser target never lowers it. With no such load: the lightest one.
+        """
+        edge = self._heaviest_within(itl_ms)
+        knots = [
+            OperatingPoint(n, itl, throughput)
+            for n, itl, throughput in zip(self._concurrency, self._itl, self._throughput, strict=True)
+            if n <= edge
+        ]
+        knots.append(OperatingPoint(edge, self.itl_ms(edge), self.throughput_per_gpu(edge)))
+        return max(knots, key=lambda point: point.throughput_per_gpu)
+
+    def _heaviest_within(self, itl_ms: float) -> float:
+        """The highest measured concurrency whose ITL meets the target; the lowest one if none does."""
+        end = max(min(self._last_measured, self._concurrency[-1]), self._concurrency[0])
+        i = bisect_right(self._itl, itl_ms) - 1
+        if i < 0:
+            return self._concurrency[0]
+        if i == len(self._itl) - 1 or self._concurrency[i] >= end:
+            return end
+        share = (itl_ms - self._itl[i]) / (self._itl[i + 1] - self._itl[i])
+        crossing = self._concurrency[i] + share * (self._concurrency[i + 1] - self._concurrency[i])
+        while self.itl_ms(crossing) > itl_ms:  # the last bit of the division
+            crossing = crossing - (crossing - self._concurrency[i]) * 1e-12
+        return min(crossing, end)
+
+    def _segment(self, concurrency: float) -> tuple[int, float]:
+        """The segment that holds *concurrency* (strictly inside the knots) and the share of it passed."""
+        i = bisect_right(self._concurrency, concurrency) - 1
+        width = self._concurrency[i + 1] - self._concurrency[i]
+        return i, (concurrency - self._concurrency[i]) / width
