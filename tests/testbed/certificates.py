@@ -63,11 +63,15 @@ class CertificateAuthority:
         return authority
 
     def issue(self, name: str, *, hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")) -> KeyPair:
-        """A certificate of common name *name*, good for a server on *hosts* and for a client."""
+        """A certificate in files called *name*, good for a server on *hosts* and for a client.
+
+        It has no common name: etcd would take a client's for a user's name, and refuses it where
+        users log in with passwords.
+        """
         pair = KeyPair(certificate=self.directory / f"{name}.crt", key=self.directory / f"{name}.key")
         key = new_rsa_key(pair.key)
         signed = (
-            _builder(subject=_name(name), issuer=self._root.subject, key=key)
+            _builder(subject=x509.Name([]), issuer=self._root.subject, key=key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(key_cert_sign=False), critical=True)
             .add_extension(

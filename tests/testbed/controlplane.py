@@ -7,14 +7,12 @@ does (validation, CEL, admission policies, RBAC, server-side apply, watches) is 
 import secrets
 from pathlib import Path
 
-import requests
-
 from tests.testbed.binaries import ControlPlaneBinaries
 from tests.testbed.certificates import new_rsa_key
 from tests.testbed.cluster import Cluster
 from tests.testbed.etcd import EtcdServer
 from tests.testbed.kubeconfig import Credentials, write_kubeconfig
-from tests.testbed.processes import Server, free_port
+from tests.testbed.processes import Server, free_port, loopback_session
 
 PROBE_TIMEOUT_S = 2.0
 # The ones that tests can observe: aggregated ClusterRoles, namespaces and dependents that go away,
@@ -40,6 +38,7 @@ class ControlPlane(Cluster):
         self.etcd = EtcdServer(binaries.etcd, directory / "etcd")
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
+        self._http = loopback_session()
         self._token = secrets.token_urlsafe(32)
         self._pki = directory / "pki"
         self._certificate = self._pki / "apiserver.crt"
@@ -69,6 +68,7 @@ class ControlPlane(Cluster):
         self._controller_manager.stop()
         self._api_server.stop(grace_s=3)
         self.etcd.stop()
+        self._http.close()
 
     def start_api_server(self) -> None:
         self._api_server.start()
@@ -140,7 +140,7 @@ class ControlPlane(Cluster):
     def _api_server_ready(self) -> bool:
         if not self._certificate.exists():
             return False
-        answer = requests.get(
+        answer = self._http.get(
             f"{self.url}/readyz",
             headers={"Authorization": f"Bearer {self._token}"},
             verify=str(self._certificate),
@@ -153,4 +153,4 @@ class ControlPlane(Cluster):
         if not certificate.exists():
             return False
         url = f"https://127.0.0.1:{self._manager_port}/healthz"
-        return requests.get(url, verify=str(certificate), timeout=PROBE_TIMEOUT_S).ok
+        return self._http.get(url, verify=str(certificate), timeout=PROBE_TIMEOUT_S).ok

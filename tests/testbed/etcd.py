@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from tests.testbed.certificates import CertificateAuthority, KeyPair
 from tests.testbed.errors import PartFailedError
-from tests.testbed.processes import Server, free_port
+from tests.testbed.processes import Server, free_port, loopback_session
 
 REQUEST_TIMEOUT_S = 5.0
 
@@ -41,7 +39,7 @@ class EtcdServer:
         self.endpoint = f"{self.scheme}://127.0.0.1:{self.port}"
         self.tls: EtcdTls | None = None
         self._root_password = root_password
-        self._http = requests.Session()
+        self._http = loopback_session()
         peer = f"http://127.0.0.1:{free_port()}"
         command: list[str | Path] = [
             binary,

@@ -28,6 +28,13 @@ POLL_S = 0.05
 PORT_RANGE = range(20_000, 32_000)
 
 
+def loopback_session() -> requests.Session:
+    """HTTP to a server of this machine, whatever proxies and CA bundles the environment names."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 def free_port() -> int:
     """A loopback TCP port that nobody listens on now."""
     for port in random.sample(PORT_RANGE, k=200):
@@ -130,11 +137,16 @@ class Server:
                 raise PartFailedError(
                     f"{self.name} ended with code {code} before it was ready\n{self.tail()}"
                 )
-            with contextlib.suppress(requests.RequestException):
+            try:
                 if probe():
                     return
+                answer = "it answers that it is not"
+            except requests.RequestException as error:
+                answer = str(error)
             if time.monotonic() > deadline:
-                raise PartFailedError(f"{self.name} was not ready after {timeout_s:g} s\n{self.tail()}")
+                raise PartFailedError(
+                    f"{self.name} was not ready after {timeout_s:g} s: {answer}\n{self.tail()}"
+                )
             time.sleep(POLL_S)
 
     def stop(self, *, grace_s: float = 5) -> None:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import requests
 import yaml
 
-from tests.testbed.processes import Server, free_port, wait_until
+from tests.testbed.processes import Server, free_port, loopback_session, wait_until
 
 REQUEST_TIMEOUT_S = 5.0
 
@@ -32,7 +31,9 @@ class PrometheusServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._scrape_interval_ms = round(scrape_interval_s * 1000)
+        self._http = loopback_session()
         self._targets: dict[str, Target] = {}
+        self._jobs: set[str] = set()
         self._config = directory / "prometheus.yml"
         self._server = Server(
             "prometheus",
@@ -57,11 +58,12 @@ class PrometheusServer:
     def start(self) -> None:
         self._write_config()
         self._server.start()
-        self._server.wait_ready(lambda: requests.get(f"{self.url}/-/ready", timeout=REQUEST_TIMEOUT_S).ok)
+        self._server.wait_ready(lambda: self._http.get(f"{self.url}/-/ready", timeout=REQUEST_TIMEOUT_S).ok)
 
     def stop(self, *, grace_s: float = 5) -> None:
         """Stop it; a later `start` finds its data and comes back on the same port."""
         self._server.stop(grace_s=grace_s)
+        self._http.close()
 
     def add_target(self, target: Target, *, wait_up: bool = True, timeout_s: float = 20) -> None:
         """Scrape *target* from now on, in place of an earlier one of the same job and address.
@@ -91,7 +93,7 @@ class PrometheusServer:
 
     def query(self, expression: str) -> list[dict[str, object]]:
         """The instant vector of *expression* now; raises `requests.HTTPError` for a bad one."""
-        answer = requests.get(
+        answer = self._http.get(
             f"{self.url}/api/v1/query", params={"query": expression}, timeout=REQUEST_TIMEOUT_S
         )
         answer.raise_for_status()
@@ -111,12 +113,12 @@ class PrometheusServer:
     def _reload(self) -> None:
         self._write_config()
         if self.running:
-            requests.post(f"{self.url}/-/reload", timeout=REQUEST_TIMEOUT_S).raise_for_status()
+            self._http.post(f"{self.url}/-/reload", timeout=REQUEST_TIMEOUT_S).raise_for_status()
 
     def _write_config(self) -> None:
-        jobs: dict[str, list[Target]] = {}
-        for target in self._targets.values():
-            jobs.setdefault(target.job, []).append(target)
+        # A job stays after its last target: one that disappears leaves its series without a mark of
+        # staleness, and they would be answered for five more minutes.
+        self._jobs |= {target.job for target in self._targets.values()}
         interval = f"{self._scrape_interval_ms}ms"
         document = {
             "global": {"scrape_interval": interval, "scrape_timeout": interval},
@@ -128,10 +130,11 @@ class PrometheusServer:
                             "targets": [target.address],
                             "labels": {**target.labels, "__metrics_path__": target.metrics_path},
                         }
-                        for target in targets
+                        for target in self._targets.values()
+                        if target.job == job
                     ],
                 }
-                for job, targets in jobs.items()
+                for job in sorted(self._jobs)
             ],
         }
         self._config.write_text(yaml.safe_dump(document, sort_keys=False))
