@@ -1,0 +1,172 @@
+"""`sizing: Throughput`: the load divided by what a replica carries at its SLA, as Dynamo's planner does.
+
+    prefill   requests x ISL / T x min(1, prefill factor) / throughput(ISL) / GPUs
+    decode    requests x OSL / T / best throughput(ITL target / decode factor, ISL + OSL / 2) / GPUs
+    agg       the sum of both
+
+T is the planning interval, GPUs those of one replica, throughput per GPU. What these formulas do
+not look at is known: the TTFT target does not enter prefill sizing, and a mean ITL at its target
+means that about half of the requests miss it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slaplanner.core.correction import Correction
+from slaplanner.core.model import Policy, Role
+from slaplanner.core.profiles import Profile
+from slaplanner.core.reasons import Reason
+from slaplanner.core.rounding import whole_replicas
+from slaplanner.core.sizing.model import Demand, Sized, SizedRole
+from slaplanner.core.wording import figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stage:
+    """One stage of the work on one replica: its load and what the replica carries of it."""
+
+    load_tokens_s: float
+    capacity_tokens_s: float
+    latency_ms: float
+    best_latency_ms: float
+    attainable: bool
+    target: str
+    """The target in words: name, value, and the length that it is asked at."""
+
+    @property
+    def need(self) -> float | None:
+        """Replicas before rounding; None when there is load and no capacity."""
+        if self.load_tokens_s <= 0:
+            return 0.0
+        return self.load_tokens_s / self.capacity_tokens_s if self.capacity_tokens_s > 0 else None
+
+
+def size(
+    *,
+    policy: Policy,
+    profile: Profile,
+    demand: Demand,
+    correction: Correction,
+    gpus_per_replica: Mapping[Role, int],
+) -> Sized:
+    """Replicas for *demand*, per role of the policy's mode, floors applied; bounds and budget come later.
+
+    Raises:
+        ProfileNotFound: the profile lacks a stage that a role of the mode needs.
+        KeyError: GPUs per replica of a role of the mode are missing.
+    """
+    return Sized(
+        roles=tuple(
+            _size_role(
+                role,
+                min_replicas=policy.role(role).min_replicas,
+                stages=_stages(
+                    role,
+                    policy=policy,
+                    profile=profile,
+                    demand=demand,
+                    correction=correction,
+                    gpus=gpus_per_replica[role],
+                ),
+            )
+            for role in policy.mode.roles
+        )
+    )
+
+
+def _stages(
+    role: Role, *, policy: Policy, profile: Profile, demand: Demand, correction: Correction, gpus: int
+) -> tuple[_Stage, ...]:
+    prefill = (
+        _prefill(
+            policy=policy, profile=profile, demand=demand, factor=min(1.0, correction.prefill), gpus=gpus
+        )
+        if role is not Role.DECODE
+        else None
+    )
+    decode = (
+        _decode(policy=policy, profile=profile, demand=demand, factor=correction.decode, gpus=gpus)
+        if role is not Role.PREFILL
+        else None
+    )
+    return tuple(stage for stage in (prefill, decode) if stage is not None)
+
+
+def _prefill(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> _Stage:
+    """*factor* at most 1: what a prompt costs compared with the profile (a prefix cache makes it cheaper)."""
+    isl = demand.isl_tokens
+    throughput = profile.prefill.throughput_per_gpu(isl)
+    ttft = profile.prefill.ttft_ms(isl) * factor
+    return _Stage(
+        load_tokens_s=demand.requests_per_interval * isl / policy.interval_s,
+        capacity_tokens_s=max(0.0, throughput) * gpus / factor,
+        latency_ms=ttft,
+        best_latency_ms=ttft,
+        attainable=throughput > 0 and ttft <= policy.sla.ttft_ms,
+        target=f"TTFT target {figure(policy.sla.ttft_ms)} ms at ISL {figure(isl)}",
+    )
+
+
+def _decode(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> _Stage:
+    """*factor*: observed ITL over that of the profile; a factor that is not positive counts as 1."""
+    factor = factor if factor > 0 else 1.0
+    context = demand.context_tokens
+    best = profile.decode.best(itl_ms=policy.sla.itl_ms / factor, context_tokens=context)
+    return _Stage(
+        load_tokens_s=demand.requests_per_interval * demand.osl_tokens / policy.interval_s,
+        capacity_tokens_s=max(0.0, best.throughput_per_gpu) * gpus,
+        latency_ms=best.itl_ms * factor,
+        best_latency_ms=profile.decode.lowest_itl_ms(context) * factor,
+        attainable=best.attained and best.throughput_per_gpu > 0,
+        target=f"ITL target {figure(policy.sla.itl_ms)} ms at a context of {figure(context)}",
+    )
+
+
+def _size_role(role: Role, *, min_replicas: int, stages: tuple[_Stage, ...]) -> SizedRole:
+    needs = [stage.need for stage in stages]
+    known = [need for need in needs if need is not None]
+    no_capacity = len(known) < len(needs)
+    raw = float(min_replicas) if no_capacity else sum(known)
+    rounded = whole_replicas(raw)
+    replicas = max(rounded, min_replicas)
+    capacity = _capacity(stages)
+    load = sum(stage.load_tokens_s for stage in stages)
+    return SizedRole(
+        role=role,
+        raw=raw,
+        replicas=replicas,
+        limit=Reason.TOO_FEW_REPLICAS if rounded < min_replicas else None,
+        capacity_per_replica_tokens_s=capacity,
+        load_tokens_s=load,
+        expected_latency_ms=stages[-1].latency_ms,
+        best_latency_ms=stages[-1].best_latency_ms,
+        attainable=all(stage.attainable for stage in stages),
+        message=_message(role, stages, raw=raw, replicas=replicas, load=load, capacity=capacity),
+    )
+
+
+def _capacity(stages: tuple[_Stage, ...]) -> float:
+    """Tokens/s that one replica carries when the stages share it in the proportions of the demand."""
+    if any(stage.capacity_tokens_s <= 0 for stage in stages):
+        return 0.0
+    load = sum(stage.load_tokens_s for stage in stages)
+    if len(stages) == 1 or load <= 0:
+        return stages[-1].capacity_tokens_s
+    return load / sum(stage.load_tokens_s / stage.capacity_tokens_s for stage in stages)
+
+
+def _message(
+    role: Role, stages: tuple[_Stage, ...], *, raw: float, replicas: int, load: float, capacity: float
+) -> str:
+    misses = [stage for stage in stages if not stage.attainable]
+    unmet = "".join(
+        f"; best measured latency {figure(stage.best_latency_ms)} ms, {stage.target}" for stage in misses
+    )
+    if capacity <= 0:
+        return f"{role}: the profile gives no throughput within the targets, so the floor {replicas}{unmet}"
+    return (
+        f"{role}: {figure(load)} tokens/s, {figure(capacity)} per replica, "
+        f"so {figure(raw)}, in whole replicas {replicas}{unmet}"
+    )

@@ -1,0 +1,13 @@
+"""How figures are written in messages."""
+
+from __future__ import annotations
+
+
+def figure(value: float) -> str:
+    """Three significant digits, thousands separated, no exponent.
+
+    >>> figure(12345.6), figure(0.012345), figure(3.0), figure(0)
+    ('12,300', '0.0123', '3', '0')
+    """
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.10f}".rstrip("0").rstrip(".") if rounded else "0"
