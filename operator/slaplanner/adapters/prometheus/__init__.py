@@ -1,0 +1,33 @@
+"""What Prometheus says of a policy's traffic, as the core's readings.
+
+`connections` reaches the servers that the administrator named and turns every failure into one typed
+error; `selectors` says whose series are meant; `observe`, `history`, `attainment` and `discovery` ask
+and interpret. All functions are synchronous and bounded by a deadline: callers run them in an executor.
+"""
+
+from slaplanner.adapters.prometheus.attainment import Attainment, read_attainment
+from slaplanner.adapters.prometheus.client import Client, Prometheus, QueryHook
+from slaplanner.adapters.prometheus.connections import Connections
+from slaplanner.adapters.prometheus.deadline import Deadline
+from slaplanner.adapters.prometheus.discovery import ModelDiscovery, discover_model
+from slaplanner.adapters.prometheus.history import read_history
+from slaplanner.adapters.prometheus.observe import observe
+from slaplanner.adapters.prometheus.selectors import Matcher, MatchOperator, Scope, Source
+
+__all__ = [
+    "Attainment",
+    "Client",
+    "Connections",
+    "Deadline",
+    "MatchOperator",
+    "Matcher",
+    "ModelDiscovery",
+    "Prometheus",
+    "QueryHook",
+    "Scope",
+    "Source",
+    "discover_model",
+    "observe",
+    "read_attainment",
+    "read_history",
+]

@@ -1,0 +1,62 @@
+"""What share of the traffic met its targets over an hour and a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from slaplanner.adapters.prometheus import batch, series
+from slaplanner.adapters.prometheus.client import Prometheus
+from slaplanner.adapters.prometheus.deadline import Deadline
+from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram
+from slaplanner.adapters.prometheus.selectors import Scope
+from slaplanner.adapters.prometheus.series import Expressions, duration
+from slaplanner.core.attainment import Share, share_within
+
+HOUR_S: Final = 3600
+DAY_S: Final = 86400
+WINDOWS_S: Final = (HOUR_S, DAY_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attainment:
+    """Share of the requests within the TTFT target and of the tokens within the ITL target.
+
+    None: nothing was observed. The two are not about the same things, so there is none for both.
+    """
+
+    ttft: Share | None
+    itl: Share | None
+
+
+def read_attainment(
+    prometheus: Prometheus,
+    scope: Scope,
+    *,
+    at_s: float,
+    ttft_ms: float,
+    itl_ms: float,
+    deadline: Deadline,
+) -> Mapping[int, Attainment]:
+    """Attainment of the targets *ttft_ms* and *itl_ms* by length of window in seconds (`WINDOWS_S`).
+
+    Raises:
+        MetricsError: the buckets could not be had.
+    """
+    expressions = Expressions(scope)
+    figures: dict[str, str] = {}
+    for window_s in WINDOWS_S:
+        window = duration(window_s)
+        figures |= bucket_figures(f"ttft_{window_s}", series.TTFT, window, expressions)
+        figures |= bucket_figures(f"itl_{window_s}", series.ITL, window, expressions)
+    answers = batch.ask(prometheus, figures, at_s=at_s, deadline=deadline)
+
+    def share(name: str, target_ms: float) -> Share | None:
+        histogram = read_histogram(name, answers, scale=series.MS_PER_S)
+        return None if histogram is None else share_within(histogram, target_ms)
+
+    return {
+        window_s: Attainment(ttft=share(f"ttft_{window_s}", ttft_ms), itl=share(f"itl_{window_s}", itl_ms))
+        for window_s in WINDOWS_S
+    }

@@ -1,0 +1,55 @@
+"""Buckets as Prometheus has them (cumulative, one series per edge) made into the core's histograms."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+
+from slaplanner.adapters.prometheus.answers import Sample
+from slaplanner.adapters.prometheus.series import Expressions
+from slaplanner.core.readings import Histogram
+
+EDGE = "le"
+
+
+def bucket_figures(name: str, metric: str, window: str, expressions: Expressions) -> dict[str, str]:
+    """The two figures of a histogram's growth: observations per edge, and series per edge."""
+    growth = f"increase({expressions.metric(metric + '_bucket')}[{window}])"
+    return {f"{name}_bucket": f"sum by ({EDGE})({growth})", f"{name}_series": f"count by ({EDGE})({growth})"}
+
+
+def read_histogram(name: str, answers: dict[str, list[Sample]], *, scale: float = 1.0) -> Histogram | None:
+    """The histogram of `bucket_figures`, its edges times *scale*; None when nothing was observed.
+
+    Processes may differ in their edges, for a while after these were changed. Only edges that all of
+    them have are kept: at another one the sum lacks those that do not have it.
+    """
+    reached = _by_edge(answers[f"{name}_bucket"])
+    series = _by_edge(answers[f"{name}_series"])
+    total = reached.get(math.inf, 0.0)
+    values = [*reached, *reached.values()]
+    if not total > 0 or any(math.isnan(value) or value == -math.inf for value in values):
+        return None
+    common = [edge for edge in sorted(reached) if series.get(edge, 0) >= series.get(math.inf, 0)]
+    # Each edge is extrapolated by itself, so a higher one can come out lower by a little.
+    heights = list(itertools.accumulate((min(reached[edge], total) for edge in common), max))
+    counts = [high - low for low, high in zip([0.0, *heights], heights, strict=False)]
+    return Histogram(edges=tuple(_scaled(edge, scale) for edge in common), counts=tuple(counts))
+
+
+def _by_edge(samples: Iterable[Sample]) -> dict[float, float]:
+    """Values by edge. Prometheus 3 writes `1.0` where 2 wrote `1`: in one window both are one edge."""
+    found: dict[float, float] = {}
+    for sample in samples:
+        try:
+            edge = float(sample.labels[EDGE])
+        except (KeyError, ValueError):
+            edge = math.nan
+        found[edge] = found.get(edge, 0.0) + sample.value
+    return found
+
+
+def _scaled(edge: float, scale: float) -> float:
+    # 0.047 s must be 47 ms, or a target on an edge would no longer lie on it.
+    return round(edge * scale, 6) if math.isfinite(edge) else edge

@@ -1,0 +1,113 @@
+"""The load of past planning intervals, as Prometheus remembers it.
+
+The points lie on the planning grid, which depends on the policy alone, and each covers its own
+interval. So an operator that was restarted reads the same history as one that ran through, and keeps
+none of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from slaplanner.adapters.prometheus import batch, series
+from slaplanner.adapters.prometheus.answers import Track
+from slaplanner.adapters.prometheus.client import Prometheus
+from slaplanner.adapters.prometheus.deadline import Deadline
+from slaplanner.adapters.prometheus.selectors import Scope
+from slaplanner.adapters.prometheus.series import Expressions, duration
+from slaplanner.core.readings import Series
+
+LENGTHS: Final = {"isl": series.ISL, "osl": series.OSL}
+
+
+def read_history(
+    prometheus: Prometheus,
+    scope: Scope,
+    *,
+    end_s: int,
+    interval_s: int,
+    points: int,
+    deadline: Deadline,
+) -> Series:
+    """The *points* intervals up to *end_s*, one point each, leading gaps left out.
+
+    A point is a gap (NaN) where the counters were not sampled often enough to show growth, unless
+    they had no sample at all while a frontend was registered: then nothing came, and it is zero.
+    Lengths are NaN wherever no request showed one.
+
+    Args:
+        prometheus: the server.
+        scope: whose traffic.
+        end_s: Unix time of the last grid point.
+        interval_s: planning interval; shorter than two scrapes, all points are gaps.
+        points: how many intervals to go back.
+        deadline: for all round trips; one for each 11,000 points.
+
+    Raises:
+        MetricsError: the history could not be had.
+    """
+    start_s = end_s - (points - 1) * interval_s
+    answers = batch.ask_range(
+        prometheus,
+        _figures(scope, duration(interval_s)),
+        start_s=start_s,
+        end_s=end_s,
+        step_s=interval_s,
+        deadline=deadline,
+    )
+    columns = {name: _column(tracks, start_s, interval_s, points) for name, tracks in answers.items()}
+    requests = [
+        _requests(*row)
+        for row in zip(columns["requests"], columns["samples"], columns["registered"], strict=True)
+    ]
+    first = next((index for index, value in enumerate(requests) if not math.isnan(value)), points)
+    return Series(
+        end_s=float(end_s),
+        step_s=float(interval_s),
+        requests=tuple(requests[first:]),
+        isl_tokens=_means(columns, "isl")[first:],
+        osl_tokens=_means(columns, "osl")[first:],
+    )
+
+
+def _figures(scope: Scope, window: str) -> dict[str, str]:
+    expressions = Expressions(scope)
+    registered = expressions.registered(window)
+    figures = {
+        "requests": expressions.requests(window),
+        "samples": f"count({expressions.sampled(window)})",
+        "registered": f"count({registered or expressions.sampled(window)})",
+    }
+    for name, metric in LENGTHS.items():
+        for part in ("sum", "count"):
+            figures[f"{name}_{part}"] = f"sum(increase({expressions.metric(f'{metric}_{part}')}[{window}]))"
+    return figures
+
+
+def _column(tracks: list[Track], start_s: int, step_s: int, points: int) -> list[float]:
+    """The values on the grid, NaN where there is none."""
+    column = [math.nan] * points
+    for track in tracks:
+        for at_s, value in track.points:
+            index = round((at_s - start_s) / step_s)
+            if 0 <= index < points:
+                column[index] = value
+    return column
+
+
+def _requests(count: float, samples: float, registered: float) -> float:
+    if math.isfinite(count) and count >= 0:
+        return count
+    idle = math.isnan(samples) and registered > 0
+    return 0.0 if idle else math.nan
+
+
+def _means(columns: dict[str, list[float]], name: str) -> tuple[float, ...]:
+    totals, counts = columns[f"{name}_sum"], columns[f"{name}_count"]
+    return tuple(_ratio(total, count) for total, count in zip(totals, counts, strict=True))
+
+
+def _ratio(total: float, count: float) -> float:
+    ratio = total / count if count > 0 else math.nan
+    return ratio if math.isfinite(ratio) else math.nan
