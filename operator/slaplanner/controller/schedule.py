@@ -1,0 +1,83 @@
+"""When a plan is due: on a grid of Unix time that a restart does not move, or when asked for.
+
+The grid is `k x interval + crc32(uid) mod interval`: range queries after a restart return the same
+points as before it, and many policies do not plan in the same second.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Trigger(StrEnum):
+    """Why a plan runs now."""
+
+    GRID = "grid"
+    FIRST = "first"
+    SPEC = "spec"
+    """The policy's spec or an annotation changed, or a plan was requested."""
+    TARGET = "target"
+    """The target appeared, was recreated, or was changed by somebody else."""
+    PROFILE = "profile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A plan to run, and the Unix time that it plans for."""
+
+    trigger: Trigger
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What a plan depended on, besides time; any change asks for a new plan."""
+
+    generation: int
+    annotations: tuple[str | None, ...]
+    target: str
+    profile: str
+
+
+def phase_s(*, uid: str, interval_s: float) -> float:
+    """The policy's own offset on the grid."""
+    return zlib.crc32(uid.encode()) % interval_s
+
+
+def last_slot_s(*, now_s: float, uid: str, interval_s: float) -> float:
+    """The latest grid time at or before *now_s*."""
+    phase = phase_s(uid=uid, interval_s=interval_s)
+    return math.floor((now_s - phase) / interval_s) * interval_s + phase
+
+
+def due(
+    *,
+    now_s: float,
+    uid: str,
+    interval_s: float,
+    planned_at_s: float | None,
+    before: Fingerprint | None,
+    after: Fingerprint,
+) -> Due | None:
+    """Whether to plan now, and for which time.
+
+    A plan that overran its slot is skipped, not caught up: only the latest slot counts. A clock
+    that was set back makes the last plan lie in the future; planning goes on from the new time.
+    """
+    slot_s = last_slot_s(now_s=now_s, uid=uid, interval_s=interval_s)
+    if planned_at_s is not None and planned_at_s > now_s + interval_s:
+        return Due(trigger=Trigger.GRID, at_s=slot_s)
+    if planned_at_s is None:
+        return Due(trigger=Trigger.FIRST, at_s=math.floor(now_s))
+    if slot_s > planned_at_s:
+        return Due(trigger=Trigger.GRID, at_s=slot_s)
+    if before is None or before == after:
+        return None
+    if (before.generation, before.annotations) != (after.generation, after.annotations):
+        return Due(trigger=Trigger.SPEC, at_s=math.floor(now_s))
+    if before.target != after.target:
+        return Due(trigger=Trigger.TARGET, at_s=math.floor(now_s))
+    return Due(trigger=Trigger.PROFILE, at_s=math.floor(now_s))

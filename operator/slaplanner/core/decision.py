@@ -1,0 +1,97 @@
+"""What a plan comes to: replicas with their reason, and the evidence behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slaplanner.core.correction import Correction
+from slaplanner.core.forecast import Forecast
+from slaplanner.core.model import Role
+from slaplanner.core.readings import Observation
+from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.sizing import Demand, SizedRole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One condition as the plan sees it. `status` None is Unknown."""
+
+    type: ConditionType
+    status: bool | None
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What one role should show at the decided size."""
+
+    role: Role
+    ttft_ms: float | None
+    """Mean; None for decode, and when the size cannot carry the load."""
+    itl_ms: float | None
+    """Mean; None for prefill, and when the size cannot carry the load."""
+    utilisation: float | None
+    """Load over the role's throughput inside the SLA; None when that throughput is 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleDecision:
+    """One role: what runs, what is asked for, and every limit that bit on the way."""
+
+    role: Role
+    component: str
+    current: int
+    desired: int
+    limits: tuple[Reason, ...] = ()
+    sized: SizedRole | None = None
+    """The evidence; None when nothing was sized (unknown load)."""
+    gpus_per_replica: int | None = None
+
+    @property
+    def changes(self) -> bool:
+        return self.desired != self.current
+
+    @property
+    def limited_by(self) -> Reason | None:
+        """The last limit that bit: the one that a user would have to lift first."""
+        return self.limits[-1] if self.limits else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One plan's outcome. Everything that reports quotes this value."""
+
+    id: int
+    at_s: float
+    roles: tuple[RoleDecision, ...]
+    reason: Reason
+    message: str
+    findings: tuple[Finding, ...]
+    observation: Observation
+    demand: Demand | None = None
+    forecast: Forecast | None = None
+    correction: Correction | None = None
+    expected: tuple[Expectation, ...] = ()
+    gpu_budget: int | None = None
+
+    @property
+    def changes(self) -> bool:
+        return any(role.changes for role in self.roles)
+
+    @property
+    def current(self) -> dict[Role, int]:
+        return {role.role: role.current for role in self.roles}
+
+    @property
+    def desired(self) -> dict[Role, int]:
+        return {role.role: role.desired for role in self.roles}
+
+    def gpus(self, *, desired: bool) -> int | None:
+        """GPUs of the desired or the current size; None when a role's GPUs are unknown."""
+        total = 0
+        for role in self.roles:
+            if role.gpus_per_replica is None:
+                return None
+            total += role.gpus_per_replica * (role.desired if desired else role.current)
+        return total

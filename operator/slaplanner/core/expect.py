@@ -1,0 +1,112 @@
+"""What the decided size should show: mean latencies and utilisation, from the profile alone.
+
+Prefill is a queue with one server per replica; its mean wait follows Sakasegawa's approximation for
+M/G/c (1977), with the deterministic service that a prompt of mean length takes. Decode is a closed
+question by Little's law: a replica holds as many requests as arrive while one is being written,
+and holding more makes writing slower.
+"""
+
+from __future__ import annotations
+
+import math
+
+from slaplanner.core.correction import Correction
+from slaplanner.core.decision import Expectation
+from slaplanner.core.model import Role
+from slaplanner.core.profiles import Profile
+from slaplanner.core.sizing import Demand
+
+_STEPS = 60
+"""Bisection steps: far below a request's worth of concurrency."""
+
+
+def expectation(
+    role: Role,
+    *,
+    replicas: int,
+    gpus_per_replica: int,
+    demand: Demand,
+    interval_s: float,
+    profile: Profile,
+    correction: Correction,
+    capacity_tokens_s: float,
+    load_tokens_s: float,
+) -> Expectation:
+    """One role at *replicas*: mean TTFT and ITL as far as the role has a part in them."""
+    total = replicas * capacity_tokens_s
+    utilisation = load_tokens_s / total if total > 0 else None
+    rate = demand.requests_per_interval / interval_s
+    ttft = itl = None
+    if role is not Role.DECODE:
+        ttft = expected_ttft_ms(
+            replicas=replicas,
+            gpus_per_replica=gpus_per_replica,
+            requests_per_s=rate,
+            isl_tokens=demand.isl_tokens,
+            profile=profile,
+            factor=min(1.0, correction.prefill),
+        )
+    if role is not Role.PREFILL:
+        itl = expected_itl_ms(
+            replicas=replicas,
+            requests_per_s=rate,
+            isl_tokens=demand.isl_tokens,
+            osl_tokens=demand.osl_tokens,
+            profile=profile,
+            factor=correction.decode,
+        )
+    return Expectation(role=role, ttft_ms=ttft, itl_ms=itl, utilisation=utilisation)
+
+
+def expected_ttft_ms(
+    *,
+    replicas: int,
+    gpus_per_replica: int,
+    requests_per_s: float,
+    isl_tokens: float,
+    profile: Profile,
+    factor: float = 1.0,
+) -> float | None:
+    """Mean TTFT in ms, queueing included; None where the queue would grow without end."""
+    throughput = profile.prefill.throughput_per_gpu(isl_tokens) * gpus_per_replica
+    if throughput <= 0 or replicas < 1:
+        return None
+    service_s = isl_tokens / throughput * factor
+    utilisation = requests_per_s * service_s / replicas
+    if utilisation >= 1:
+        return None
+    # Squared coefficients of variation: 1 of Poisson arrivals, 0 of equal prompts.
+    busy = math.pow(utilisation, math.sqrt(2 * (replicas + 1)) - 1)
+    wait_s = 0.5 * service_s * busy / (replicas * (1 - utilisation))
+    return profile.prefill.ttft_ms(isl_tokens) * factor + wait_s * 1000
+
+
+def expected_itl_ms(
+    *,
+    replicas: int,
+    requests_per_s: float,
+    isl_tokens: float,
+    osl_tokens: float,
+    profile: Profile,
+    factor: float = 1.0,
+) -> float | None:
+    """Mean ITL in ms at the load that each replica then carries; None where no load is stable."""
+    context = isl_tokens + osl_tokens / 2
+    if replicas < 1 or context <= 0:
+        return None
+    tokens_per_ms = requests_per_s * osl_tokens / replicas / 1000
+    most = profile.decode.max_kv_tokens / context
+
+    def itl_ms(concurrency: float) -> float:
+        return profile.decode.itl_ms(concurrency=concurrency, context_tokens=context) * factor
+
+    if tokens_per_ms * itl_ms(most) > most:
+        return None
+    low, high = 0.0, most
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if tokens_per_ms * itl_ms(middle) > middle:
+            low = middle
+        else:
+            high = middle
+    return itl_ms(high)

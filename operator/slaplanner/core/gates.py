@@ -1,0 +1,80 @@
+"""Gates: how far one role may move right now, whatever would be good for the load.
+
+Users pause, revisions roll out, the observed load may be a lower bound, nodes are full. Each of
+these narrows the range in which the next count must lie, and names itself when it bites.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slaplanner.core.model import Fleet, Pause, RoleState
+from slaplanner.core.placement import PlacementWatch, ceiling
+from slaplanner.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The range for one role's next count, and why it is narrow."""
+
+    lowest: int = 0
+    highest: int | None = None
+    lowest_reason: Reason | None = None
+    highest_reason: Reason | None = None
+    firm: bool = False
+    """Holds even over the budget: a pause, or a rollout that a change would disturb."""
+
+    def apply(self, replicas: int) -> tuple[int, Reason | None]:
+        """The nearest count inside the range, and the reason when that differs."""
+        if self.highest is not None and replicas > self.highest:
+            return self.highest, self.highest_reason
+        if replicas < self.lowest:
+            return self.lowest, self.lowest_reason
+        return replicas, None
+
+
+def gate(
+    role: RoleState,
+    *,
+    fleet: Fleet,
+    pause: Pause,
+    placement: PlacementWatch,
+    load_may_shrink: bool,
+) -> Gate:
+    """What *role* may do now. The reasons that a user can lift at once come first."""
+    current = role.replicas
+    if pause is Pause.ALL:
+        return _fixed(current, Reason.PAUSED)
+    if role.rollout:
+        return _fixed(current, Reason.ROLLOUT_BLOCKS)
+
+    lowest, lowest_reason, firm = 0, None, False
+    if pause is Pause.SCALE_IN:
+        lowest, lowest_reason, firm = current, Reason.PAUSED_SCALE_IN, True
+    elif not load_may_shrink:
+        lowest, lowest_reason = current, Reason.LOWER_BOUND_LOAD
+    elif not fleet.ready:
+        # Starting replicas are coming capacity, so growth goes on. What could not be placed may be
+        # given back: it serves nobody.
+        lowest = min(current, role.serving) if role.unschedulable and role.serving is not None else current
+        lowest_reason = Reason.NOT_READY_BLOCKS_SHRINK
+
+    highest, highest_reason = None, None
+    if pause is Pause.SCALE_OUT:
+        highest, highest_reason = current, Reason.PAUSED_SCALE_OUT
+    full = ceiling(placement, role)
+    if full is not None and not firm and full <= current:
+        # Cancelling wins over the gates against shrinking: it removes only what does not serve.
+        highest, highest_reason = full, Reason.UNSCHEDULABLE
+        lowest = min(lowest, full)
+    return Gate(
+        lowest=lowest,
+        highest=highest,
+        lowest_reason=lowest_reason,
+        highest_reason=highest_reason,
+        firm=firm,
+    )
+
+
+def _fixed(current: int, reason: Reason) -> Gate:
+    return Gate(lowest=current, highest=current, lowest_reason=reason, highest_reason=reason, firm=True)

@@ -1,0 +1,371 @@
+"""The decision: observe, forecast, correct, size, bound, stabilise, budget; in this order, purely.
+
+The operator, the dry-run, the simulation and a user's notebook all call `decide`. The budget comes
+last, so that a role that damping keeps high cannot push the sum over it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from slaplanner.core.allot import Step, allot
+from slaplanner.core.correction import Correction, correct
+from slaplanner.core.damping import damp, notice_change
+from slaplanner.core.decision import Decision, Expectation, RoleDecision
+from slaplanner.core.errors import TargetError
+from slaplanner.core.expect import expectation
+from slaplanner.core.explain import explain
+from slaplanner.core.findings import findings
+from slaplanner.core.forecast import Forecast, forecast, horizon_steps
+from slaplanner.core.gates import gate
+from slaplanner.core.model import DEFAULT_STARTUP_S, FallbackMode, Fleet, Policy, Role, RolePolicy
+from slaplanner.core.placement import patience_s, watch_placement
+from slaplanner.core.profiles import Profile
+from slaplanner.core.readings import Known, Observation, Series
+from slaplanner.core.reasons import Reason
+from slaplanner.core.sizing import Demand, Sized, throughput
+from slaplanner.core.state import Lengths, PlannerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Load:
+    """The observed load, as far as it may be trusted."""
+
+    requests: float
+    lengths: Lengths
+    may_shrink: bool
+
+
+def decide(
+    state: PlannerState,
+    observation: Observation,
+    fleet: Fleet,
+    policy: Policy,
+    profile: Profile,
+    *,
+    now_s: float,
+) -> tuple[PlannerState, Decision]:
+    """One plan.
+
+    Args:
+        state: what the last plan returned (`PlannerState()` for the first).
+        observation: the traffic, and its history on the planning grid.
+        fleet: what runs.
+        policy: what is promised, with which means.
+        profile: what one replica can carry.
+        now_s: Unix seconds that this plan is for.
+
+    Returns:
+        The state for the next plan, and the decision with its evidence.
+
+    Raises:
+        TargetError: GPUs per replica are unknown; without them nothing can be sized or budgeted.
+        ProfileError: the profile lacks the stage of a role.
+    """
+    gpus = _gpus(fleet)
+    state = _notice(state, fleet, policy, now_s=now_s)
+    load = _load(observation, state, policy)
+    if load is None:
+        return _without_load(state, observation, fleet, policy, now_s=now_s)
+
+    startup_s = startup_seconds(policy, fleet)
+    outlook = _outlook(state, observation, load, policy, startup_s=startup_s, now_s=now_s)
+    correction_state, correction = correct(
+        state.correction,
+        policy=policy,
+        observation=observation,
+        fleet=fleet,
+        profile=profile,
+        now_s=now_s,
+    )
+    demand = Demand(
+        requests_per_interval=outlook.requests[0],
+        isl_tokens=outlook.isl_tokens[0],
+        osl_tokens=outlook.osl_tokens[0],
+    )
+    sized = throughput.size(
+        policy=policy, profile=profile, demand=demand, correction=correction, gpus_per_replica=gpus
+    )
+    state = replace(
+        state, failures=0, lengths=load.lengths, correction=correction_state, forecast=outlook.state
+    )
+    state, steps = _steps(state, sized, fleet, policy, may_shrink=load.may_shrink, now_s=now_s)
+    return _conclude(
+        state,
+        steps,
+        observation=observation,
+        policy=policy,
+        now_s=now_s,
+        evidence=_Evidence(
+            sized=sized, demand=demand, forecast=outlook, correction=correction, profile=profile
+        ),
+    )
+
+
+def startup_seconds(policy: Policy, fleet: Fleet) -> float:
+    """The user's word, else what the target's own scale-ups took, else the default."""
+    if policy.startup_s is not None:
+        return policy.startup_s
+    return fleet.startup_s if fleet.startup_s is not None else DEFAULT_STARTUP_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """What the figures of a decision rest on."""
+
+    sized: Sized
+    demand: Demand
+    forecast: Forecast
+    correction: Correction
+    profile: Profile
+
+
+def _gpus(fleet: Fleet) -> dict[Role, int]:
+    known = {role.role: role.gpus_per_replica for role in fleet.roles if role.gpus_per_replica is not None}
+    missing = [role.role.value for role in fleet.roles if role.role not in known]
+    if missing:
+        raise TargetError(
+            f"GPUs per replica of {', '.join(missing)} are unknown; set roles[].gpusPerReplica",
+            reason=Reason.GPUS_UNKNOWN,
+        )
+    return known
+
+
+def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) -> PlannerState:
+    """Learn from what the fleet shows: changes of replicas, whoever made them, and pending pods."""
+    patience = patience_s(startup_s=startup_seconds(policy, fleet), interval_s=policy.interval_s)
+    for role in fleet.roles:
+        memory = state.role(role.role)
+        damping = memory.damping
+        if memory.replicas is not None and memory.replicas != role.replicas:
+            ours = memory.desired == role.replicas and state.planned_at_s is not None
+            damping = notice_change(
+                damping,
+                before=memory.replicas,
+                after=role.replicas,
+                at_s=state.planned_at_s if ours and state.planned_at_s is not None else now_s,
+            )
+        placement = watch_placement(memory.placement, role, patience_s=patience, now_s=now_s)
+        state = state.with_role(replace(memory, damping=damping, placement=placement, replicas=role.replicas))
+    return state
+
+
+def _load(observation: Observation, state: PlannerState, policy: Policy) -> _Load | None:
+    """What may be said of the load: all, a lower bound, or nothing (None)."""
+    requests = observation.requests
+    if not isinstance(requests, Known):
+        return None
+    last = state.lengths or Lengths(isl_tokens=policy.sla.isl_tokens, osl_tokens=policy.sla.osl_tokens)
+    if requests.value == 0 and not requests.lower_bound:
+        return _Load(requests=0.0, lengths=last, may_shrink=True)
+    isl, osl = observation.isl_tokens, observation.osl_tokens
+    if isinstance(isl, Known) and isinstance(osl, Known) and isl.value > 0 and osl.value > 0:
+        return _Load(
+            requests=requests.value,
+            lengths=Lengths(isl_tokens=isl.value, osl_tokens=osl.value),
+            may_shrink=not requests.lower_bound,
+        )
+    return _Load(requests=requests.value, lengths=last, may_shrink=False)
+
+
+def _outlook(
+    state: PlannerState,
+    observation: Observation,
+    load: _Load,
+    policy: Policy,
+    *,
+    startup_s: float,
+    now_s: float,
+) -> Forecast:
+    """The forecast from the history; from the observed load alone where the history lacks its last point."""
+    history = observation.history
+    if history is None or not len(history) or math.isnan(history.requests[-1]):
+        point = (load.requests,), (load.lengths.isl_tokens,), (load.lengths.osl_tokens,)
+        before = history if history is not None and len(history) else None
+        history = Series(
+            end_s=before.end_s if before else now_s,
+            step_s=policy.interval_s,
+            requests=(before.requests[:-1] if before else ()) + point[0],
+            isl_tokens=(before.isl_tokens[:-1] if before else ()) + point[1],
+            osl_tokens=(before.osl_tokens[:-1] if before else ()) + point[2],
+        )
+    return forecast(
+        history,
+        policy=policy.predictor,
+        state=state.forecast,
+        horizon_steps=horizon_steps(interval_s=policy.interval_s, startup_s=startup_s),
+        isl_tokens=load.lengths.isl_tokens,
+        osl_tokens=load.lengths.osl_tokens,
+    )
+
+
+def _steps(
+    state: PlannerState, sized: Sized, fleet: Fleet, policy: Policy, *, may_shrink: bool, now_s: float
+) -> tuple[PlannerState, tuple[Step, ...]]:
+    """Each role bounded, damped and gated, with the limits that bit in their order."""
+    steps = []
+    for role in fleet.roles:
+        need = sized.role(role.role)
+        rules = policy.role(role.role)
+        bounded, bound = _bounded(need.replicas, rules)
+        memory = state.role(role.role)
+        damped = damp(
+            current=role.replicas,
+            wanted=bounded,
+            need=need.raw,
+            behavior=policy.behavior,
+            state=memory.damping,
+            now_s=now_s,
+        )
+        # A bound acts at once, also on what damping remembers from before it was set.
+        within, again = _bounded(damped.replicas, rules)
+        opening = gate(
+            role, fleet=fleet, pause=policy.pause, placement=memory.placement, load_may_shrink=may_shrink
+        )
+        gated, gate_limit = opening.apply(within)
+        limits = (bound, *damped.limits, again if again is not bound else None, gate_limit)
+        state = state.with_role(replace(memory, damping=damped.state))
+        steps.append(
+            Step(
+                role=role,
+                rules=rules,
+                wanted=gated,
+                gate=opening,
+                limits=tuple(limit for limit in limits if limit is not None),
+            )
+        )
+    return state, tuple(steps)
+
+
+def _bounded(replicas: int, rules: RolePolicy) -> tuple[int, Reason | None]:
+    if replicas < rules.min_replicas:
+        return rules.min_replicas, Reason.TOO_FEW_REPLICAS
+    if rules.max_replicas is not None and replicas > rules.max_replicas:
+        return rules.max_replicas, Reason.TOO_MANY_REPLICAS
+    return replicas, None
+
+
+def _without_load(
+    state: PlannerState, observation: Observation, fleet: Fleet, policy: Policy, *, now_s: float
+) -> tuple[PlannerState, Decision]:
+    """The load is unknown: hold, and after enough failures what the user chose for that."""
+    failures = state.failures + 1
+    state = replace(state, failures=failures)
+    fallen_back = failures >= policy.fallback.after
+    steps = []
+    for role in fleet.roles:
+        rules = policy.role(role.role)
+        wanted = role.replicas
+        limits: tuple[Reason, ...] = (Reason.HOLD_UNKNOWN,)
+        if fallen_back and rules.fallback_replicas is not None:
+            if policy.fallback.mode is FallbackMode.STATIC:
+                wanted, limits = rules.fallback_replicas, (Reason.FALLBACK_STATIC,)
+            elif policy.fallback.mode is FallbackMode.CURRENT_IF_HIGHER:
+                wanted = max(role.replicas, rules.fallback_replicas)
+                limits = (Reason.FALLBACK_CURRENT_IF_HIGHER,)
+        opening = gate(
+            role,
+            fleet=fleet,
+            pause=policy.pause,
+            placement=state.role(role.role).placement,
+            load_may_shrink=True,
+        )
+        gated, gate_limit = opening.apply(wanted)
+        if gate_limit is not None:
+            limits = (*limits, gate_limit)
+        steps.append(Step(role=role, rules=rules, wanted=gated, gate=opening, limits=limits))
+    return _conclude(
+        state,
+        tuple(steps),
+        observation=observation,
+        policy=policy,
+        now_s=now_s,
+        evidence=None,
+    )
+
+
+def _conclude(
+    state: PlannerState,
+    steps: tuple[Step, ...],
+    *,
+    observation: Observation,
+    policy: Policy,
+    now_s: float,
+    evidence: _Evidence | None,
+) -> tuple[PlannerState, Decision]:
+    """The budget, last; then the decision with everything that explains it."""
+    allotted = allot(steps, budget=policy.gpu_budget)
+    roles = tuple(
+        RoleDecision(
+            role=step.role.role,
+            component=step.role.component,
+            current=step.role.replicas,
+            desired=replicas,
+            limits=step.limits if replicas == step.wanted else (*step.limits, Reason.GPU_BUDGET),
+            sized=evidence.sized.role(step.role.role) if evidence else None,
+            gpus_per_replica=step.role.gpus_per_replica,
+        )
+        for step, replicas in zip(steps, allotted.replicas, strict=True)
+    )
+    for role in roles:
+        state = state.with_role(replace(state.role(role.role), desired=role.desired))
+    state = replace(state, planned_at_s=now_s, decisions=state.decisions + 1)
+    reason = _reason(roles, unknown=evidence is None, over_budget=allotted.shrunk_to_budget)
+    outlook = evidence.forecast if evidence else None
+    decision = Decision(
+        id=state.decisions,
+        at_s=now_s,
+        roles=roles,
+        reason=reason,
+        message=explain(roles, reason=reason, policy=policy, observation=observation, forecast=outlook),
+        findings=findings(
+            roles,
+            policy=policy,
+            observation=observation,
+            forecast=outlook,
+            allotted=allotted,
+            failures=state.failures,
+        ),
+        observation=observation,
+        demand=evidence.demand if evidence else None,
+        forecast=outlook,
+        correction=evidence.correction if evidence else None,
+        expected=_expected(roles, policy, evidence) if evidence else (),
+        gpu_budget=policy.gpu_budget,
+    )
+    return state, decision
+
+
+def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool) -> Reason:
+    grows = any(role.desired > role.current for role in roles)
+    shrinks = any(role.desired < role.current for role in roles)
+    if over_budget and shrinks:
+        return Reason.OVER_BUDGET
+    if unknown and not grows and not shrinks:
+        return Reason.HOLD_UNKNOWN
+    if grows and shrinks:
+        return Reason.REBALANCE
+    if grows:
+        return Reason.SCALE_UP
+    return Reason.SCALE_DOWN if shrinks else Reason.STEADY
+
+
+def _expected(
+    roles: tuple[RoleDecision, ...], policy: Policy, evidence: _Evidence
+) -> tuple[Expectation, ...]:
+    return tuple(
+        expectation(
+            role.role,
+            replicas=role.desired,
+            gpus_per_replica=role.gpus_per_replica or 0,
+            demand=evidence.demand,
+            interval_s=policy.interval_s,
+            profile=evidence.profile,
+            correction=evidence.correction,
+            capacity_tokens_s=sized.capacity_per_replica_tokens_s,
+            load_tokens_s=sized.load_tokens_s,
+        )
+        for role in roles
+        if (sized := role.sized) is not None
+    )

@@ -1,0 +1,159 @@
+"""What a planner remembers from plan to plan, and how it survives a restart.
+
+Load, latencies and lengths are read back from Prometheus; what cannot be (own recommendations,
+changes, failures, measured start-ups, the smoothed correction) travels through the policy's
+status as a small versioned document. Reading it back never fails a plan: what does not parse is
+dropped, and the planner starts afresh with what it can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from slaplanner.core.correction import CorrectionState
+from slaplanner.core.damping import DampingState, Stamped
+from slaplanner.core.forecast import ForecastState
+from slaplanner.core.model import Role
+from slaplanner.core.placement import PlacementWatch
+from slaplanner.core.startup import StartupWatch
+
+VERSION = 1
+LARGEST_BYTES = 4096
+"""What the status has room for; ten policies' states still fit into one list answer of the API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleMemory:
+    """What is remembered of one role."""
+
+    role: Role
+    damping: DampingState = field(default_factory=DampingState)
+    startup: StartupWatch = field(default_factory=StartupWatch)
+    placement: PlacementWatch = field(default_factory=PlacementWatch)
+    replicas: int | None = None
+    """What the target asked for at the last plan."""
+    desired: int | None = None
+    """What the last plan asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Mean request lengths, in tokens."""
+
+    isl_tokens: float
+    osl_tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerState:
+    """One policy's memory. A fresh one plans well from the first observation on."""
+
+    roles: tuple[RoleMemory, ...] = ()
+    decisions: int = 0
+    """How many decisions were taken; the id of the last one."""
+    planned_at_s: float | None = None
+    failures: int = 0
+    """Observations in a row that failed."""
+    lengths: Lengths | None = None
+    """The last known ones, kept through idle time and stalls."""
+    correction: CorrectionState = field(default_factory=CorrectionState)
+    forecast: ForecastState | None = None
+    """Fits and residuals; learnt again from history after a restart, so not persisted."""
+
+    def role(self, role: Role) -> RoleMemory:
+        """What is remembered of *role*; nothing yet is an empty memory."""
+        return next((memory for memory in self.roles if memory.role is role), RoleMemory(role=role))
+
+    def with_role(self, memory: RoleMemory) -> PlannerState:
+        """The same state with one role's memory replaced."""
+        others = tuple(old for old in self.roles if old.role is not memory.role)
+        return replace(self, roles=tuple(sorted((*others, memory), key=lambda m: list(Role).index(m.role))))
+
+
+def to_document(state: PlannerState) -> dict[str, Any]:
+    """The persistent part as plain JSON values, short keys, times to the second."""
+    return {
+        "v": VERSION,
+        "n": state.decisions,
+        **({"at": round(state.planned_at_s)} if state.planned_at_s is not None else {}),
+        "fail": state.failures,
+        **({"len": _rounded(state.lengths.isl_tokens, state.lengths.osl_tokens)} if state.lengths else {}),
+        "corr": state.correction.to_document(),
+        "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
+    }
+
+
+def from_document(document: object) -> PlannerState:
+    """Read the persistent part back; what does not parse is a fresh state."""
+    if not isinstance(document, Mapping) or document.get("v") != VERSION:
+        return PlannerState()
+    try:
+        lengths = document.get("len")
+        return PlannerState(
+            decisions=int(document["n"]),
+            planned_at_s=float(document["at"]) if "at" in document else None,
+            failures=int(document["fail"]),
+            lengths=Lengths(isl_tokens=float(lengths[0]), osl_tokens=float(lengths[1])) if lengths else None,
+            correction=CorrectionState.from_document(document["corr"]),
+            roles=tuple(_role_memory(Role(name), entry) for name, entry in document["roles"].items()),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return PlannerState()
+
+
+def _role_document(memory: RoleMemory) -> dict[str, Any]:
+    damping, startup = memory.damping, memory.startup
+    document: dict[str, Any] = {
+        key: [[round(entry.at_s), entry.count] for entry in entries]
+        for key, entries in (
+            ("hi", damping.highs),
+            ("lo", damping.lows),
+            ("add", damping.added),
+            ("rem", damping.removed),
+        )
+        if entries
+    }
+    if memory.replicas is not None:
+        document["rep"] = memory.replicas
+    if memory.desired is not None:
+        document["des"] = memory.desired
+    if startup.samples_s:
+        document["up"] = [round(sample) for sample in startup.samples_s]
+    if memory.placement != PlacementWatch():
+        document["room"] = [memory.placement.pending_since_s, memory.placement.closed_until_s]
+    if startup.asked_at_s is not None:
+        document["ask"] = [round(startup.asked_at_s), startup.asked_for]
+    return document
+
+
+def _role_memory(role: Role, document: Mapping[str, Any]) -> RoleMemory:
+    def stamped(key: str) -> tuple[Stamped, ...]:
+        return tuple(Stamped(float(at_s), int(count)) for at_s, count in document.get(key, ()))
+
+    ask = document.get("ask")
+    since_s, until_s = document.get("room", (None, None))
+    replicas, desired = document.get("rep"), document.get("des")
+    return RoleMemory(
+        role=role,
+        damping=DampingState(
+            highs=stamped("hi"), lows=stamped("lo"), added=stamped("add"), removed=stamped("rem")
+        ),
+        startup=StartupWatch(
+            samples_s=tuple(float(sample) for sample in document.get("up", ())),
+            asked_at_s=float(ask[0]) if ask else None,
+            asked_for=int(ask[1]) if ask else 0,
+            last_replicas=None if replicas is None else int(replicas),
+        ),
+        placement=PlacementWatch(
+            pending_since_s=None if since_s is None else float(since_s),
+            closed_until_s=None if until_s is None else float(until_s),
+        ),
+        replicas=None if replicas is None else int(replicas),
+        desired=None if desired is None else int(desired),
+    )
+
+
+def _rounded(*values: float) -> list[float]:
+    return [round(value, 1) for value in values]
