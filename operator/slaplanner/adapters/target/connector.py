@@ -8,13 +8,16 @@ deleted, its spec changed, shutdown) must not write any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Fleet, Role
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rebalance import Step, Write
+
+FIELD_MANAGER = "slaplanner"
+"""Who writes, as managedFields show it; so that GitOps tools can ignore exactly our fields."""
 
 ModelDiscovery = Callable[[str], tuple[str, ...]]
 """From a dynamo_namespace to the `model` labels that are seen under it (asked of Prometheus)."""
@@ -61,14 +64,34 @@ class TargetState:
     identity: Identity
     fleet: Fleet
     dynamo_namespace: str
+    model: str | None = None
+    """Lower-cased; None: the target does not tell it (see `Connector.model_name`)."""
+    planners: tuple[Rival, ...] = ()
+    """Planners inside the target that scale it."""
+    adapters: Mapping[Role, str] = field(default_factory=dict)
+    """Scaling adapters by role: the objects that an autoscaler would point to."""
+    replica_managers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
+    """Field managers that own a role's replicas; empty where a scaling adapter keeps them."""
     ready_reason: str = ""
     """The target's own word for why it is (not) ready."""
-    warnings: tuple[str, ...] = ()
+    ready_message: str = ""
 
     @property
     def settled(self) -> bool:
         """Nothing moves: every role's spec, updated and serving replicas agree."""
         return all(role.settled for role in self.fleet.roles)
+
+    @property
+    def droppable(self) -> tuple[Role, ...]:
+        """Roles whose replicas vanish (absent means 1) when others leave them out of a manifest.
+
+        `Connector.set_replicas` makes them ours; with nothing desired it does only that.
+        """
+        return tuple(
+            role
+            for role, managers in self.replica_managers.items()
+            if managers and FIELD_MANAGER not in managers
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +130,10 @@ class Connector(Protocol):
     def model_name(self, state: TargetState) -> str:
         """The model that the target serves, lower-cased as the frontend labels it.
 
+        The policy's word, else the target's, else the only one that is seen in its metrics.
+
         Raises:
-            TargetError: it is not told, or the roles disagree.
+            TargetError: nobody tells it.
         """
         ...
 
@@ -121,7 +146,7 @@ class Connector(Protocol):
         state: TargetState,
         desired: Mapping[Role, int],
         *,
-        gpu_budget: int | None,
+        gpu_budget: int | None = None,
         still_wanted: Callable[[], bool] = always,
     ) -> Outcome:
         """Bring the target closer to *desired*, as far as *gpu_budget* allows now.

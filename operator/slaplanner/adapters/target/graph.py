@@ -27,6 +27,8 @@ from slaplanner.core.model import Role
 GROUP = "nvidia.com"
 KIND = "DynamoGraphDeployment"
 PLURAL = "dynamographdeployments"
+ADAPTER_KIND = "DynamoGraphDeploymentScalingAdapter"
+ADAPTER_PLURAL = "dynamographdeploymentscalingadapters"
 V1BETA1 = f"{GROUP}/v1beta1"
 V1ALPHA1 = f"{GROUP}/v1alpha1"
 VERSIONS = ("v1beta1", "v1alpha1")

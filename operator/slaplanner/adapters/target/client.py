@@ -1,0 +1,104 @@
+"""The one door to the API server for targets: plain objects in and out, refusals as `ApiRefusal`.
+
+Every request is bounded, and none is repeated behind the caller's back: the process has 5 seconds
+left after SIGTERM, and a retry that nobody asked for would double that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kubernetes.client import ApiClient, Configuration, CustomObjectsApi
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from slaplanner.adapters.target.connector import FIELD_MANAGER
+from slaplanner.adapters.target.failures import ApiRefusal, failure_of
+from slaplanner.adapters.target.graph import GROUP, VERSIONS
+from slaplanner.adapters.target.shapes import items, mapping
+
+REQUEST_TIMEOUT_S = 4.0
+"""For a whole request; below the 5 s that remain after SIGTERM."""
+
+
+def bounded_client(configuration: Configuration) -> ApiClient:
+    """A client whose connections fail at once instead of retrying three times each."""
+    configuration.retries = False
+    return ApiClient(configuration)
+
+
+class KubernetesApi:
+    """Objects of any kind, by group, version, namespace and plural."""
+
+    def __init__(self, api_client: ApiClient, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        self._objects = CustomObjectsApi(api_client)
+        self._timeout_s = timeout_s
+
+    def get(
+        self, version: str, namespace: str, plural: str, name: str, *, group: str = GROUP
+    ) -> Mapping[str, Any]:
+        """Read one object.
+
+        Raises:
+            ApiRefusal: it could not be read.
+        """
+        return self._send(self._objects.get_namespaced_custom_object, group, version, namespace, plural, name)
+
+    def get_served(self, namespace: str, plural: str, name: str) -> Mapping[str, Any]:
+        """Read one object of Dynamo's group in the first version that the server serves.
+
+        Raises:
+            ApiRefusal: no known version is served, or the object could not be read.
+        """
+        for version in VERSIONS[:-1]:
+            try:
+                return self.get(version, namespace, plural, name)
+            except ApiRefusal as refusal:
+                if not refusal.failure.not_served:
+                    raise
+        return self.get(VERSIONS[-1], namespace, plural, name)
+
+    def list(self, group: str, version: str, namespace: str, plural: str) -> list[Mapping[str, Any]]:
+        """Read all objects of a kind in a namespace.
+
+        Raises:
+            ApiRefusal: they could not be read.
+        """
+        answer = self._send(self._objects.list_namespaced_custom_object, group, version, namespace, plural)
+        return [mapping(item) for item in items(answer.get("items"))]
+
+    def patch(
+        self,
+        version: str,
+        namespace: str,
+        plural: str,
+        name: str,
+        body: object,
+        *,
+        content_type: str,
+        subresource: str = "",
+        force: bool | None = None,
+    ) -> Mapping[str, Any]:
+        """Patch an object of Dynamo's group as `slaplanner`.
+
+        Raises:
+            ApiRefusal: the server refused it, or did not answer.
+        """
+        method = {
+            "": self._objects.patch_namespaced_custom_object,
+            "scale": self._objects.patch_namespaced_custom_object_scale,
+            "status": self._objects.patch_namespaced_custom_object_status,
+        }[subresource]
+        options: dict[str, Any] = {"field_manager": FIELD_MANAGER, "_content_type": content_type}
+        if force is not None:
+            options["force"] = force
+        return self._send(method, GROUP, version, namespace, plural, name, body, **options)
+
+    def _send(
+        self, method: Callable[..., object], *arguments: object, **options: object
+    ) -> Mapping[str, Any]:
+        try:
+            return mapping(method(*arguments, _request_timeout=self._timeout_s, **options))
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error

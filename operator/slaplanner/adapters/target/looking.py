@@ -1,0 +1,159 @@
+"""One look at a deployment: read it, and the scaling adapters of the components that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slaplanner.adapters.target.client import KubernetesApi
+from slaplanner.adapters.target.connector import Identity, Rival, TargetState
+from slaplanner.adapters.target.failures import ApiRefusal, Failure
+from slaplanner.adapters.target.fleet_state import fleet_of
+from slaplanner.adapters.target.graph import (
+    ADAPTER_KIND,
+    ADAPTER_PLURAL,
+    GROUP,
+    KIND,
+    PLURAL,
+    VERSIONS,
+    Component,
+    GraphDeployment,
+    parse_graph,
+)
+from slaplanner.adapters.target.ownership import replica_managers
+from slaplanner.adapters.target.roles import RoleComponent, declared_model, dynamo_namespace, resolve_roles
+from slaplanner.adapters.target.shapes import mapping, text, whole
+from slaplanner.adapters.target.writes import adapter_name
+from slaplanner.core.errors import TargetError
+from slaplanner.core.model import Mode, Role, RolePolicy
+from slaplanner.core.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphTarget:
+    """Which deployment, for which roles, and what the policy says of it itself."""
+
+    namespace: str
+    name: str
+    mode: Mode
+    roles: tuple[RolePolicy, ...] = ()
+    model: str | None = None
+    """`metrics.model`: beats what is found."""
+    dynamo_namespace: str | None = None
+    """`metrics.dynamoNamespace`: beats what is found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A scaling adapter: the object that keeps a component's replicas."""
+
+    name: str
+    version: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was read: the deployment, who plays what in it, and its adapters by role."""
+
+    graph: GraphDeployment
+    roles: tuple[RoleComponent, ...]
+    adapters: Mapping[Role, Adapter]
+    state: TargetState
+
+
+def look_at(api: KubernetesApi, target: GraphTarget) -> Look:
+    """Read the target.
+
+    Raises:
+        TargetError: it is absent, not served, not readable, or cannot be planned for.
+    """
+    try:
+        body = api.get_served(target.namespace, PLURAL, target.name)
+    except ApiRefusal as refusal:
+        raise _unreadable(refusal.failure, target) from refusal
+    graph = parse_graph(body)
+    roles = resolve_roles(graph, target.mode, target.roles)
+    adapters = {
+        entry.role: _adapter(api, graph, entry.component)
+        for entry in roles
+        if entry.component.scaling_adapter
+    }
+    return Look(graph=graph, roles=roles, adapters=adapters, state=_state(graph, target, roles, adapters))
+
+
+def adapter_trouble(failure: Failure, name: str, component: str) -> tuple[str, Reason]:
+    """What to say of an adapter that could not be read or scaled, and the reason.
+
+    An absent adapter is never a reason to edit the deployment: Dynamo's admission refuses that, and
+    its controller would turn it back.
+    """
+    if failure.not_found or failure.not_served:
+        message = (
+            f"component {component!r} is scaled through {ADAPTER_KIND} {name!r}, which does not exist; "
+            "the deployment itself is left alone"
+        )
+        return message, Reason.ADAPTER_NOT_FOUND
+    return f"{ADAPTER_KIND} {name!r}: {failure.message}", failure.reason
+
+
+def _state(
+    graph: GraphDeployment,
+    target: GraphTarget,
+    roles: tuple[RoleComponent, ...],
+    adapters: Mapping[Role, Adapter],
+) -> TargetState:
+    return TargetState(
+        identity=Identity(
+            namespace=target.namespace,
+            name=target.name,
+            uid=graph.uid,
+            generation=graph.generation,
+            resource_version=graph.resource_version,
+            api_version=graph.api_version,
+        ),
+        fleet=fleet_of(graph, roles, {role: adapter.replicas for role, adapter in adapters.items()}),
+        dynamo_namespace=target.dynamo_namespace or dynamo_namespace(graph, roles),
+        model=declared_model(graph, roles),
+        planners=tuple(
+            Rival(reason=Reason.OTHER_PLANNER, name=f"planner component {component.name!r}")
+            for component in graph.components
+            if component.scales
+        ),
+        adapters={role: adapter.name for role, adapter in adapters.items()},
+        replica_managers={
+            entry.role: replica_managers(graph, entry.component.name)
+            for entry in roles
+            if entry.role not in adapters
+        },
+        ready_reason=graph.ready_reason,
+        ready_message=graph.ready_message,
+    )
+
+
+def _adapter(api: KubernetesApi, graph: GraphDeployment, component: Component) -> Adapter:
+    name = adapter_name(graph.name, component.name)
+    try:
+        body = api.get_served(graph.namespace, ADAPTER_PLURAL, name)
+    except ApiRefusal as refusal:
+        message, reason = adapter_trouble(refusal.failure, name, component.name)
+        raise TargetError(message, reason=reason) from refusal
+    replicas = whole(mapping(body.get("spec")).get("replicas"))
+    return Adapter(
+        name=name,
+        version=text(body.get("apiVersion")).removeprefix(f"{GROUP}/"),
+        replicas=component.replicas if replicas is None else replicas,
+    )
+
+
+def _unreadable(failure: Failure, target: GraphTarget) -> TargetError:
+    where = f"{KIND} {target.name!r} in namespace {target.namespace!r}"
+    if failure.not_served:
+        wanted = " or ".join(f"{GROUP}/{version}" for version in VERSIONS)
+        return TargetError(
+            f"the API server serves no {KIND} in {wanted}; is Dynamo's operator installed?",
+            reason=Reason.TARGET_KIND_NOT_SERVED,
+        )
+    if failure.not_found:
+        return TargetError(f"{where} does not exist", reason=Reason.TARGET_NOT_FOUND)
+    return TargetError(f"{where} cannot be read: {failure.message}", reason=failure.reason)

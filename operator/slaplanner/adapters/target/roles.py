@@ -1,0 +1,183 @@
+"""Which component of a graph plays which role, and what the roles agree on.
+
+A role is found by what the component declares (`subComponentType`, or the type itself), else by the
+names that Dynamo's own deployments use, else by how its engine is started. `roles[].component` of
+the policy answers where none of them does. Two components that declare the same role are refused
+even then: a policy that sized one pool of two would read the traffic of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from slaplanner.adapters.target.graph import GLOBAL_DYNAMO_NAMESPACE, Component, GraphDeployment
+from slaplanner.core.errors import TargetError
+from slaplanner.core.model import Mode, Role, RolePolicy
+from slaplanner.core.reasons import Reason
+
+DYNAMO_NAMES = {
+    Role.PREFILL: ("VllmPrefillWorker", "prefill", "TRTLLMPrefillWorker"),
+    Role.DECODE: ("VllmDecodeWorker", "decode", "TRTLLMDecodeWorker"),
+}
+"""vLLM; SGLang and the mocker; TensorRT-LLM."""
+
+_WORKER_TYPES = ("worker", "prefill", "decode")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleComponent:
+    """A role and the component that plays it."""
+
+    role: Role
+    component: Component
+    gpus_per_replica: int | None
+    """The policy's word, else the component's; None when neither says."""
+
+
+def resolve_roles(
+    graph: GraphDeployment, mode: Mode, policies: Iterable[RolePolicy] = ()
+) -> tuple[RoleComponent, ...]:
+    """The components that *mode* sizes, in its order.
+
+    Raises:
+        TargetError: a role is played by nobody, or by several; components are grouped.
+    """
+    if graph.component_groups:
+        raise TargetError(
+            f"{_title(graph)} groups components ({', '.join(graph.component_groups)} in "
+            "spec.experimental.componentGroups); a group scales as one unit, which is not supported",
+            reason=Reason.COMPONENT_GROUPS_UNSUPPORTED,
+        )
+    by_role = {policy.role: policy for policy in policies}
+    resolved = []
+    for role in mode.roles:
+        policy = by_role.get(role, RolePolicy(role=role))
+        component = _component_of(graph, role, policy.component)
+        gpus = policy.gpus_per_replica
+        resolved.append(
+            RoleComponent(
+                role=role,
+                component=component,
+                gpus_per_replica=component.gpus_per_replica if gpus is None else gpus,
+            )
+        )
+    _distinct(graph, resolved)
+    return tuple(resolved)
+
+
+def declared_model(graph: GraphDeployment, roles: Iterable[RoleComponent]) -> str | None:
+    """The model in the components' arguments, lower-cased; None when none of them tells it.
+
+    Raises:
+        TargetError: the roles serve different models.
+    """
+    told = {entry.role: entry.component.model for entry in roles if entry.component.model}
+    if len({model.lower() for model in told.values()}) > 1:
+        found = ", ".join(f"{role} {model!r}" for role, model in told.items())
+        raise TargetError(
+            f"the roles of {_title(graph)} serve different models: {found}; one model is wanted",
+            reason=Reason.MODEL_MISMATCH,
+        )
+    return next((model.lower() for model in told.values()), None)
+
+
+def discovered_model(dynamo_namespace: str, discover: Callable[[str], tuple[str, ...]] | None) -> str:
+    """The only model that is seen under the deployment's namespace, lower-cased.
+
+    Raises:
+        TargetError: none or several are seen.
+    """
+    seen = sorted({model.lower() for model in (discover(dynamo_namespace) if discover else ())})
+    if len(seen) == 1:
+        return seen[0]
+    where = f"the model labels under dynamo_namespace {dynamo_namespace!r}"
+    found = f"{where} are {', '.join(seen)}" if seen else f"there are none of {where}"
+    raise TargetError(
+        f"no argument of the target names its model and {found}; set metrics.model",
+        reason=Reason.MODEL_NOT_FOUND,
+    )
+
+
+def dynamo_namespace(graph: GraphDeployment, roles: Iterable[RoleComponent]) -> str:
+    """The label value under which the deployment's metrics stand."""
+    if any(entry.component.global_dynamo_namespace for entry in roles):
+        return GLOBAL_DYNAMO_NAMESPACE
+    return f"{graph.namespace}-{graph.name}"
+
+
+def _component_of(graph: GraphDeployment, role: Role, named: str | None) -> Component:
+    declared = [component for component in graph.components if _declares(component, role)]
+    if len(declared) > 1:
+        raise _duplicate(graph, role, declared)
+    if named is not None:
+        component = graph.component(named)
+        if component is None:
+            names = ", ".join(component.name for component in graph.components)
+            raise TargetError(
+                f"roles[].component says that {named!r} is the {role} worker; {_title(graph)} has only "
+                f"{names}",
+                reason=Reason.ROLE_NOT_FOUND,
+            )
+        if declared and declared[0].name != named:
+            raise _duplicate(graph, role, [*declared, component])
+        return component
+    found = declared or _undeclared(graph, role)
+    if len(found) > 1:
+        raise _duplicate(graph, role, found)
+    if not found:
+        raise TargetError(
+            f"no component of {_title(graph)} plays {role}: found {_described(graph)}; wanted one whose "
+            f"type or subComponentType says so, or one of Dynamo's names; roles[].component can name it",
+            reason=Reason.ROLE_NOT_FOUND,
+        )
+    return found[0]
+
+
+def _declares(component: Component, role: Role) -> bool:
+    return role is not Role.AGG and (component.sub_type or component.type) == role.value
+
+
+def _undeclared(graph: GraphDeployment, role: Role) -> list[Component]:
+    """Components that say nothing of their role: by Dynamo's names, else by how they are started."""
+    workers = [component for component in graph.components if component.type in _WORKER_TYPES]
+    if role is Role.AGG:
+        return workers
+    silent = [
+        component
+        for component in graph.components
+        if component.type in ("", "worker") and not component.sub_type
+    ]
+    by_name = [component for component in silent if component.name in DYNAMO_NAMES[role]]
+    return by_name or [component for component in silent if component.started_as is role]
+
+
+def _distinct(graph: GraphDeployment, resolved: Iterable[RoleComponent]) -> None:
+    seen: dict[str, Role] = {}
+    for entry in resolved:
+        other = seen.setdefault(entry.component.name, entry.role)
+        if other is not entry.role:
+            raise TargetError(
+                f"{entry.component.name!r} of {_title(graph)} would be both the {other} and the "
+                f"{entry.role} worker",
+                reason=Reason.DUPLICATE_ROLE,
+            )
+
+
+def _duplicate(graph: GraphDeployment, role: Role, found: Iterable[Component]) -> TargetError:
+    names = ", ".join(component.name for component in found)
+    return TargetError(
+        f"{names} of {_title(graph)} all play {role}; several pools of one role are not supported",
+        reason=Reason.DUPLICATE_ROLE,
+    )
+
+
+def _title(graph: GraphDeployment) -> str:
+    return f"DynamoGraphDeployment {graph.name!r}"
+
+
+def _described(graph: GraphDeployment) -> str:
+    return ", ".join(
+        f"{component.name} ({component.sub_type or component.type or 'no type'})"
+        for component in graph.components
+    )
