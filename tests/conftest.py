@@ -14,7 +14,15 @@ from typing import Protocol, TypeVar
 import pytest
 from kubernetes import client
 
-from tests.testbed import Bed, Cluster, ControlPlane, EtcdServer, MachineLacksError, PrometheusServer
+from tests.testbed import (
+    Bed,
+    Cluster,
+    ControlPlane,
+    EtcdServer,
+    MachineLacksError,
+    PrometheusServer,
+    install_dynamo,
+)
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 PartT = TypeVar("PartT")
@@ -93,6 +101,12 @@ def namespace(cluster: Cluster, _numbers: Iterator[int]) -> Iterator[str]:
     name = cluster.create_namespace(f"test-{os.getpid()}-{next(_numbers)}")
     yield name
     cluster.delete_namespace(name)
+
+
+@pytest.fixture
+def dynamo(cluster: Cluster) -> Callable[..., None]:
+    """Serves Dynamo's definitions as a test wants them: `dynamo(Served.BOTH, webhook=...)`."""
+    return partial(install_dynamo, cluster)
 
 
 @pytest.fixture

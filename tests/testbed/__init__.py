@@ -11,6 +11,9 @@ In a test, ask for a fixture (`tests/conftest.py`); only what is asked for is st
   `kubernetes.client.ApiClient`; `namespace`: the name of a fresh namespace for this test;
 - `prometheus_server`: a `PrometheusServer`; `add_target(Target(job=..., address="127.0.0.1:8000"))`
   returns after the first scrape, `query(...)` and `wait_for(...)` read;
+- `dynamo`: a factory, `dynamo(Served.V1BETA1)`, that serves Dynamo's definitions in the versions that
+  a test wants, with its admission of scaling adapters; whoever plays Dynamo's operator runs with
+  `operator_kubeconfig(cluster)`;
 - `etcd_server`: a factory, `etcd_server(tls=True, root_password="secret")`, of etcds of their own.
 
 At a terminal, `python -m tests.testbed build` compiles what the machine lacks (minutes, once; kept
@@ -28,6 +31,13 @@ from tests.testbed.bed import Bed
 from tests.testbed.binaries import find_control_plane, find_etcd, find_kubectl, find_prometheus
 from tests.testbed.cluster import Cluster
 from tests.testbed.controlplane import ControlPlane
+from tests.testbed.dynamo import (
+    ConversionWebhook,
+    Served,
+    install_dynamo,
+    operator_kubeconfig,
+    uninstall_dynamo,
+)
 from tests.testbed.errors import (
     BuildFailedError,
     MachineLacksError,
@@ -43,11 +53,13 @@ __all__ = [
     "BuildFailedError",
     "Cluster",
     "ControlPlane",
+    "ConversionWebhook",
     "EtcdServer",
     "EtcdTls",
     "MachineLacksError",
     "PartFailedError",
     "PrometheusServer",
+    "Served",
     "Server",
     "Target",
     "TestBedError",
@@ -56,5 +68,8 @@ __all__ = [
     "find_kubectl",
     "find_prometheus",
     "free_port",
+    "install_dynamo",
+    "operator_kubeconfig",
+    "uninstall_dynamo",
     "wait_until",
 ]
