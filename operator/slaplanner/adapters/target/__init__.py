@@ -1,6 +1,53 @@
 """What a policy scales: the `Connector` protocol, and the DynamoGraphDeployment behind it.
 
-`connector` is all that the planner knows. `graph`, `args`, `containers`, `roles` and `fleet_state`
-read a deployment of either version (pure); `writes` and `ownership` say what to send (pure);
-`client` is the one door to the API server; `kubernetes` joins them.
+Pure parts: `args`, `containers`, `graph` and `roles` read a deployment of either version,
+`fleet_state` turns its status into the planner's words, `ownership`, `writes` and `conditions` say
+what to send, `conflicts` orders policies. At the API server: `client` is the one door, `looking`,
+`acting`, `autoscalers` and `reporting` go through it, `graph_connector` joins them.
 """
+
+from slaplanner.adapters.target.client import KubernetesApi, bounded_client
+from slaplanner.adapters.target.conditions import GraphCondition, Verdict, combined
+from slaplanner.adapters.target.conflicts import Claim, policy_rivals
+from slaplanner.adapters.target.connector import (
+    FIELD_MANAGER,
+    Connector,
+    Identity,
+    ModelDiscovery,
+    Outcome,
+    Rival,
+    Rivals,
+    TargetState,
+    always,
+    require_gpus,
+)
+from slaplanner.adapters.target.failures import ApiRefusal, Failure, failure_of
+from slaplanner.adapters.target.graph_connector import GraphConnector
+from slaplanner.adapters.target.looking import GraphTarget
+from slaplanner.adapters.target.reporting import report_conditions
+
+__all__ = [
+    "FIELD_MANAGER",
+    "ApiRefusal",
+    "Claim",
+    "Connector",
+    "Failure",
+    "GraphCondition",
+    "GraphConnector",
+    "GraphTarget",
+    "Identity",
+    "KubernetesApi",
+    "ModelDiscovery",
+    "Outcome",
+    "Rival",
+    "Rivals",
+    "TargetState",
+    "Verdict",
+    "always",
+    "bounded_client",
+    "combined",
+    "failure_of",
+    "policy_rivals",
+    "report_conditions",
+    "require_gpus",
+]
