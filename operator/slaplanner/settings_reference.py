@@ -1,0 +1,144 @@
+"""The reference page of the settings, made from the settings themselves.
+
+`python -m slaplanner.settings_reference > docs/reference/settings.md` writes it; a test compares.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from slaplanner import settings
+from slaplanner.settings import (
+    BasicAuth,
+    ClientCertificate,
+    EtcdConnection,
+    PrometheusConnection,
+    Settings,
+    key_of,
+)
+
+SECTIONS: Final = (
+    (Settings, "The file"),
+    (PrometheusConnection, "`prometheus.<name>`"),
+    (EtcdConnection, "`etcd.<name>`"),
+    (BasicAuth, "`basicAuth`"),
+    (ClientCertificate, "`clientCertificate`"),
+)
+
+TYPES: Final[dict[Any, str]] = {
+    str: "text",
+    Path: "path",
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+}
+
+HEAD: Final = f"""# Settings of the operator
+
+The administrator's settings: a YAML file, by default `{settings.DEFAULT_PATH}`, which the manifests
+mount from a ConfigMap. They are read once, when the operator starts; a file that cannot be read stops
+it with a message that says where and why. Credentials are files (mounted from Secrets) that are read
+again whenever they are used, so a rotated one counts at once.
+
+| Environment variable | Meaning |
+|---|---|
+| `{settings.PATH_VARIABLE}` | Another path of the file, which then must exist. |
+| `{settings.ENDPOINT_VARIABLE}` | The url of the Prometheus connection `{settings.DEFAULT_CONNECTION}`; wins over the file's. |
+
+```yaml
+prometheus:
+  default:
+    url: https://prometheus.monitoring.svc:9090
+    bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+    caFile: /etc/slaplanner/prometheus/ca.crt
+  tenant-a:
+    url: https://mimir.example.com/prometheus
+    basicAuth:
+      usernameFile: /etc/slaplanner/mimir/username
+      passwordFile: /etc/slaplanner/mimir/password
+    headers: {{X-Scope-OrgID: tenant-a}}
+etcd:
+  default:
+    endpoints: [https://etcd.serving.svc:2379]
+    caFile: /etc/slaplanner/etcd/ca.crt
+    clientCertificate:
+      certFile: /etc/slaplanner/etcd/tls.crt
+      keyFile: /etc/slaplanner/etcd/tls.key
+profileDirectories: [/profiles]
+watchedNamespaces: [serving]
+```
+"""
+
+
+def settings_reference() -> str:
+    """The page, in Markdown."""
+    docs = _field_docs()
+    parts = [HEAD]
+    for section, title in SECTIONS:
+        parts.append(f"\n## {title}\n\n{inspect.getdoc(section)}\n")
+        parts.append("\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n")
+        parts.extend(_rows(section, docs[section.__name__]))
+    return "".join(parts)
+
+
+def _rows(section: type, docs: dict[str, str]) -> Iterator[str]:
+    hints = typing.get_type_hints(section)
+    for entry in dataclasses.fields(section):
+        meaning = docs[entry.name].replace("|", "\\|")
+        yield f"| `{key_of(entry.name)}` | {_type(hints[entry.name])} | {_default(entry)} | {meaning} |\n"
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return _type(arguments[0])
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}"
+    if origin is not None:
+        return f"{_type(arguments[1])} by name"
+    if dataclasses.is_dataclass(hint):
+        return next((title for section, title in SECTIONS if section is hint), "")
+    if issubclass(hint, Enum):
+        return " or ".join(f"`{member.value}`" for member in hint)
+    return TYPES[hint]
+
+
+def _default(entry: dataclasses.Field[Any]) -> str:
+    if entry.default is dataclasses.MISSING:
+        return "required" if entry.default_factory is dataclasses.MISSING else "none"
+    if entry.default is None or entry.default == ():
+        return "none"
+    if isinstance(entry.default, bool):
+        return f"`{str(entry.default).lower()}`"
+    if isinstance(entry.default, Enum):
+        return f"`{entry.default.value}`"
+    return f"`{entry.default:g}`"
+
+
+def _field_docs() -> dict[str, dict[str, str]]:
+    """The string under each field, by class and field: Python itself does not keep it."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(settings)).body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = {
+                field.target.id: " ".join(str(doc.value.value).split())
+                for field, doc in zip(node.body, node.body[1:], strict=False)
+                if isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(doc, ast.Expr)
+                and isinstance(doc.value, ast.Constant)
+            }
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdout.write(settings_reference())
