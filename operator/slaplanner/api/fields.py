@@ -108,18 +108,12 @@ class Part(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_null_as_the_api_server_does(cls, data: Any) -> Any:
-        """Drop `field: null` where a default waits; refuse it elsewhere."""
+    def _null_is_absent(cls, data: Any) -> Any:
+        """Drop `field: null` of a known field, as the API server does before it applies defaults."""
         if not isinstance(data, dict):
             return data
-        kept = dict(data)
-        for name, info in cls.model_fields.items():
-            alias = info.alias or name
-            if alias in kept and kept[alias] is None:
-                if info.is_required() or info.get_default(call_default_factory=True) is None:
-                    raise ValueError(f"{alias} must not be null")
-                del kept[alias]
-        return kept
+        known = {info.alias or name for name, info in cls.model_fields.items()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 Count = Annotated[int, Strict(), Field(ge=1, le=10_000)]

@@ -66,7 +66,9 @@ class RoleStatus(Part):
     current: int | None = _said("Replicas that the target asks for now.")
     ready: int | None = _said("Replicas that serve requests now. Absent: not reported.")
     desired: int | None = _said("Replicas that the last plan decided on.")
-    raw: int | None = _said("Replicas that the load needs, before bounds, stabilisation and budget.")
+    raw: float | None = _said(
+        "Replicas that the load needs, before rounding, bounds, stabilisation and budget."
+    )
     limited_by: str | None = _said("Why desired differs from raw, as one word. Absent: it does not.")
 
 
@@ -90,43 +92,53 @@ class ObservedStatus(Part):
     cached_tokens: float | None = _said("Mean prompt tokens per request that a prefix cache served.")
 
 
-class ForecastFigureStatus(Part):
-    """One forecast figure."""
+class TokenRateStatus(Part):
+    """The forecast load of one stage."""
 
-    mean: float | None = _said("The forecast's mean.")
-    upper: float | None = _said("Upper end of the forecast's interval.")
+    name: Role = Field(description="The stage: prefill counts input tokens, decode output tokens.")
+    mean: float | None = _said("The forecast's mean, in tokens per second.")
+    upper: float | None = _said(
+        "What is not exceeded with the probability spec.sla.attainment, in tokens per second."
+    )
 
 
 class ForecastStatus(Part):
     """What is expected to come."""
 
-    predictor: str | None = _said("Method that made the forecast.")
-    horizon_seconds: float | None = _said("How far ahead the forecast looks, in seconds.")
-    requests_per_second: ForecastFigureStatus | None = _said("Requests per second.")
-    isl: ForecastFigureStatus | None = _said("Mean input sequence length, in tokens.")
-    osl: ForecastFigureStatus | None = _said("Mean output sequence length, in tokens.")
+    predictor: str | None = _said(
+        "Method that was asked for; the condition ForecastAvailable says whether it could."
+    )
+    horizon_seconds: float | None = _said("How far ahead the figures lie, in seconds.")
+    requests_per_second: float | None = _said("Mean of the requests, per second.")
+    isl: float | None = _said("Mean input sequence length, in tokens.")
+    osl: float | None = _said("Mean output sequence length, in tokens.")
+    token_rates: Annotated[tuple[TokenRateStatus, ...], ListMap("name")] | None = _said("Load per stage.")
+
+
+class UtilisationStatus(Part):
+    """How full one role will be."""
+
+    name: Role = Field(description="The role.")
+    value: float | None = _said("Forecast load over what the replicas carry inside the targets; 1 is full.")
 
 
 class ExpectedStatus(Part):
     """What the decided size should give."""
 
-    ttft: float | None = _said("Time to first token at the decided size, in milliseconds.")
-    itl: float | None = _said("Inter-token latency at the decided size, in milliseconds.")
-    prefill_utilisation: float | None = _said(
-        "Forecast load of the prefill replicas over what they carry, 0 to 1."
-    )
-    decode_utilisation: float | None = _said(
-        "Forecast load of the decode replicas over what they carry, 0 to 1."
+    ttft: float | None = _said("Mean time to first token at the decided size, in milliseconds.")
+    itl: float | None = _said("Mean inter-token latency at the decided size, in milliseconds.")
+    utilisation: Annotated[tuple[UtilisationStatus, ...], ListMap("name")] | None = _said(
+        "How full each role will be."
     )
 
 
 class CorrectionStatus(Part):
-    """How the observed latencies compare with the profile's."""
+    """How the observed latency of one stage compares with the profile's."""
 
-    prefill: float | None = _said("Factor on the profile's TTFT, smoothed and bounded, as used.")
-    decode: float | None = _said("Factor on the profile's ITL, smoothed and bounded, as used.")
-    prefill_raw: float | None = _said("Last observed TTFT over the profile's.")
-    decode_raw: float | None = _said("Last observed ITL over the profile's.")
+    name: Role = Field(description="The stage: prefill is about TTFT, decode about ITL.")
+    factor: float | None = _said("Factor on the profile's latency as it is used: smoothed and bounded.")
+    raw: float | None = _said("Last observed latency over the profile's.")
+    ignored: str | None = _said("Why the last observation was not learnt from. Absent: it was.")
 
 
 class ShareStatus(Part):
@@ -208,7 +220,9 @@ class Status(Part):
     )
     forecast: ForecastStatus | None = _said("What is expected until new replicas could serve.")
     expected: ExpectedStatus | None = _said("What the decided size should give under the forecast.")
-    correction: CorrectionStatus | None = _said("How observed latencies compare with the profile's.")
+    correction: Annotated[tuple[CorrectionStatus, ...], ListMap("name")] | None = _said(
+        "How observed latencies compare with the profile's, per stage."
+    )
     attainment: AttainmentStatus | None = _said("Shares that met the targets, each latency by itself.")
     last_decision: DecisionStatus | None = _said("The last decision.")
     decisions: Annotated[tuple[DecisionStatus, ...], Field(max_length=DECISIONS_KEPT)] | None = Field(

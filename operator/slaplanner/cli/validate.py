@@ -1,0 +1,103 @@
+"""`slaplanner validate`: policies checked against the CRD, without a cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from slaplanner.api.documents import Document, DocumentError, read_documents
+from slaplanner.api.verdict import is_policy, judge
+
+EXIT_INVALID = 1
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(slots=True)
+class _Count:
+    policies: int = 0
+    refused: int = 0
+    warnings: int = 0
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  slaplanner validate examples/01-minimal.yaml
+  slaplanner validate policies/            # every .yaml, .yml and .json below
+  kustomize build overlays/prod | slaplanner validate -
+"""
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("-q", "--quiet", is_flag=True, help="Print faults only.")
+def validate(files: tuple[str, ...], *, quiet: bool) -> None:
+    """Check SLAPolicies as an API server would, CEL rules and strict fields included, without one.
+
+    FILE may hold several documents, be a directory, or be - for standard input. Documents of
+    other kinds are skipped. Exit code 0: all fine; 1: something would be refused; 2: usage.
+    """
+    count = _Count()
+    for name, text in _texts(files):
+        _check_text(name, text, count, quiet=quiet)
+    if not quiet:
+        click.echo(f"{count.policies} checked, {count.refused} refused, {count.warnings} warnings")
+    if count.refused:
+        sys.exit(EXIT_INVALID)
+
+
+def _texts(files: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for name in files:
+        if name == "-":
+            yield "<stdin>", sys.stdin.read()
+            continue
+        path = Path(name)
+        if not path.exists():
+            raise click.UsageError(f"{name}: no such file or directory")
+        found = [path]
+        if path.is_dir():
+            found = sorted(
+                child for child in path.rglob("*") if child.suffix in _SUFFIXES and child.is_file()
+            )
+            if not found:
+                raise click.UsageError(f"{name}: no {', '.join(_SUFFIXES)} below this directory")
+        for child in found:
+            try:
+                yield str(child), child.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise click.UsageError(f"{child}: cannot be read: {error}") from error
+
+
+def _check_text(name: str, text: str, count: _Count, *, quiet: bool) -> None:
+    try:
+        for document in read_documents(text):
+            _check_document(f"{name}:{document.line}", document, count, quiet=quiet)
+    except DocumentError as error:
+        count.refused += 1
+        click.echo(f"{name}: not YAML that Kubernetes reads: {error}", err=True)
+
+
+def _check_document(where: str, document: Document, count: _Count, *, quiet: bool) -> None:
+    content = document.content
+    if not is_policy(content):
+        if not quiet:
+            kind = content.get("kind", "no kind") if isinstance(content, dict) else type(content).__name__
+            click.echo(f"{where}: skipped, not an SLAPolicy ({kind})")
+        return
+    metadata = content.get("metadata")
+    label = f"{where}: {(metadata.get('name') if isinstance(metadata, dict) else None) or '(no name)'}"
+    verdict = judge(content)
+    count.policies += 1
+    for fault in verdict.faults:
+        click.echo(f"{label}: {fault.path}: {fault.message}", err=True)
+    for warning in verdict.warnings:
+        count.warnings += 1
+        if not quiet:
+            click.echo(f"{label}: warning: {warning.path}: {warning.message}", err=True)
+    if not verdict.accepted:
+        count.refused += 1
+    elif not quiet:
+        click.echo(f"{label}: ok")
