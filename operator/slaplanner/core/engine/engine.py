@@ -203,6 +203,10 @@ class Engine:
         )
         return sorted(np.flatnonzero(found).tolist(), key=lambda slot: int(slots["born"][slot]))
 
+    def is_ready(self, slot: int) -> bool:
+        """Whether the worker in *slot* takes requests."""
+        return bool(self._arena.workers["phase"][slot] == READY)
+
     def set_workers(self, role: Role, count: int, *, startup_s: float = 0.0) -> None:
         """Ask for *count* workers of *role*: new ones start, surplus ones drain.
 
@@ -291,6 +295,11 @@ class Engine:
         """Results so far of the requests *begin* to *end*."""
         records = self._arena.requests[begin : self.submitted if end is None else end]
         return Requests(*(records[name].copy() for name in Requests._fields))
+
+    def pick(self, indices: Integers) -> Requests:
+        """Results so far of the requests at *indices*, in that order."""
+        records = self._arena.requests[indices]
+        return Requests(*(records[name] for name in Requests._fields))
 
     def gauges(self, role: Role) -> RoleGauges:
         """*role* as it is now."""

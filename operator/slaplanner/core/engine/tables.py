@@ -99,3 +99,8 @@ class EngineTables:
     def slowed(self, factor: float) -> EngineTables:
         """The same engine, *factor* times slower in both roles."""
         return replace(self, ttft_ms=self.ttft_ms * factor, itl_ms=self.itl_ms * factor)
+
+    def ttft_at(self, isl_tokens: Floats) -> Floats:
+        """Prefill time in ms at these lengths."""
+        grid = self.isl_step_tokens * np.arange(self.ttft_ms.size)
+        return np.interp(isl_tokens, grid, self.ttft_ms)
