@@ -8,60 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from slaplanner.api.conditions import Condition, rfc3339, shortened
+from slaplanner.api.conditions import rfc3339, shortened
+from slaplanner.api.figures import Startup, StatusFigures, TargetFacts, significant
 from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES
 from slaplanner.core.attainment import Share
 from slaplanner.core.decision import Decision, Expectation, RoleDecision
 from slaplanner.core.model import Fleet, Policy, Role
 from slaplanner.core.readings import Known, Observation, Reading
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetFacts:
-    """The target as it was found; None is not known."""
-
-    name: str | None = None
-    kind: str | None = None
-    api_version: str | None = None
-    uid: str | None = None
-    model: str | None = None
-    dynamo_namespace: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marginals:
-    """Shares that met each target by itself; None while nothing was observed."""
-
-    ttft: Share | None = None
-    itl: Share | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Startup:
-    """The start-up time that plans reckon with."""
-
-    seconds: float
-    source: str
-    """Spec, Measured or Default."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusFigures:
-    """All that one status write reports. What is None is left out, never written as zero."""
-
-    generation: int
-    policy: Policy
-    conditions: Sequence[Condition]
-    target: TargetFacts | None = None
-    fleet: Fleet | None = None
-    decision: Decision | None = None
-    startup: Startup | None = None
-    last_hour: Marginals | None = None
-    last_day: Marginals | None = None
-    planner_state: Mapping[str, Any] | None = None
 
 
 def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -98,7 +53,7 @@ def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None =
             "decisions",
         )
         document |= {name: before.get(name) for name in (*kept, "summary")}
-        return _pruned(document)
+        return _without_unknown(document)
     document |= {
         "roles": [_role(role, figures.fleet) for role in decision.roles],
         "gpus": {
@@ -114,17 +69,7 @@ def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None =
         "decisions": _decisions(decision, before.get("decisions") or ()),
         "summary": _summary(decision, figures.policy),
     }
-    return _pruned(document)
-
-
-def significant(value: float) -> float | int:
-    """Three significant digits.
-
-    >>> significant(1234.5), significant(0.012345), significant(30.0)
-    (1230, 0.0123, 30)
-    """
-    rounded = float(f"{value:.3g}")
-    return int(rounded) if rounded.is_integer() else rounded
+    return _without_unknown(document)
 
 
 def _known(reading: Reading) -> float | int | None:
@@ -303,11 +248,15 @@ def _packed(state: Mapping[str, Any] | None) -> str | None:
     return text
 
 
-def _pruned(value: Any) -> Any:
+def _without_unknown(document: Mapping[str, Any]) -> dict[str, Any]:
     """Without None and without parents that nothing is left in: absent means unknown."""
+    kept = {name: _pruned(child) for name, child in document.items()}
+    return {name: child for name, child in kept.items() if child is not None and child != {}}
+
+
+def _pruned(value: Any) -> Any:
     if isinstance(value, Mapping):
-        kept = {name: _pruned(child) for name, child in value.items()}
-        return {name: child for name, child in kept.items() if child is not None and child != {}}
+        return _without_unknown(value)
     if isinstance(value, list):
         return [_pruned(entry) for entry in value]
     return value

@@ -1,0 +1,1 @@
+"""The sections of the SLAPolicy's spec, one module each; `spec` puts them together."""

@@ -1,0 +1,60 @@
+"""The spec's `metrics`: which Prometheus, and which series in it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, Strict, StringConstraints
+
+from slaplanner.api.fields import DAY_S, Part, Text
+from slaplanner.api.words import MatchOperator, MetricsSource
+
+
+class Matcher(Part):
+    """One more condition on the labels of the metrics."""
+
+    label: Annotated[str, StringConstraints(max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = Field(
+        description="Name of the label."
+    )
+    operator: MatchOperator = Field(
+        default=MatchOperator.EQUAL,
+        description="How the label's value is compared: Equal, NotEqual, or by regular expression, Matches, NotMatches.",
+    )
+    value: Annotated[str, StringConstraints(max_length=512)] = Field(
+        description="What it is compared with: a value, or an RE2 expression that must match the whole value."
+    )
+
+
+class MetricsSpec(Part):
+    """Where the traffic is read."""
+
+    connection: Annotated[
+        str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    ] = Field(
+        default="default",
+        description="Name of a Prometheus connection that the operator's administrator has configured.",
+    )
+    source: MetricsSource = Field(
+        default=MetricsSource.FRONTEND,
+        description="Whose metrics are read: Dynamo's Frontend, or its Router.",
+    )
+    model: Text | None = Field(
+        default=None,
+        description="Value of the label model. Absent: the model that the target's workers serve, in lower case.",
+    )
+    dynamo_namespace: Text | None = Field(
+        default=None,
+        description="Value of the label dynamo_namespace. Absent: <namespace>-<target>, as Dynamo's operator names it.",
+    )
+    matchers: Annotated[tuple[Matcher, ...], Field(max_length=8)] | None = Field(
+        default=None,
+        description="Further conditions that every series must meet, all of them.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    window_seconds: Annotated[int, Strict(), Field(ge=4, le=DAY_S)] | None = Field(
+        default=None,
+        description=(
+            "What one observation looks back on, in seconds; at least four scrapes of Prometheus. "
+            "Absent: planning.intervalSeconds, at least 60."
+        ),
+    )

@@ -1,0 +1,89 @@
+"""The spec's `targetRef`, `connector` and `roles`: what is scaled, by whom, within which bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from slaplanner.api.built import CONNECTORS, TARGET_KINDS
+from slaplanner.api.fields import Count, Gpus, ObjectName, OneOf, Part, Rule, Text
+from slaplanner.api.words import ConnectorType, TargetKind
+from slaplanner.core.model import Role
+
+
+class TargetRef(Part):
+    """The deployment whose workers are scaled, in the policy's namespace."""
+
+    api_version: (
+        Annotated[str, StringConstraints(max_length=253, pattern=r"^nvidia\.com/[a-z0-9]+$")] | None
+    ) = Field(
+        default=None,
+        description=(
+            "Group and version of the target, such as nvidia.com/v1alpha1. Optional: only the group counts, "
+            "the version is the newest that the cluster serves."
+        ),
+    )
+    kind: Annotated[TargetKind, OneOf(TARGET_KINDS)] = Field(
+        default=TargetKind.DYNAMO_GRAPH_DEPLOYMENT,
+        description="Kind of the target: DynamoGraphDeployment. Immutable.",
+    )
+    name: ObjectName | None = Field(
+        default=None,
+        description="Name of the target, in the policy's namespace. Required for connector Kubernetes. Immutable.",
+    )
+
+
+class GpuBudget(Part):
+    """A limit on what may be used."""
+
+    max: Gpus | None = Field(
+        default=None,
+        description=(
+            "GPUs that all replicas of this policy may use together, held at every moment of a change. Absent: no limit."
+        ),
+    )
+
+
+class RoleSpec(Part):
+    """What is said of one role."""
+
+    name: Role = Field(
+        description="The role: prefill, decode or agg (both in one worker). Only roles of the policy's mode."
+    )
+    component: Text | None = Field(
+        default=None,
+        description="Name of the role's component in the target. Needed only where it cannot be found there.",
+    )
+    gpus_per_replica: Gpus | None = Field(
+        default=None,
+        description="GPUs that one replica uses, all its nodes together. Absent: read from the target.",
+    )
+    min_replicas: Count = Field(default=1, description="Replicas that are never gone below.")
+    max_replicas: Count | None = Field(
+        default=None, description="Replicas that are never gone above. Absent: only the GPU budget limits."
+    )
+    fallback_replicas: Count | None = Field(
+        default=None,
+        description=(
+            "Replicas while the load stays unknown, with fallback mode Static or CurrentIfHigher. "
+            "Required for every role of the mode with Static."
+        ),
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+            message="minReplicas must not be above maxReplicas",
+            path=".minReplicas",
+        ),
+    )
+
+
+class ConnectorSpec(Part):
+    """Who carries decisions out."""
+
+    type: Annotated[ConnectorType, OneOf(CONNECTORS)] = Field(
+        default=ConnectorType.KUBERNETES,
+        description="Who carries decisions out: Kubernetes scales the target in this cluster. Immutable.",
+    )
