@@ -6,15 +6,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from slaplanner.api.documents import Document, DocumentError, read_documents
+from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.verdict import is_policy, judge
 
 EXIT_INVALID = 1
 
-_SUFFIXES = (".yaml", ".yml", ".json")
+_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(slots=True)
@@ -28,7 +29,7 @@ class _Count:
     epilog="""\b
 Examples:
   slaplanner validate examples/01-minimal.yaml
-  slaplanner validate policies/            # every .yaml, .yml and .json below
+  slaplanner validate policies/            # every .yaml and .yml below
   kustomize build overlays/prod | slaplanner validate -
 """
 )
@@ -74,14 +75,22 @@ def _texts(files: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 def _check_text(name: str, text: str, count: _Count, *, quiet: bool) -> None:
     try:
         for document in read_documents(text):
-            _check_document(f"{name}:{document.line}", document, count, quiet=quiet)
+            for content in _objects(document.content):
+                _check_object(f"{name}:{document.line}", content, count, quiet=quiet)
     except DocumentError as error:
         count.refused += 1
         click.echo(f"{name}: not YAML that Kubernetes reads: {error}", err=True)
 
 
-def _check_document(where: str, document: Document, count: _Count, *, quiet: bool) -> None:
-    content = document.content
+def _objects(content: Any) -> Iterator[Any]:
+    """The document itself, or the members of a list as `kubectl get -o yaml` writes it."""
+    if isinstance(content, dict) and str(content.get("kind", "")).endswith("List"):
+        yield from content.get("items") or ()
+    else:
+        yield content
+
+
+def _check_object(where: str, content: Any, count: _Count, *, quiet: bool) -> None:
     if not is_policy(content):
         if not quiet:
             kind = content.get("kind", "no kind") if isinstance(content, dict) else type(content).__name__
