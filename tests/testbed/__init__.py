@@ -13,7 +13,9 @@ In a test, ask for a fixture (`tests/conftest.py`); only what is asked for is st
   returns after the first scrape, `query(...)` and `wait_for(...)` read;
 - `dynamo`: a factory, `dynamo(Served.V1BETA1)`, that serves Dynamo's definitions in the versions that
   a test wants, with its admission of scaling adapters; whoever plays Dynamo's operator runs with
-  `operator_kubeconfig(cluster)`;
+  `dynamo_kubeconfig(cluster)`;
+- `installed`: the cluster with `manifests/` applied; `operator_kubeconfig`: a kubeconfig of the
+  operator's service account, for running the operator with exactly its rights;
 - `etcd_server`: a factory, `etcd_server(tls=True, root_password="secret")`, of etcds of their own.
 
 At a terminal, `python -m tests.testbed build` compiles what the machine lacks (minutes, once; kept
@@ -27,15 +29,15 @@ In a program (a demo), `Bed` starts the parts and stops all of them in the end:
         bed.prometheus.add_target(Target(job="fleet", address="127.0.0.1:8000"))
 """
 
+from slaplanner.fleet.install import ConversionWebhook
 from tests.testbed.bed import Bed
 from tests.testbed.binaries import find_control_plane, find_etcd, find_kubectl, find_prometheus
 from tests.testbed.cluster import Cluster
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dynamo import (
-    ConversionWebhook,
     Served,
+    dynamo_kubeconfig,
     install_dynamo,
-    operator_kubeconfig,
     uninstall_dynamo,
 )
 from tests.testbed.errors import (
@@ -63,13 +65,13 @@ __all__ = [
     "Server",
     "Target",
     "TestBedError",
+    "dynamo_kubeconfig",
     "find_control_plane",
     "find_etcd",
     "find_kubectl",
     "find_prometheus",
     "free_port",
     "install_dynamo",
-    "operator_kubeconfig",
     "uninstall_dynamo",
     "wait_until",
 ]

@@ -5,23 +5,21 @@ them. A definition whose stored version changes cannot be edited into place: it 
 objects, and made anew.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.testbed.binaries import TESTS
+from slaplanner.fleet import install
+from slaplanner.fleet.install import ConversionWebhook
 from tests.testbed.cluster import Cluster
 from tests.testbed.processes import wait_until
 
-CRDS = TESTS / "crds"
-OPERATOR = CRDS / "dynamo-operator.yaml"
+OPERATOR = install.CRDS / "dynamo-operator.yaml"
 OPERATOR_NAMESPACE = "dynamo-system"
 OPERATOR_SERVICE_ACCOUNT = "dynamo-operator"
 INSTALLED = "slaplanner.io/testbed-installed"
@@ -37,20 +35,12 @@ class Served(Enum):
     BOTH = ("v1alpha1", "v1beta1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionWebhook:
-    """Where the API server has objects converted: an https url, and the authority behind it (PEM)."""
-
-    url: str
-    ca_pem: bytes
-
-
 def definitions(served: Served, *, webhook: ConversionWebhook | None = None) -> list[dict[str, Any]]:
     """The two definitions with the versions of *served*.
 
     Without a *webhook*, `BOTH` falls back to the strategy None, which empties what it converts.
     """
-    return [_definition(name, served, webhook) for name in DEFINITIONS]
+    return install.definitions(served.value, webhook=webhook)
 
 
 def install_dynamo(cluster: Cluster, served: Served, *, webhook: ConversionWebhook | None = None) -> None:
@@ -81,31 +71,9 @@ def uninstall_dynamo(cluster: Cluster) -> None:
     cluster.kubectl("delete", f"--filename={OPERATOR}", "--ignore-not-found", "--wait=false")
 
 
-def operator_kubeconfig(cluster: Cluster) -> Path:
+def dynamo_kubeconfig(cluster: Cluster) -> Path:
     """The identity that may edit replicas under a scaling adapter: for whoever plays Dynamo's operator."""
     return cluster.service_account_kubeconfig(namespace=OPERATOR_NAMESPACE, name=OPERATOR_SERVICE_ACCOUNT)
-
-
-def _definition(name: str, served: Served, webhook: ConversionWebhook | None) -> dict[str, Any]:
-    parts: list[dict[str, Any]] = [
-        yaml.safe_load((CRDS / version / f"{name}.yaml").read_text()) for version in served.value
-    ]
-    versions = [version for part in parts for version in part["spec"]["versions"]]
-    for version in versions:
-        version["storage"] = version is versions[-1]
-    parts[0]["spec"]["versions"] = versions
-    if webhook is not None:
-        parts[0]["spec"]["conversion"] = {
-            "strategy": "Webhook",
-            "webhook": {
-                "conversionReviewVersions": ["v1"],
-                "clientConfig": {
-                    "url": webhook.url,
-                    "caBundle": base64.b64encode(webhook.ca_pem).decode(),
-                },
-            },
-        }
-    return parts[0]
 
 
 def _served_now(cluster: Cluster, name: str) -> tuple[str, ...] | None:

@@ -59,11 +59,26 @@ def _adapter_to_alpha(fields: Json) -> Json:
     return {"scalingAdapter": {"enabled": True}} if "scalingAdapter" in fields else {}
 
 
-def _rename_keys(resources: Json, keys: dict[str, str]) -> Json:
+def _resources_to_beta(resources: Json) -> Json:
+    """`gpu` is called by its full name, `custom` resources stand beside the others; a GPU type has no place."""
     return {
-        kind: {keys.get(name, name): value for name, value in amounts.items()} if amounts else amounts
+        kind: {
+            _GPU.get(name, name): value
+            for name, value in {**amounts, **(amounts.get("custom") or {})}.items()
+            if name not in ("custom", "gpuType")
+        }
         for kind, amounts in resources.items()
     }
+
+
+def _resources_to_alpha(resources: Json) -> Json:
+    plain = {"cpu": "cpu", "memory": "memory", **{beta: alpha for alpha, beta in _GPU.items()}}
+    converted = {}
+    for kind, amounts in resources.items():
+        named = {plain[name]: value for name, value in amounts.items() if name in plain}
+        custom = {name: value for name, value in amounts.items() if name not in plain}
+        converted[kind] = named | ({"custom": custom} if custom else {})
+    return converted
 
 
 def _pods_to_beta(fields: Json) -> Json:
@@ -71,7 +86,7 @@ def _pods_to_beta(fields: Json) -> Json:
     pod = fields.get("extraPodSpec") or {}
     main = dict(pod.get("mainContainer") or {})
     if fields.get("resources"):
-        main["resources"] = _rename_keys(fields["resources"], _GPU)
+        main["resources"] = _resources_to_beta(fields["resources"])
     spec = {key: value for key, value in pod.items() if key not in _POD_FIELDS}
     if main:
         spec["containers"] = [{**main, "name": "main"}, *(spec.get("containers") or [])]
@@ -87,8 +102,7 @@ def _pods_to_alpha(fields: Json) -> Json:
     if mains:
         main = {key: value for key, value in mains[0].items() if key not in ("name", "resources")}
         if mains[0].get("resources"):
-            back = {beta: alpha for alpha, beta in _GPU.items()}
-            converted["resources"] = _rename_keys(mains[0]["resources"], back)
+            converted["resources"] = _resources_to_alpha(mains[0]["resources"])
         if main:
             spec["mainContainer"] = main
     if others:

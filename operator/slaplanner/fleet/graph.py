@@ -86,6 +86,8 @@ class Graph:
     components: tuple[Component, ...]
     startup_s: float | None = None
     """Its own start-up time; None: the fleet's."""
+    amplify: int | None = None
+    """Its own share of the traffic; None: the fleet's."""
     faults: Faults = field(default_factory=Faults)
 
     @property
@@ -125,6 +127,7 @@ def read_graph(obj: Json) -> Graph:
         dynamo_namespace=GLOBAL_NAMESPACE if shared else f"{meta['namespace']}-{meta['name']}",
         components=tuple(_component(name, one, version, kinds[name]) for name, one in raw.items()),
         startup_s=_number(annotations, names.STARTUP_ANNOTATION),
+        amplify=_whole(_number(annotations, names.AMPLIFY_ANNOTATION)),
         faults=Faults(
             crash_looping=_counts(annotations.get(names.CRASH_ANNOTATION, "")),
             capacity_gpus=_whole(_number(annotations, names.CAPACITY_ANNOTATION)),

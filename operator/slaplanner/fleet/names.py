@@ -19,6 +19,10 @@ FIELD_MANAGER: Final = "slaplanner-fleet"
 SIMULATED_LABEL: Final = "slaplanner.io/simulated"
 """`true` on a DynamoGraphDeployment that has no controller but the fleet."""
 
+GRAPH_LABEL: Final = "nvidia.com/dynamo-graph-deployment-name"
+OPERATOR_USER: Final = "system:serviceaccount:dynamo-system:dynamo-operator"
+"""Whom Dynamo's admission lets edit replicas that belong to a scaling adapter."""
+
 PREFIX: Final = "fleet.slaplanner.io/"
 KIND_ANNOTATION: Final = PREFIX + "kind"
 """What carries the replicas: `Deployment`, `PodClique`, ...; or per component: `decode=PodClique`."""
@@ -37,3 +41,7 @@ def component_key(version: str) -> str:
 def version_of(obj: Json) -> str:
     """The version part of an object's apiVersion."""
     return str(obj.get("apiVersion", "")).rpartition("/")[2]
+
+
+AMPLIFY_ANNOTATION: Final = PREFIX + "amplify"
+"""Requests per request of the trace, for this graph; 0: no traffic."""

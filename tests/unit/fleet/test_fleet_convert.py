@@ -18,9 +18,16 @@ BETA = "nvidia.com/v1beta1"
 
 NAMES = st.sampled_from(["Frontend", "VllmPrefillWorker", "VllmDecodeWorker", "decode", "Zeta"])
 SCALARS = st.one_of(st.booleans(), st.integers(0, 9), st.text("abc", max_size=4))
-CPU = st.dictionaries(st.sampled_from(["cpu", "memory", "gpu"]), st.sampled_from(["1", "8"]), min_size=1)
+CPU = st.fixed_dictionaries(
+    {"cpu": st.just("1")},
+    optional={
+        "gpu": st.just("8"),
+        "gpuType": st.just("gpu.intel.com/i915"),
+        "custom": st.just({"rdma/ib": "1"}),
+    },
+)
 BETA_CPU = st.dictionaries(
-    st.sampled_from(["cpu", "memory", "nvidia.com/gpu"]), st.sampled_from(["1", "8"]), min_size=1
+    st.sampled_from(["cpu", "memory", "nvidia.com/gpu", "rdma/ib"]), st.sampled_from(["1", "8"]), min_size=1
 )
 
 

@@ -1,0 +1,33 @@
+"""What a fleet is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slaplanner.core.engine import EngineTables
+from slaplanner.fleet.frontend import Dialect
+from slaplanner.fleet.traffic import Arrivals
+from slaplanner.fleet.truth import Targets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Common to all graphs; annotations of a graph win (see `names`)."""
+
+    tables: EngineTables
+    """What one worker can do."""
+    arrivals: Arrivals | None = None
+    """The traffic, before it is amplified; None: there is none."""
+    amplify: int = 1
+    loop_s: float = 0.0
+    """The trace begins anew after so long; 0: it plays once."""
+    startup_s: float = 20.0
+    """From a replica's creation to its readiness."""
+    dialect: Dialect = field(default_factory=Dialect)
+    targets: Targets = field(default_factory=Targets)
+    tick_s: float = 0.1
+    """How often engines, replicas and status are looked at."""
+    namespace: str | None = None
+    """Only graphs of this namespace; None: of all."""
+    every_graph: bool = False
+    """Also graphs without the label that says they are simulated."""
