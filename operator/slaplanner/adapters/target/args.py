@@ -30,6 +30,8 @@ _SHELL_PIECE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ONE_WORD = re.compile(r"\s*[{\[]|--[\w-]+=\s*[{\[]|\S*\Z|--[\w-]+=(?!.*\s--)", re.DOTALL)
+"""JSON, a word without white space, or one flag with its value: anything else is a script."""
 _ESCAPED_IN_QUOTES = re.compile(r"""\\(?:\n|([$`"\\]))""")
 _VARIABLE = re.compile(r"\$(?:\((?P<kubernetes>\w+)\)|\{(?P<braced>\w+)\}|(?P<bare>\w+))")
 
@@ -47,11 +49,10 @@ def command_words(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, ...
     for element in argv:
         follows_flag = bool(words) and words[-1].startswith("--") and "=" not in words[-1]
         is_value = follows_flag and not element.lstrip().startswith("-")
-        is_script = any(char.isspace() for char in element.strip())
-        if is_script and not is_value and element.lstrip()[0] not in "{[":
-            words.extend(_shell_words(element))
-        else:
+        if is_value or _ONE_WORD.match(element):
             words.append(element)
+        else:
+            words.extend(_shell_words(element))
     return tuple(_expanded(word, env) for word in words)
 
 

@@ -1,0 +1,96 @@
+"""The model's name and the role, in every way that manifests start an engine."""
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slaplanner.adapters.target.args import command_words, model_from, role_from
+from slaplanner.core.model import Role
+
+SCRIPT = """\
+set -Eeuo pipefail   # stop when the cache isn't there
+mkdir -p "${CACHE_ROOT}"
+ulimit -l unlimited
+exec python3 -m dynamo.vllm \\
+  --model /cache/mixtral \\
+  --served-model-name 'mistral/Mixtral' \\
+  --eplb-config '{"window": "1000", "note": "--model decoy"}' \\
+  --kv-transfer-config "{\\"role\\": \\"both\\"}" \\
+  --disaggregation-mode decode
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "model"),
+    [
+        pytest.param(["--model", "meta/Llama"], {}, "meta/Llama", id="list"),
+        pytest.param(["--model=meta/Llama"], {}, "meta/Llama", id="equals"),
+        pytest.param(["-m", "dynamo.sglang", "--model-path", "meta/Llama"], {}, "meta/Llama", id="path"),
+        pytest.param(
+            ["--model-path", "/cache/x", "--served-model-name", "meta/Llama"], {}, "meta/Llama",
+            id="what-clients-call-it-comes-first",
+        ),
+        pytest.param(
+            ["--model-path", "a", "--model-name", "b", "--model", "c"], {}, "b", id="name-before-model"
+        ),
+        pytest.param(["--served-model-name", "first", "second"], {}, "first", id="first-of-several"),
+        pytest.param(["/bin/bash", "-lc", SCRIPT], {}, "mistral/Mixtral", id="script-over-many-lines"),
+        pytest.param(
+            ["python3 -m dynamo.trtllm --model-path /cache/r1 --served-model-name deepseek/R1"], {},
+            "deepseek/R1", id="folded-into-one-line",
+        ),
+        pytest.param(["sh", "-c", "serve --model a & router --model b"], {}, "a", id="first-command"),
+        pytest.param(["sh", "-c", "(serve --model a)>log"], {}, "a", id="operators-end-words"),
+        pytest.param(["--served-model-name", "my model"], {}, "my model", id="a-value-may-have-spaces"),
+        pytest.param(["--override", '{"a": "--model x"}', "--model", "y"], {}, "y", id="json-is-no-script"),
+        pytest.param(["--model", "$(MODEL)"], {"MODEL": "meta/Llama"}, "meta/Llama", id="kubernetes-variable"),
+        pytest.param(["sh", "-c", 'run --model "${MODEL}"'], {"MODEL": "a"}, "a", id="shell-variable"),
+        pytest.param(["sh", "-c", "run --model $DIR/llama"], {"DIR": "/m"}, "/m/llama", id="inside-a-word"),
+        pytest.param(["--served-model-name", "$(X)", "--model", "y"], {}, None, id="unknown-variable-is-no-name"),
+        pytest.param(["sh", "-c", "run --model $(cat name)"], {}, None, id="substitution-is-no-name"),
+        pytest.param(["--config", "/etc/engine.yaml"], {}, None, id="in-a-file"),
+        pytest.param(["--model"], {}, None, id="flag-without-value"),
+        pytest.param(["--model", "--tp", "8"], {}, None, id="flag-before-flag"),
+        pytest.param([], {}, None, id="nothing"),
+        pytest.param(["sh", "-c", "run --model 'open"], {}, "open", id="open-quote"),
+        pytest.param(["sh", "-c", "# run --model a\nrun --model b"], {}, "b", id="commented-out"),
+    ],
+)  # fmt: skip
+def test_the_model_is_found(argv: list[str], env: dict[str, str], model: str | None) -> None:
+    assert model_from(command_words(argv, env)) == model
+
+
+@pytest.mark.parametrize(
+    ("argv", "role"),
+    [
+        pytest.param(["--disaggregation-mode", "prefill"], Role.PREFILL, id="mode"),
+        pytest.param(["--disaggregation-mode=decode"], Role.DECODE, id="mode-with-equals"),
+        pytest.param(["--is-prefill-worker"], Role.PREFILL, id="older-flag"),
+        pytest.param(["--is-decode-worker"], Role.DECODE, id="older-decode-flag"),
+        pytest.param(["bash", "-c", SCRIPT], Role.DECODE, id="script"),
+        pytest.param(["--disaggregation-mode", "agg"], None, id="another-mode"),
+        pytest.param([], None, id="nothing"),
+    ],
+)
+def test_the_role_is_found(argv: list[str], role: Role | None) -> None:
+    assert role_from(command_words(argv, {})) is role
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=2, max_size=8))
+def test_a_quoted_command_line_reads_as_a_shell_reads_it(words: list[str]) -> None:
+    literal = [word.replace("$", "") or "x" for word in words]
+    assert list(command_words(["sh", "-c", shlex.join(["run", *literal])], {})) == [
+        "sh",
+        "-c",
+        "run",
+        *literal,
+    ]
+
+
+@given(st.lists(st.text()), st.dictionaries(st.text(), st.text()))
+def test_no_command_line_is_too_odd_to_read(argv: list[str], env: dict[str, str]) -> None:
+    words = command_words(argv, env)
+    model_from(words)
+    role_from(words)
