@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
@@ -24,6 +25,7 @@ from tests.testbed import (
     install_dynamo,
 )
 
+ROOT = Path(__file__).parents[1]
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 PartT = TypeVar("PartT")
 
@@ -101,6 +103,20 @@ def namespace(cluster: Cluster, _numbers: Iterator[int]) -> Iterator[str]:
     name = cluster.create_namespace(f"test-{os.getpid()}-{next(_numbers)}")
     yield name
     cluster.delete_namespace(name)
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Cluster:
+    """The cluster with `manifests/` applied: definitions, the operator's account and its rights."""
+    cluster.kubectl("apply", "--kustomize", ROOT / "manifests")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/slapolicies.slaplanner.io")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(installed: Cluster) -> Path:
+    """The operator's own identity, with exactly the rights that the manifests give it."""
+    return installed.service_account_kubeconfig(namespace="slaplanner-system", name="slaplanner")
 
 
 @pytest.fixture

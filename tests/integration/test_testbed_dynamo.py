@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from tests.testbed import Cluster, Served, install_dynamo, operator_kubeconfig, uninstall_dynamo
+from tests.testbed import Cluster, Served, dynamo_kubeconfig, install_dynamo, uninstall_dynamo
 
 SAMPLES = Path(__file__).parents[1] / "crds" / "samples"
 SAMPLE_FILES = sorted(SAMPLES.glob("*.yaml"))
@@ -67,7 +67,7 @@ class TestReplicasUnderAScalingAdapter:
         assert "belong to a scaling adapter" in refused.stderr
 
     def test_dynamos_operator_may_edit_them(self, cluster: Cluster, graph: Graph) -> None:
-        identity = operator_kubeconfig(cluster)
+        identity = dynamo_kubeconfig(cluster)
         cluster.kubectl("patch", graph.resource, graph.where, *graph.seven_replicas, kubeconfig=identity)
 
     def test_anything_else_may_be_edited(self, cluster: Cluster, graph: Graph) -> None:
