@@ -1,0 +1,229 @@
+"""Who plays which role, and what the roles agree on."""
+
+from typing import Any
+
+import pytest
+
+from slaplanner.adapters.target.graph import parse_graph
+from slaplanner.adapters.target.roles import (
+    declared_model,
+    discovered_model,
+    dynamo_namespace,
+    resolve_roles,
+)
+from slaplanner.core.errors import TargetError
+from slaplanner.core.model import Mode, Role, RolePolicy
+from slaplanner.core.reasons import Reason
+from tests.graphs import ALPHA, BETA, alpha_worker, beta_worker, graph
+
+FRONTEND = {"Frontend": {"componentType": "frontend"}}
+P, D, A = Role.PREFILL, Role.DECODE, Role.AGG
+DISAGG = Mode.DISAGG
+
+
+def alpha(**workers: dict[str, Any]) -> dict[str, Any]:
+    return graph(ALPHA, FRONTEND | workers)
+
+
+def beta(**workers: dict[str, Any]) -> dict[str, Any]:
+    return graph(BETA, {"Frontend": {"type": "frontend"}} | workers)
+
+
+def resolved(manifest: dict[str, Any], mode: Mode, *policies: RolePolicy) -> dict[Role, str]:
+    return {
+        entry.role: entry.component.name for entry in resolve_roles(parse_graph(manifest), mode, policies)
+    }
+
+
+STARTED_AS_PREFILL = ["--disaggregation-mode", "prefill"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "mode", "expected"),
+    [
+        pytest.param(
+            alpha(first=alpha_worker("prefill"), second=alpha_worker("decode")), DISAGG,
+            {P: "first", D: "second"}, id="sub-component-types",
+        ),
+        pytest.param(
+            beta(first=beta_worker("prefill"), second=beta_worker("decode")), DISAGG,
+            {P: "first", D: "second"}, id="types",
+        ),
+        pytest.param(
+            alpha(VllmPrefillWorker=alpha_worker(), VllmDecodeWorker=alpha_worker()), DISAGG,
+            {P: "VllmPrefillWorker", D: "VllmDecodeWorker"}, id="names-of-vllm",
+        ),
+        pytest.param(
+            alpha(prefill=alpha_worker(), decode=alpha_worker()), DISAGG, {P: "prefill", D: "decode"},
+            id="names-of-sglang-and-the-mocker",
+        ),
+        pytest.param(
+            alpha(TRTLLMPrefillWorker=alpha_worker(), TRTLLMDecodeWorker=alpha_worker()), DISAGG,
+            {P: "TRTLLMPrefillWorker", D: "TRTLLMDecodeWorker"}, id="names-of-tensorrt-llm",
+        ),
+        pytest.param(
+            alpha(VllmDecodeWorker=alpha_worker(), VllmPrefillWorker=alpha_worker("prefill")), DISAGG,
+            {P: "VllmPrefillWorker", D: "VllmDecodeWorker"}, id="one-declares-the-other-is-named",
+        ),
+        pytest.param(
+            beta(PrefillWorker=beta_worker(args=STARTED_AS_PREFILL),
+                 DecodeWorker=beta_worker(args=["--disaggregation-mode=decode"])), DISAGG,
+            {P: "PrefillWorker", D: "DecodeWorker"}, id="by-how-they-are-started",
+        ),
+        pytest.param(
+            alpha(decode=alpha_worker("prefill"), other=alpha_worker("decode")), DISAGG,
+            {P: "decode", D: "other"}, id="a-declaration-beats-a-name",
+        ),
+        pytest.param(
+            beta(decode=beta_worker(args=STARTED_AS_PREFILL), p=beta_worker("prefill")), Mode.DECODE,
+            {D: "decode"}, id="a-name-beats-how-it-is-started",
+        ),
+        pytest.param(alpha(p=alpha_worker("prefill")), Mode.PREFILL, {P: "p"}, id="prefill-only"),
+        pytest.param(alpha(worker=alpha_worker()), Mode.AGG, {A: "worker"}, id="agg-is-the-one-worker"),
+        pytest.param(
+            alpha(VllmDecodeWorker=alpha_worker("decode")), Mode.AGG, {A: "VllmDecodeWorker"},
+            id="agg-under-the-name-of-decode",
+        ),
+        pytest.param(
+            beta(epp={"type": "epp"}, planner={"type": "planner"}, worker=beta_worker()), Mode.AGG,
+            {A: "worker"}, id="only-workers-are-workers",
+        ),
+        pytest.param(
+            alpha(p=alpha_worker("prefill"), d=alpha_worker("decode"), encode=alpha_worker("encode")), DISAGG,
+            {P: "p", D: "d"}, id="an-encoder-plays-no-role",
+        ),
+    ],
+)  # fmt: skip
+def test_roles_are_found(manifest: dict[str, Any], mode: Mode, expected: dict[Role, str]) -> None:
+    assert resolved(manifest, mode) == expected
+
+
+@pytest.mark.parametrize(
+    ("manifest", "mode", "reason", "message"),
+    [
+        pytest.param(
+            alpha(a=alpha_worker("prefill"), b=alpha_worker("prefill"), d=alpha_worker("decode")), DISAGG,
+            Reason.DUPLICATE_ROLE, "a, b of .*'llama' all play prefill", id="two-pools",
+        ),
+        pytest.param(
+            beta(a=beta_worker("decode"), b=beta_worker("decode")), Mode.DECODE, Reason.DUPLICATE_ROLE,
+            "a, b", id="two-pools-in-v1beta1",
+        ),
+        pytest.param(
+            beta(prefill=beta_worker(), VllmPrefillWorker=beta_worker()), Mode.PREFILL,
+            Reason.DUPLICATE_ROLE, "prefill, VllmPrefillWorker", id="two-by-name",
+        ),
+        pytest.param(
+            alpha(a=alpha_worker(), b=alpha_worker()), Mode.AGG, Reason.DUPLICATE_ROLE, "a, b",
+            id="two-workers-for-agg",
+        ),
+        pytest.param(
+            alpha(worker=alpha_worker()), DISAGG, Reason.ROLE_NOT_FOUND,
+            r"plays prefill: found Frontend \(frontend\), worker \(worker\)", id="nobody",
+        ),
+        pytest.param(alpha(), Mode.AGG, Reason.ROLE_NOT_FOUND, "plays agg", id="no-worker-at-all"),
+        pytest.param(
+            graph(BETA, {"p": beta_worker("prefill")}, spec={
+                "experimental": {"componentGroups": [{"name": "pair", "replicas": 1}]}}), Mode.PREFILL,
+            Reason.COMPONENT_GROUPS_UNSUPPORTED, "pair", id="component-groups",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_planned_is_refused(
+    manifest: dict[str, Any], mode: Mode, reason: Reason, message: str
+) -> None:
+    with pytest.raises(TargetError, match=message) as caught:
+        resolved(manifest, mode)
+    assert caught.value.reason is reason
+
+
+class TestThePolicyNamesTheComponent:
+    def test_where_it_cannot_be_found(self) -> None:
+        manifest = alpha(a=alpha_worker(), b=alpha_worker())
+        policies = (RolePolicy(role=P, component="a"), RolePolicy(role=D, component="b"))
+        assert resolved(manifest, DISAGG, *policies) == {P: "a", D: "b"}
+
+    def test_that_does_not_exist(self) -> None:
+        with pytest.raises(TargetError, match=r"'gone' is the prefill worker.*Frontend, a") as caught:
+            resolved(alpha(a=alpha_worker()), Mode.PREFILL, RolePolicy(role=P, component="gone"))
+        assert caught.value.reason is Reason.ROLE_NOT_FOUND
+
+    def test_but_two_pools_stay_two_pools(self) -> None:
+        manifest = alpha(a=alpha_worker("prefill"), b=alpha_worker("prefill"))
+        with pytest.raises(TargetError) as caught:
+            resolved(manifest, Mode.PREFILL, RolePolicy(role=P, component="a"))
+        assert caught.value.reason is Reason.DUPLICATE_ROLE
+
+    def test_for_both_roles_is_refused(self) -> None:
+        policies = (RolePolicy(role=P, component="a"), RolePolicy(role=D, component="a"))
+        with pytest.raises(TargetError, match="both the prefill and the decode worker"):
+            resolved(alpha(a=alpha_worker()), DISAGG, *policies)
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, 2), (4, 4)])
+def test_the_policys_gpus_come_before_the_targets(said: int | None, expected: int) -> None:
+    parsed = parse_graph(alpha(p=alpha_worker("prefill", gpu="2")))
+    (entry,) = resolve_roles(parsed, Mode.PREFILL, [RolePolicy(role=P, gpus_per_replica=said)])
+    assert entry.gpus_per_replica == expected
+
+
+def model_of(prefill: list[str], decode: list[str]) -> str | None:
+    parsed = parse_graph(
+        alpha(p=alpha_worker("prefill", args=prefill), d=alpha_worker("decode", args=decode))
+    )
+    return declared_model(parsed, resolve_roles(parsed, DISAGG))
+
+
+@pytest.mark.parametrize(
+    ("prefill", "decode", "expected"),
+    [
+        pytest.param(["--model", "meta/Llama"], ["--model", "meta/Llama"], "meta/llama", id="agreed"),
+        pytest.param(["--model", "meta/Llama"], ["--model", "META/llama"], "meta/llama", id="but-for-case"),
+        pytest.param(["--model", "meta/Llama"], ["--config", "x"], "meta/llama", id="only-one-tells"),
+        pytest.param(["--config", "x"], ["--config", "y"], None, id="none-tells"),
+    ],
+)
+def test_the_model_that_the_roles_agree_on(
+    prefill: list[str], decode: list[str], expected: str | None
+) -> None:
+    assert model_of(prefill, decode) == expected
+
+
+def test_roles_of_different_models_are_refused() -> None:
+    with pytest.raises(TargetError, match="prefill 'a', decode 'b'") as caught:
+        model_of(["--model", "a"], ["--model", "b"])
+    assert caught.value.reason is Reason.MODEL_MISMATCH
+
+
+class TestDiscoveringTheModel:
+    def test_the_only_one_seen_is_it(self) -> None:
+        asked: list[str] = []
+
+        def discover(namespace: str) -> tuple[str, ...]:
+            asked.append(namespace)
+            return ("Meta/Llama", "meta/llama")
+
+        assert discovered_model("serving-llama", discover) == "meta/llama"
+        assert asked == ["serving-llama"]
+
+    @pytest.mark.parametrize(
+        ("seen", "message"),
+        [((), "there are none of"), (("b", "a"), "are a, b; set metrics.model")],
+        ids=["none", "several"],
+    )
+    def test_none_or_several_ask_for_the_policys_word(self, seen: tuple[str, ...], message: str) -> None:
+        with pytest.raises(TargetError, match=message) as caught:
+            discovered_model("serving-llama", lambda _: seen)
+        assert caught.value.reason is Reason.MODEL_NOT_FOUND
+
+    def test_without_anybody_to_ask(self) -> None:
+        with pytest.raises(TargetError, match=r"set metrics\.model"):
+            discovered_model("serving-llama", None)
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"), [({}, "serving-llama"), ({"globalDynamoNamespace": True}, "dynamo")]
+)
+def test_the_dynamo_namespace(extra: dict[str, Any], expected: str) -> None:
+    parsed = parse_graph(beta(worker=beta_worker(**extra)))
+    assert dynamo_namespace(parsed, resolve_roles(parsed, Mode.AGG)) == expected
