@@ -84,11 +84,11 @@ def _step_s(window_s: float, scrapes: float) -> int:
 def _growth(track: Track, start_s: int, step_s: int, steps: int) -> list[float]:
     """Growth of one counter per step. It begins anew after a fall, and a gap spreads over its steps."""
     growth = [0.0] * steps
-    points = [(round((at_s - start_s) / step_s), value) for at_s, value in track.points]
+    points = [
+        (round((at_s - start_s) / step_s), value) for at_s, value in track.points if math.isfinite(value)
+    ]
     for (first, before), (last, after) in itertools.pairwise(points):
         grown = after - before if after >= before else after
-        if not (math.isfinite(grown) and 0 <= first < last <= steps):
-            continue
-        for index in range(first, last):
+        for index in range(max(first, 0), min(last, steps)):
             growth[index] += grown / (last - first)
     return growth
