@@ -8,15 +8,15 @@ tables: it is here to compare with, and for users who want the planner they had.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.interpolate import CubicSpline, griddata
+from scipy.interpolate import griddata
 from scipy.spatial import QhullError
 
 from slaplanner.core.errors import ProfileFormatError
 from slaplanner.core.profiles.grids import decode_grid, prefill_grid
+from slaplanner.core.profiles.piecewise import PiecewiseCubic
 from slaplanner.core.profiles.protocol import BestDecode, DecodeGrid, PrefillGrid
 from slaplanner.core.profiles.tables import DecodeTable, FloatArray, PrefillTable
 
@@ -25,24 +25,6 @@ RESOLUTION = 100
 
 MIN_PREFILL_POINTS = 4
 """Of a cubic spline through points (not-a-knot)."""
-
-
-class _Spline:
-    """A cubic spline whose scalar look-up costs a microsecond instead of scipy's ten."""
-
-    __slots__ = ("_coefficients", "_knots")
-
-    def __init__(self, x: FloatArray, y: FloatArray) -> None:
-        spline = CubicSpline(x, y, bc_type="not-a-knot")
-        self._knots: list[float] = spline.x.tolist()
-        self._coefficients: list[list[float]] = spline.c.T.tolist()
-
-    def __call__(self, x: float) -> float:
-        """The value at *x*, which must lie within the knots."""
-        piece = min(max(bisect_right(self._knots, x) - 1, 0), len(self._coefficients) - 1)
-        t = x - self._knots[piece]
-        c3, c2, c1, c0 = self._coefficients[piece]
-        return ((c3 * t + c2) * t + c1) * t + c0
 
 
 class CubicPrefill:
@@ -68,8 +50,8 @@ class CubicPrefill:
                 "lengths; interpolation Monotone takes their mean"
             )
         self._isl_range = (float(rows.isl_tokens[0]), float(rows.isl_tokens[-1]))
-        self._ttft = _Spline(rows.isl_tokens, rows.ttft_ms)
-        self._throughput = _Spline(rows.isl_tokens, rows.throughput_per_gpu)
+        self._ttft = PiecewiseCubic.not_a_knot(rows.isl_tokens, rows.ttft_ms)
+        self._throughput = PiecewiseCubic.not_a_knot(rows.isl_tokens, rows.throughput_per_gpu)
 
     @property
     def isl_range(self) -> tuple[float, float]:

@@ -71,13 +71,12 @@ class LoadCurve:
         A looser target never lowers it. With no such load: the lightest one.
         """
         edge = self._heaviest_within(itl_ms)
-        knots = [
-            OperatingPoint(n, itl, throughput)
-            for n, itl, throughput in zip(self._concurrency, self._itl, self._throughput, strict=True)
-            if n <= edge
-        ]
-        knots.append(OperatingPoint(edge, self.itl_ms(edge), self.throughput_per_gpu(edge)))
-        return max(knots, key=lambda point: point.throughput_per_gpu)
+        at_edge = OperatingPoint(edge, self.itl_ms(edge), self.throughput_per_gpu(edge))
+        knots = bisect_right(self._concurrency, edge)
+        i = max(range(knots), key=self._throughput.__getitem__)
+        if self._throughput[i] <= at_edge.throughput_per_gpu:
+            return at_edge
+        return OperatingPoint(self._concurrency[i], self._itl[i], self._throughput[i])
 
     def _heaviest_within(self, itl_ms: float) -> float:
         """The highest measured concurrency whose ITL meets the target; the lowest one if none does."""

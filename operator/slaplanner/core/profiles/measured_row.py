@@ -1,20 +1,24 @@
 """The decode measurements at one context length, read over load.
 
-Load is the share of the KV cache in use beyond one request: (n - 1) c / max_kv_tokens for
-concurrency n and context c. It is 0 for every row where one request runs alone.
+Load is how full the KV cache is between one request alone and no room for another: with
+concurrency n and context c, (n - 1) / (max_kv_tokens / c - 1). It runs from 0 to 1 at every context,
+so rows of short and of long contexts can be compared over all of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from slaplanner.core.profiles.isotonic import never_falling
 from slaplanner.core.profiles.tables import DecodeTable, FloatArray
 
-ALONE = 1.5
-"""Concurrency up to which a row's first point counts as one request alone."""
+SAME_CONTEXT = 0.05
+"""Relative difference up to which contexts belong to one row. Sweeps step by 10 % and more."""
+
+LEAST_ROOM = 0.01
+"""Requests beside one; keeps load defined for contexts that fill the whole cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +30,9 @@ class MeasuredRow:
     load: FloatArray
     itl_ms: FloatArray
     throughput: FloatArray
-    """Output tokens/s/GPU, as measured."""
+    """Output tokens/s/GPU."""
+    last_measured_load: float
+    """The highest load that was measured; points beyond it were completed from other rows."""
 
     @property
     def gpus(self) -> FloatArray:
@@ -42,7 +48,7 @@ class MeasuredRow:
         return np.interp(load, self.load, self.gpus)
 
     def throughput_at(self, load: FloatArray) -> FloatArray:
-        """Throughput at *load*, between its neighbouring measurements; outside, the first or last one."""
+        """Throughput at *load*, between its neighbouring points; outside, that of the first or last one."""
         concurrency = np.interp(load, self.load, self.concurrency)
         throughput = 1000 * concurrency / (self.itl_at(load) * self.gpus_at(load))
         after = np.clip(np.searchsorted(self.load, load, side="left"), 0, self.load.size - 1)
@@ -52,42 +58,37 @@ class MeasuredRow:
         return np.clip(throughput, low, high)
 
 
+def room(context_tokens: float, *, max_kv_tokens: float) -> float:
+    """How many further requests fit beside one; at least a hundredth, also where not even one fits."""
+    return max(max_kv_tokens / context_tokens - 1, LEAST_ROOM)
+
+
 def measured_rows(table: DecodeTable) -> list[MeasuredRow]:
-    """The rows of *table* by rising context, points of equal load replaced by their mean.
+    """The rows of *table* by rising context; points of equal load are replaced by their mean."""
+    contexts = np.sort(table.context_tokens)
+    rows = []
+    first = 0
+    for last in range(len(contexts)):
+        if last + 1 == len(contexts) or contexts[last + 1] > contexts[first] * (1 + SAME_CONTEXT):
+            inside = (table.context_tokens >= contexts[first]) & (table.context_tokens <= contexts[last])
+            rows.append(_row(table.take(np.flatnonzero(inside))))
+            first = last + 1
+    return rows
 
-    A row that lacks one request alone gets it from the rows on both sides, where they have it, so
-    that all rows start at the same load.
-    """
-    rows = [_row(table, context) for context in np.unique(table.context_tokens).tolist()]
-    alone = [row for row in rows if row.concurrency[0] <= ALONE]
-    return [_started_alone(row, alone) for row in rows]
 
-
-def _row(table: DecodeTable, context: float) -> MeasuredRow:
-    rows = table.take(np.flatnonzero(table.context_tokens == context))
-    concurrency, group = np.unique(rows.concurrency, return_inverse=True)
+def _row(points: DecodeTable) -> MeasuredRow:
+    context = float(points.context_tokens.mean())
+    beside = room(context, max_kv_tokens=points.max_kv_tokens)
+    # From the KV usage, which is what costs time, where the contexts of a row differ a little.
+    load, group = np.unique(
+        (points.kv_usage * points.max_kv_tokens / context - 1) / beside, return_inverse=True
+    )
     count = np.bincount(group)
     return MeasuredRow(
         context_tokens=context,
-        concurrency=concurrency,
-        load=(concurrency - 1) * context / table.max_kv_tokens,
-        itl_ms=np.array(never_falling((np.bincount(group, rows.itl_ms) / count).tolist())),
-        throughput=np.bincount(group, rows.throughput_per_gpu) / count,
-    )
-
-
-def _started_alone(row: MeasuredRow, alone: list[MeasuredRow]) -> MeasuredRow:
-    if row in alone or not alone:
-        return row
-    contexts = [other.context_tokens for other in alone]
-    if not contexts[0] < row.context_tokens < contexts[-1]:
-        return row
-    itl = float(np.interp(row.context_tokens, contexts, [other.itl_ms[0] for other in alone]))
-    throughput = float(np.interp(row.context_tokens, contexts, [other.throughput[0] for other in alone]))
-    return replace(
-        row,
-        concurrency=np.concatenate(([1.0], row.concurrency)),
-        load=np.concatenate(([0.0], row.load)),
-        itl_ms=np.concatenate(([min(itl, float(row.itl_ms[0]))], row.itl_ms)),
-        throughput=np.concatenate(([throughput], row.throughput)),
+        concurrency=1 + load * beside,
+        load=load,
+        itl_ms=np.array(never_falling((np.bincount(group, points.itl_ms) / count).tolist())),
+        throughput=np.bincount(group, points.throughput_per_gpu) / count,
+        last_measured_load=float(load[-1]),
     )

@@ -9,53 +9,28 @@ request costs what it costs at n = 1, which grows with c; every further request 
 cache) and by load / c (its own work). So the first part is interpolated over c and the excess over
 1 / c, both exact for a replica that behaves so, and the sum is held between the two rows.
 
-Outside the measured range `covers` is False. Above the last measured load the last values hold:
-what does not fit into the cache waits, and the batch stays as it is. Below one request ITL is that
-of one, and throughput shrinks with concurrency. Contexts shorter than the first row read it at the
-same concurrency; longer than the last row, at the same load.
+Outside the measured range `covers` is False. Above the last measured load of all rows around the
+values hold: what does not fit into the cache waits, and the batch stays as it is. Below one request
+ITL is that of one, and throughput shrinks with concurrency. Contexts shorter than the first row
+read it at the same concurrency; longer than the last row, at the same load.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
+from slaplanner.core.profiles.completed_rows import completed
 from slaplanner.core.profiles.grids import decode_grid
 from slaplanner.core.profiles.load_curve import LoadCurve
-from slaplanner.core.profiles.measured_row import MeasuredRow, measured_rows
+from slaplanner.core.profiles.measured_row import measured_rows
 from slaplanner.core.profiles.protocol import BestDecode, DecodeGrid
+from slaplanner.core.profiles.row_pair import RowPair
 from slaplanner.core.profiles.tables import DecodeTable, FloatArray
 
 CURVES_KEPT = 128
 """Curves kept for the contexts asked last; a plan asks for a handful, a table for each row once."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """Two neighbouring rows read at the loads of both; arrays of shape (loads,)."""
-
-    lower: MeasuredRow
-    upper: MeasuredRow
-    load: FloatArray
-    itl_ms: tuple[FloatArray, FloatArray]
-    gpus: tuple[FloatArray, FloatArray]
-    throughput: tuple[FloatArray, FloatArray]
-
-    @classmethod
-    def of(cls, lower: MeasuredRow, upper: MeasuredRow) -> _Pair:
-        load = np.union1d(lower.load, upper.load)
-        return cls(
-            lower,
-            upper,
-            load,
-            (lower.itl_at(load), upper.itl_at(load)),
-            (lower.gpus_at(load), upper.gpus_at(load)),
-            (lower.throughput_at(load), upper.throughput_at(load)),
-        )
 
 
 class MonotoneDecode:
@@ -64,11 +39,14 @@ class MonotoneDecode:
     __slots__ = ("_contexts", "_curve", "_max_kv_tokens", "_pairs")
 
     def __init__(self, table: DecodeTable) -> None:
-        rows = measured_rows(table)
+        rows = completed(measured_rows(table), max_kv_tokens=table.max_kv_tokens)
         self._max_kv_tokens = table.max_kv_tokens
         self._contexts = [row.context_tokens for row in rows]
         # The last row is also paired with itself, for contexts at and beyond it.
-        self._pairs = [_Pair.of(low, high) for low, high in zip(rows, [*rows[1:], rows[-1]], strict=True)]
+        self._pairs = [
+            RowPair(low, high, max_kv_tokens=table.max_kv_tokens)
+            for low, high in zip(rows, [*rows[1:], rows[-1]], strict=True)
+        ]
         self._curve = lru_cache(maxsize=CURVES_KEPT)(self._curve_at)
 
     @property
@@ -80,9 +58,8 @@ class MonotoneDecode:
         return self._contexts[0], self._contexts[-1]
 
     def covers(self, *, concurrency: float, context_tokens: float) -> bool:
-        return self._contexts[0] <= context_tokens <= self._contexts[-1] and self._curve(
-            context_tokens
-        ).covers(concurrency)
+        inside = self._contexts[0] <= context_tokens <= self._contexts[-1]
+        return inside and self._curve(context_tokens).covers(concurrency)
 
     def itl_ms(self, *, concurrency: float, context_tokens: float) -> float:
         return self._curve(context_tokens).itl_ms(concurrency)
@@ -114,28 +91,4 @@ class MonotoneDecode:
     def _curve_at(self, context_tokens: float) -> LoadCurve:
         """ITL and throughput over concurrency at one context."""
         context = max(context_tokens, self._contexts[0])
-        i = bisect_right(self._contexts, context) - 1
-        pair = self._pairs[i]
-        low, high = pair.lower.context_tokens, pair.upper.context_tokens
-        by_length = by_rate = 0.0
-        if low < high:
-            by_length = (context - low) / (high - low)
-            by_rate = (1 / low - 1 / context) / (1 / low - 1 / high)
-        concurrency = 1 + pair.load * self._max_kv_tokens / context
-        light = _blend((pair.itl_ms[0][:1], pair.itl_ms[1][:1]), by_length)
-        excess = _blend((pair.itl_ms[0] - pair.itl_ms[0][0], pair.itl_ms[1] - pair.itl_ms[1][0]), by_rate)
-        itl = np.clip(light + excess, np.minimum(*pair.itl_ms), np.maximum(*pair.itl_ms))
-        throughput = 1000 * concurrency / (itl * _blend(pair.gpus, by_length))
-        if context <= high or low < high:
-            throughput = np.clip(throughput, np.minimum(*pair.throughput), np.maximum(*pair.throughput))
-        last_load = pair.lower.load[-1] + by_rate * (pair.upper.load[-1] - pair.lower.load[-1])
-        return LoadCurve(
-            concurrency=concurrency.tolist(),
-            itl_ms=itl.tolist(),
-            throughput_per_gpu=throughput.tolist(),
-            last_measured=1 + float(last_load) * self._max_kv_tokens / context,
-        )
-
-
-def _blend(values: tuple[FloatArray, FloatArray], share: float) -> FloatArray:
-    return values[0] + share * (values[1] - values[0])
+        return self._pairs[bisect_right(self._contexts, context) - 1].curve_at(context)

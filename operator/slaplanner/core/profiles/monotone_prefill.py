@@ -1,12 +1,13 @@
 """`Monotone` for prefill: TTFT that never falls as prompts grow, throughput that follows from it.
 
-Between two measured lengths TTFT is nearly straight while throughput bends, so TTFT is what gets
-interpolated, linearly, and throughput is computed from it: ISL / TTFT / GPUs, where the GPUs are
-those that the neighbouring measurements imply. Both stay between their neighbouring measurements.
-A point that both its neighbours contradict is set aside (see `outliers`), not averaged in.
+Between two measured lengths TTFT is nearly straight while throughput bends sharply, so TTFT is what
+gets interpolated (PCHIP, which keeps the shape of the points), and throughput is computed from it:
+ISL / TTFT / GPUs, where the GPUs are those that the neighbouring measurements imply. Both stay
+between their neighbouring measurements. A point that its neighbours contradict is set aside (see
+`outliers`), not averaged in.
 
 Outside the measured range `covers` is False. Shorter prompts take the TTFT of the shortest; longer
-ones go on with the slope of the last two points, at least in proportion to their length.
+ones go on with the slope between the last two points, at least in proportion to their length.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import numpy as np
 from slaplanner.core.profiles.grids import prefill_grid
 from slaplanner.core.profiles.isotonic import never_falling
 from slaplanner.core.profiles.outliers import contradicted
+from slaplanner.core.profiles.piecewise import PiecewiseCubic
 from slaplanner.core.profiles.protocol import PrefillGrid
 from slaplanner.core.profiles.tables import FloatArray, PrefillTable
 
 
 class MonotonePrefill:
-    """Piecewise linear TTFT over ISL, and the throughput that follows from it."""
+    """Shape-preserving TTFT over ISL, and the throughput that follows from it."""
 
-    __slots__ = ("_gpus", "_isl", "_slope_beyond", "_throughput", "_ttft", "set_aside_isl_tokens")
+    __slots__ = ("_curve", "_gpus", "_isl", "_slope_beyond", "_throughput", "_ttft", "set_aside_isl_tokens")
 
     set_aside_isl_tokens: tuple[float, ...]
     """Measured lengths that were not used, because their neighbours contradict them."""
@@ -44,7 +46,9 @@ class MonotonePrefill:
             for isl, ttft, throughput in zip(self._isl, self._ttft, self._throughput, strict=True)
         ]
         self._slope_beyond: float = self._ttft[-1] / self._isl[-1]
+        self._curve: PiecewiseCubic | None = None
         if len(self._isl) > 1:
+            self._curve = PiecewiseCubic.shape_preserving(rows.isl_tokens, np.array(self._ttft))
             last = (self._ttft[-1] - self._ttft[-2]) / (self._isl[-1] - self._isl[-2])
             self._slope_beyond = max(self._slope_beyond, last)
 
@@ -56,19 +60,21 @@ class MonotonePrefill:
         return self._isl[0] <= isl_tokens <= self._isl[-1]
 
     def ttft_ms(self, isl_tokens: float) -> float:
-        if isl_tokens <= self._isl[0]:
-            return self._ttft[0]
+        if self._curve is None or isl_tokens <= self._isl[0]:
+            return self._ttft[0] + self._slope_beyond * max(0.0, isl_tokens - self._isl[0])
         if isl_tokens >= self._isl[-1]:
             return self._ttft[-1] + self._slope_beyond * (isl_tokens - self._isl[-1])
-        i, share = self._segment(isl_tokens)
-        return self._ttft[i] + share * (self._ttft[i + 1] - self._ttft[i])
+        i = bisect_right(self._isl, isl_tokens) - 1
+        # PCHIP keeps within the two knots but for the last bit.
+        return min(max(self._curve(isl_tokens), self._ttft[i]), self._ttft[i + 1])
 
     def throughput_per_gpu(self, isl_tokens: float) -> float:
         if isl_tokens <= self._isl[0]:
             return self._throughput[0] * max(isl_tokens, 0.0) / self._isl[0]
         if isl_tokens >= self._isl[-1]:
             return 1000 * isl_tokens / (self.ttft_ms(isl_tokens) * self._gpus[-1])
-        i, share = self._segment(isl_tokens)
+        i = bisect_right(self._isl, isl_tokens) - 1
+        share = (isl_tokens - self._isl[i]) / (self._isl[i + 1] - self._isl[i])
         gpus = self._gpus[i] + share * (self._gpus[i + 1] - self._gpus[i])
         throughput = 1000 * isl_tokens / (self.ttft_ms(isl_tokens) * gpus)
         low, high = sorted(self._throughput[i : i + 2])
@@ -76,11 +82,6 @@ class MonotonePrefill:
 
     def tabulate(self, isl_tokens: Sequence[float] | FloatArray | None = None) -> PrefillGrid:
         return prefill_grid(self, isl_tokens)
-
-    def _segment(self, isl_tokens: float) -> tuple[int, float]:
-        """The segment that holds *isl_tokens* (strictly inside the range) and the share of it passed."""
-        i = bisect_right(self._isl, isl_tokens) - 1
-        return i, (isl_tokens - self._isl[i]) / (self._isl[i + 1] - self._isl[i])
 
 
 def _distinct(table: PrefillTable) -> PrefillTable:

@@ -18,8 +18,8 @@ from slaplanner.core.errors import ProfileFormatError
 
 FloatArray = npt.NDArray[np.float64]
 
-MAX_POINTS = 10_000
-"""Points per array; Dynamo's profiler writes some 10 to 100, and a cubic fit of 10,000 takes seconds."""
+MAX_POINTS = 2_000
+"""Points per array; Dynamo's profiler writes some 10 to 100, and fits of many more cost seconds."""
 
 MAX_TOKENS = 1e12
 """No token count of a real profile is near it; beyond it lies overflow."""
