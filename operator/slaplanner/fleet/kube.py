@@ -23,6 +23,8 @@ from slaplanner.fleet.names import Json
 
 REQUEST_TIMEOUT_S = 10.0
 RETRY_S = 1.0
+TLS_CLOSE_S = 0.25
+"""aiohttp's documentation asks for this pause: a TLS connection is closed a little after its session."""
 WATCH_S = 300
 """How long the server keeps a watch open before the client lists anew."""
 
@@ -70,7 +72,7 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
     if found.cert_file:
         tls.load_cert_chain(found.cert_file, found.key_file)
     headers = {}
-    if token := found.get_api_key_with_prefix("authorization"):
+    if token := found.get_api_key_with_prefix("BearerToken", alias="authorization"):
         headers["Authorization"] = token
     elif found.username:
         pair = base64.b64encode(f"{found.username}:{found.password}".encode()).decode()
@@ -99,6 +101,7 @@ class Kube:
     async def __aexit__(self, *exc: object) -> None:
         if self._session is not None:
             await self._session.close()
+            await asyncio.sleep(TLS_CLOSE_S)
 
     async def become(self, user: str) -> None:
         """Call as *user* from now on, unless the kubeconfig's user is that one already."""
