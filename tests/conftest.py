@@ -98,8 +98,10 @@ def _numbers() -> Iterator[int]:
 
 
 @pytest.fixture
-def namespace(cluster: Cluster, _numbers: Iterator[int]) -> Iterator[str]:
-    """A namespace of this test's own."""
+def namespace(request: pytest.FixtureRequest, _numbers: Iterator[int]) -> Iterator[str]:
+    """A namespace of this test's own, on our control plane where the test asks for that."""
+    own = "control_plane" in request.fixturenames
+    cluster: Cluster = request.getfixturevalue("control_plane" if own else "cluster")
     name = cluster.create_namespace(f"test-{os.getpid()}-{next(_numbers)}")
     yield name
     cluster.delete_namespace(name)

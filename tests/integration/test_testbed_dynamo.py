@@ -49,7 +49,10 @@ def test_a_manifest_is_stored_as_it_was_written(
 
 
 @pytest.mark.parametrize(
-    "sample", ["v1alpha1-sglang-script.yaml", "v1beta1-trtllm-disagg.yaml"], ids=["v1alpha1", "v1beta1"]
+    "sample",
+    ["v1alpha1-sglang-script.yaml", "v1beta1-trtllm-disagg.yaml"],
+    ids=["v1alpha1", "v1beta1"],
+    scope="class",
 )
 class TestReplicasUnderAScalingAdapter:
     @pytest.fixture

@@ -19,8 +19,8 @@ from tests.testbed.prometheus import PrometheusServer
 class Bed:
     """A context manager; its parts start with the first access and stop in reverse order.
 
-    The directory of data and logs is temporary, and kept when the block is left by an exception:
-    *say* then gets its name.
+    The directory of data and logs is temporary, and kept when the block is left by an error (not by
+    Ctrl-C or an exit): *say* then gets its name.
     """
 
     def __init__(self, *, say: Say = quiet) -> None:
@@ -35,7 +35,7 @@ class Bed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-        if error is None or isinstance(error, KeyboardInterrupt):
+        if not isinstance(error, Exception):
             shutil.rmtree(self.directory, ignore_errors=True)
         else:
             self._say(f"logs are kept in {self.directory}")
