@@ -32,6 +32,10 @@ class Due:
     at_s: float
 
 
+UNSEEN = -1
+"""A generation that no policy has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
     """What a plan depended on, besides time; any change asks for a new plan."""
@@ -40,6 +44,10 @@ class Fingerprint:
     annotations: tuple[str | None, ...]
     target: str
     profile: str
+
+    def digest(self) -> str:
+        """Eight characters for the status, by which a restarted operator sees what changed meanwhile."""
+        return f"{zlib.crc32(repr(self).encode()):08x}"
 
 
 def phase_s(*, uid: str, interval_s: float) -> float:
@@ -60,24 +68,25 @@ def due(
     interval_s: float,
     planned_at_s: float | None,
     before: Fingerprint | None,
-    after: Fingerprint,
+    after: Fingerprint | None,
 ) -> Due | None:
-    """Whether to plan now, and for which time.
+    """Whether to plan now, and for which time. A fingerprint that is not known yet changes nothing.
 
     A plan that overran its slot is skipped, not caught up: only the latest slot counts. A clock
     that was set back makes the last plan lie in the future; planning goes on from the new time.
     """
     slot_s = last_slot_s(now_s=now_s, uid=uid, interval_s=interval_s)
-    if planned_at_s is not None and planned_at_s > now_s + interval_s:
-        return Due(trigger=Trigger.GRID, at_s=slot_s)
     if planned_at_s is None:
         return Due(trigger=Trigger.FIRST, at_s=math.floor(now_s))
-    if slot_s > planned_at_s:
+    if slot_s > planned_at_s or planned_at_s > now_s + interval_s:
         return Due(trigger=Trigger.GRID, at_s=slot_s)
-    if before is None or before == after:
-        return None
+    trigger = _changed(before, after) if before is not None and after is not None else None
+    return Due(trigger=trigger, at_s=math.floor(now_s)) if trigger is not None else None
+
+
+def _changed(before: Fingerprint, after: Fingerprint) -> Trigger | None:
     if (before.generation, before.annotations) != (after.generation, after.annotations):
-        return Due(trigger=Trigger.SPEC, at_s=math.floor(now_s))
+        return Trigger.SPEC
     if before.target != after.target:
-        return Due(trigger=Trigger.TARGET, at_s=math.floor(now_s))
-    return Due(trigger=Trigger.PROFILE, at_s=math.floor(now_s))
+        return Trigger.TARGET
+    return Trigger.PROFILE if before.profile != after.profile else None

@@ -51,6 +51,8 @@ class PlannerState:
     """One policy's memory. A fresh one plans well from the first observation on."""
 
     roles: tuple[RoleMemory, ...] = ()
+    target: str = ""
+    """Identity (uid) of the target that all of this is about; empty before the first look."""
     decisions: int = 0
     """How many decisions were taken; the id of the last one."""
     planned_at_s: float | None = None
@@ -76,6 +78,7 @@ def to_document(state: PlannerState) -> dict[str, Any]:
     """The persistent part as plain JSON values, short keys, times to the second."""
     return {
         "v": VERSION,
+        "uid": state.target,
         "n": state.decisions,
         **({"at": round(state.planned_at_s)} if state.planned_at_s is not None else {}),
         "fail": state.failures,
@@ -92,6 +95,7 @@ def from_document(document: object) -> PlannerState:
     try:
         lengths = document.get("len")
         return PlannerState(
+            target=str(document["uid"]),
             decisions=int(document["n"]),
             planned_at_s=float(document["at"]) if "at" in document else None,
             failures=int(document["fail"]),

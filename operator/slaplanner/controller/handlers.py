@@ -1,0 +1,85 @@
+"""What kopf calls. Each body only takes a snapshot and hands it on.
+
+A timer of kopf ends for ever when a patch of kopf's own is refused. So nothing here fills kopf's
+`patch`, returns a result or raises; the status has a writer of its own. There are no handlers of
+changes or deletion, which would store annotations on the policies and could hold their deletion up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+import kopf
+
+from slaplanner.api.policy import GROUP, PLURAL, VERSION
+from slaplanner.controller.events import Event
+from slaplanner.controller.runtime import Operator
+
+logger = logging.getLogger(__name__)
+
+FINALIZER = f"{GROUP}/finalizer"
+
+
+def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
+    """Register all handlers for *operator*."""
+    resource = (GROUP, VERSION, PLURAL)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+        await operator.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        await operator.stop()
+
+    @kopf.on.event(*resource, registry=registry)
+    async def seen(event: kopf.RawEvent, **_: Any) -> None:
+        operator.seen(_snapshot(event["object"]), gone=event["type"] == "DELETED")
+
+    @kopf.timer(*resource, registry=registry, interval=operator.settings.heartbeat_s)
+    async def heartbeat(body: kopf.Body, **kwargs: Any) -> None:
+        await _raced(operator, _snapshot(body), kwargs["stopped"])
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Set kopf's settings explicitly: its defaults are made for other operators."""
+    settings.persistence.finalizer = FINALIZER
+    # A deletion in the middle of a plan would else wait a minute for the timer.
+    settings.background.cancellation_polling = 1
+    # Events are ours to choose; log lines do not become events.
+    settings.posting.loggers = False
+    settings.posting.reporting_component = "slaplanner"
+    settings.posting.event_name_prefix = "slaplanner-"
+
+
+async def _raced(operator: Operator, document: Mapping[str, Any], stopped: kopf.DaemonStopped) -> None:
+    """One heartbeat, dropped as soon as kopf wants the timer to stop: kopf itself never cancels it."""
+    beat = asyncio.ensure_future(operator.beat(document))
+    stop = asyncio.ensure_future(stopped.wait())
+    try:
+        await asyncio.wait({beat, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (beat, stop):
+            task.cancel()
+        for task in (beat, stop):
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+def _snapshot(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy: kopf's view of the object changes while handlers run."""
+    snapshot: dict[str, Any] = copy.deepcopy(dict(body))
+    return snapshot
+
+
+def post(target: Mapping[str, Any], event: Event) -> None:
+    """Post an event about *target*."""
+    kopf.event(
+        cast("kopf.Body", dict(target)), type=event.type.value, reason=event.reason, message=event.message
+    )

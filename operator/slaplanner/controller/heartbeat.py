@@ -1,0 +1,226 @@
+"""The heartbeat of one policy: look whether anything is due, and do it.
+
+It runs every few seconds and mostly finds nothing to do: a comparison of versions that watches keep
+up to date. When the target moved it looks again (to learn start-up times, to finish a move whose
+second half waited for GPUs), and when a plan is due it makes one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
+from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller.health import Pulse
+from slaplanner.controller.progress import progress
+from slaplanner.controller.reconcile import Task, make_plan
+from slaplanner.controller.records import Record, Records
+from slaplanner.controller.report import Reporter
+from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
+from slaplanner.controller.watches import Watches
+from slaplanner.controller.world import World
+from slaplanner.core.errors import PlanningError
+from slaplanner.core.forecast import horizon_steps, refit
+from slaplanner.core.model import Actuation, Policy
+from slaplanner.core.plan import startup_seconds
+from slaplanner.core.reasons import Reason
+from slaplanner.core.startup import watch_startup
+from slaplanner.core.state import PlannerState
+from slaplanner.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_GATED = frozenset({Reason.ROLLOUT_BLOCKS, Reason.NOT_READY_BLOCKS_SHRINK, Reason.UNSCHEDULABLE})
+"""Limits that end with the target's own moves: when it settles, a plan follows at once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Heart:
+    """Beats for every policy of this operator."""
+
+    world: World
+    records: Records
+    watches: Watches
+    reporter: Reporter
+    pulse: Pulse
+    settings: Settings
+    started_at_s: float = field(default_factory=time.monotonic)
+    stopping: bool = False
+    """Set when the operator ends: from then on nothing is written."""
+
+    async def beat(self, record: Record) -> None:
+        """One heartbeat. Raises nothing but cancellation: `make_plan` and the reporter see to that."""
+        policy = record.policy
+        if policy is None:
+            await self.reporter.invalid(record)
+            return
+        core = self._resolved(policy)
+        self.pulse.seen(record.uid, interval_s=core.interval_s)
+        await self.reporter.retry(record)
+        if time.monotonic() - self.started_at_s < self.settings.settle_s:
+            return
+        if record.state is None:
+            self.reporter.restore(record)
+        now_s = self.world.now_s()
+        await self._look_again(record, policy, now_s=now_s)
+        fingerprint = self._fingerprint(record, policy)
+        planned = due(
+            now_s=now_s,
+            uid=record.uid,
+            interval_s=core.interval_s,
+            planned_at_s=record.attempted_at_s,
+            before=record.fingerprint,
+            after=fingerprint,
+        )
+        if planned is not None:
+            await self._plan(record, policy, core, planned)
+            record.fingerprint = self._fingerprint(record, policy)
+        else:
+            record.fingerprint = fingerprint or record.fingerprint
+            await self._finish_move(record, policy, core)
+        self.reporter.age(record, now_s=now_s)
+
+    def _resolved(self, policy: SLAPolicy) -> Policy:
+        core = policy.to_core()
+        return replace(core, actuation=Actuation.OBSERVE) if self.settings.observe else core
+
+    def _fingerprint(self, record: Record, policy: SLAPolicy) -> Fingerprint | None:
+        """What the next plan would depend on; None while a watch has not answered yet."""
+        watched = self.world.watched_profile(policy)
+        profile = self.watches.version(watched) if watched is not None else "directory"
+        if profile is None:
+            return None
+        annotations = policy.metadata.annotations
+        fingerprint = Fingerprint(
+            generation=record.generation,
+            annotations=(annotations.get(PAUSED), annotations.get(PLAN_REQUESTED_AT)),
+            target=_target_print(record),
+            profile=profile,
+        )
+        if record.seen_digest is not None and record.fingerprint is None:
+            same = record.seen_digest == fingerprint.digest()
+            record.fingerprint = fingerprint if same else replace(fingerprint, generation=UNSEEN)
+            record.seen_digest = None
+        return fingerprint
+
+    async def _look_again(self, record: Record, policy: SLAPolicy, *, now_s: float) -> None:
+        """Read the target when it is not known or has changed, and learn from what it shows."""
+        if record.attempted_at_s is None:
+            return
+        version = None
+        if record.target is not None:
+            version = self.watches.version(self.world.watched_target(record.target))
+            if version is None or version == record.target_version:
+                return
+        try:
+            target = await self.world.look(policy)
+        except PlanningError:
+            # The next plan says why; until then the target counts as unknown.
+            record.target = None
+            return
+        record.target, record.target_version = target, version
+        state = record.state or PlannerState()
+        for role in target.fleet.roles:
+            memory = state.role(role.role)
+            state = state.with_role(replace(memory, startup=watch_startup(memory.startup, role, now_s=now_s)))
+        record.state = state
+        if record.decision is not None and record.outcome is not None and not record.outcome.waiting:
+            record.outcome = None
+        if record.decision is not None:
+            await self.reporter.progressed(record, progress(record.decision, target, record.outcome))
+
+    async def _plan(self, record: Record, policy: SLAPolicy, core: Policy, planned: Due) -> None:
+        started = time.monotonic()
+        generation = record.generation
+        state = record.state or PlannerState()
+        end_s = last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=core.interval_s)
+        task = Task(
+            policy=policy,
+            core=core,
+            state=state,
+            at_s=planned.at_s,
+            end_s=end_s,
+            history=record.history,
+            claims=tuple(self.records.claims()),
+            still_wanted=self._still_wanted(record, policy, generation),
+        )
+        plan = await make_plan(self.world, task)
+        record.attempted_at_s = planned.at_s
+        if plan.target is not None:
+            record.target_version = (
+                record.target_version
+                if record.target is not None
+                else self.watches.version(self.world.watched_target(plan.target))
+            )
+        record.target = plan.target
+        record.state, record.outcome = plan.state, plan.outcome
+        record.decision = plan.decision
+        if plan.traffic is not None and plan.traffic.observation.history is not None:
+            record.history = plan.traffic.observation.history
+        self.pulse.tried(record.uid, interval_s=core.interval_s)
+        await self.reporter.planned(
+            record,
+            task,
+            plan,
+            digest=fingerprint.digest() if (fingerprint := self._fingerprint(record, policy)) else None,
+            took_s=time.monotonic() - started,
+        )
+        await self._refit(record, core)
+
+    def _still_wanted(self, record: Record, policy: SLAPolicy, generation: int) -> Callable[[], bool]:
+        paused = policy.metadata.annotations.get(PAUSED)
+
+        def still_wanted() -> bool:
+            return (
+                not self.stopping
+                and not record.deleted
+                and record.generation == generation
+                and record.annotations.get(PAUSED) == paused
+            )
+
+        return still_wanted
+
+    async def _finish_move(self, record: Record, policy: SLAPolicy, core: Policy) -> None:
+        """Write the half of a move that had to wait, as far as it is safe by now."""
+        outcome, target, decision = record.outcome, record.target, record.decision
+        if outcome is None or target is None or decision is None or core.actuation is Actuation.OBSERVE:
+            return
+        if not outcome.waiting and (outcome.error is None or outcome.error.reason is not Reason.CONFLICT):
+            return
+        record.outcome = await self.world.scale(
+            policy,
+            target,
+            decision.desired,
+            still_wanted=self._still_wanted(record, policy, record.generation),
+        )
+        self.reporter.moved(record, policy, decision, record.outcome)
+        await self.reporter.progressed(record, progress(decision, target, record.outcome))
+
+    async def _refit(self, record: Record, core: Policy) -> None:
+        """Fit slow forecasters again, after the plan was told, off the event loop."""
+        state, history = record.state, record.history
+        if state is None or history is None or record.target is None:
+            return
+        steps = horizon_steps(
+            interval_s=core.interval_s, startup_s=startup_seconds(core, record.target.fleet)
+        )
+        fitted = await self.world.refits.run(
+            refit, history, policy=core.predictor, state=state.forecast, horizon_steps=steps
+        )
+        record.state = replace(record.state or state, forecast=fitted)
+
+
+def _target_print(record: Record) -> str:
+    """The target as far as a change of it asks for a plan."""
+    target = record.target
+    if target is None:
+        return "absent"
+    roles = ",".join(f"{role.component}:{role.gpus_per_replica}" for role in target.fleet.roles)
+    gated = record.decision is not None and any(
+        limit in _GATED for role in record.decision.roles for limit in role.limits
+    )
+    waiting = "moving" if gated and not target.settled else ""
+    return f"{target.identity.uid} {roles} {waiting}"

@@ -1,0 +1,100 @@
+"""The conditions that a look at the target answers: resolved, contested, moving."""
+
+from __future__ import annotations
+
+from slaplanner.adapters.target import Outcome, Rivals, TargetState
+from slaplanner.core.decision import Decision, Finding
+from slaplanner.core.model import Actuation
+from slaplanner.core.reasons import ConditionType, Reason
+
+
+def resolved(target: TargetState, model: str) -> Finding:
+    """What was found in the target."""
+    roles = ", ".join(
+        f"{role.role} is {role.component} with {role.gpus_per_replica} GPUs per replica"
+        for role in target.fleet.roles
+    )
+    return Finding(
+        type=ConditionType.TARGET_RESOLVED,
+        status=True,
+        reason=Reason.RESOLVED,
+        message=f"{target.identity.name} serves {model}: {roles}",
+    )
+
+
+def conflict(rivals: Rivals) -> Finding:
+    """Who else scales the same roles; the first one gives the reason."""
+    unchecked = f" ({'; '.join(rivals.unchecked)})" if rivals.unchecked else ""
+    if not rivals.found:
+        return Finding(
+            type=ConditionType.TARGET_CONFLICT,
+            status=False,
+            reason=Reason.NO_CONFLICT,
+            message=f"nobody else scales the target{unchecked}",
+        )
+    named = ", ".join(f"{rival.name} ({rival.role})" if rival.role else rival.name for rival in rivals.found)
+    return Finding(
+        type=ConditionType.TARGET_CONFLICT,
+        status=True,
+        reason=rivals.found[0].reason,
+        message=f"also scaled by {named}; nothing is written{unchecked}",
+    )
+
+
+def progress(
+    decision: Decision | None,
+    target: TargetState,
+    outcome: Outcome | None,
+    *,
+    actuation: Actuation = Actuation.ENFORCE,
+) -> Finding:
+    """Whether the target is on its way somewhere, and what it waits for."""
+    written = _written(outcome) if outcome is not None else None
+    return written or _fleet(target) or _stable(decision, actuation)
+
+
+def _written(outcome: Outcome) -> Finding | None:
+    if outcome.error is not None:
+        return _moving(outcome.error.reason, f"not all was written: {outcome.error}")
+    if outcome.waiting:
+        moves = ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in outcome.waiting)
+        return _moving(outcome.waiting_for or Reason.SCALING, f"waiting to write {moves}")
+    if outcome.written:
+        moves = ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in outcome.written)
+        return _moving(Reason.SCALING, f"written: {moves}")
+    return None
+
+
+def _fleet(target: TargetState) -> Finding | None:
+    for role in target.fleet.roles:
+        if role.rollout:
+            return _moving(Reason.ROLLING_OUT, f"a rollout of {role.component} is under way")
+        if role.unschedulable:
+            return _moving(
+                Reason.UNSCHEDULABLE,
+                f"{role.component} asks for {role.replicas} replicas, {_count(role.serving)} serve; "
+                f"the cluster has no room: {target.ready_message or target.ready_reason}",
+            )
+    unsettled = [role for role in target.fleet.roles if not role.settled]
+    if unsettled:
+        counts = ", ".join(
+            f"{role.component} {_count(role.serving)} of {role.replicas}" for role in unsettled
+        )
+        return _moving(Reason.SCALING, f"serving: {counts}")
+    return None
+
+
+def _stable(decision: Decision | None, actuation: Actuation) -> Finding:
+    if decision is not None and decision.changes and actuation is Actuation.OBSERVE:
+        message = "the decision is only reported (Observe)"
+    else:
+        message = "spec, updated and serving replicas agree"
+    return Finding(type=ConditionType.PROGRESSING, status=False, reason=Reason.STABLE, message=message)
+
+
+def _moving(reason: Reason, message: str) -> Finding:
+    return Finding(type=ConditionType.PROGRESSING, status=True, reason=reason, message=message)
+
+
+def _count(value: int | None) -> str:
+    return "an unreported number of" if value is None else str(value)

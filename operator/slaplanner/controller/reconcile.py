@@ -1,0 +1,235 @@
+"""One plan, in a straight line: look, observe, decide, act; then it is told to whoever wants to know.
+
+What goes wrong on the way becomes a finding, never an exception: the next plan is the retry. A plan
+whose policy changed meanwhile is dropped before it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from slaplanner.adapters.profiles import LoadedProfile
+from slaplanner.adapters.target import Claim, Outcome, Rivals, TargetState, policy_rivals
+from slaplanner.api.annotations import pause_request
+from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller.pools import Pool
+from slaplanner.controller.progress import conflict, progress, resolved
+from slaplanner.controller.world import Traffic
+from slaplanner.core.decision import Decision, Finding
+from slaplanner.core.errors import PlanningError, TargetError
+from slaplanner.core.model import Actuation, Fleet, Policy, Role
+from slaplanner.core.plan import decide
+from slaplanner.core.readings import Series
+from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.state import PlannerState
+
+
+class World(Protocol):
+    """What a plan asks of the world; `world.World` is the real one."""
+
+    numerics: Pool
+
+    async def look(self, policy: SLAPolicy) -> TargetState: ...
+    async def model(self, policy: SLAPolicy, target: TargetState) -> str: ...
+    async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals: ...
+    async def profile(self, policy: SLAPolicy) -> LoadedProfile: ...
+    async def traffic(
+        self,
+        policy: SLAPolicy,
+        target: TargetState,
+        model: str,
+        *,
+        at_s: float,
+        end_s: float,
+        kept: Series | None,
+    ) -> Traffic: ...
+    async def scale(
+        self,
+        policy: SLAPolicy,
+        target: TargetState,
+        desired: Mapping[Role, int],
+        *,
+        still_wanted: Callable[[], bool],
+    ) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be planned, and for which time."""
+
+    policy: SLAPolicy
+    core: Policy
+    """`policy` resolved, the operator-wide Observe included."""
+    state: PlannerState
+    at_s: float
+    end_s: float
+    """The grid time up to which history is read."""
+    history: Series | None
+    claims: tuple[Claim, ...]
+    """Of all policies, this one included."""
+    still_wanted: Callable[[], bool]
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What came of it, filled in from top to bottom as far as it got."""
+
+    state: PlannerState
+    findings: dict[ConditionType, Finding] = field(default_factory=dict)
+    target: TargetState | None = None
+    model: str | None = None
+    profile: LoadedProfile | None = None
+    traffic: Traffic | None = None
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    failure: PlanningError | None = None
+    """Why there is no decision."""
+
+    def find(self, finding: Finding) -> None:
+        self.findings[finding.type] = finding
+
+
+async def make_plan(world: World, task: Task) -> Plan:
+    """Plan once. Nothing is raised but cancellation."""
+    plan = Plan(state=task.state)
+    pause = pause_request(task.policy.metadata.annotations)
+    plan.find(
+        Finding(
+            type=ConditionType.PAUSED,
+            status=pause.reason is not Reason.NOT_PAUSED,
+            reason=pause.reason,
+            message=pause.message,
+        )
+    )
+    await _load_profile(world, task, plan)
+    await _look(world, task, plan)
+    await _observe(world, task, plan)
+    await _decide(world, task, plan)
+    await _act(world, task, plan)
+    return plan
+
+
+async def _load_profile(world: World, task: Task, plan: Plan) -> None:
+    try:
+        plan.profile = await world.profile(task.policy)
+    except PlanningError as error:
+        plan.failure = error
+        plan.find(_failed(ConditionType.PROFILE_LOADED, error))
+        return
+    faults = plan.profile.faults
+    plan.find(
+        Finding(
+            type=ConditionType.PROFILE_LOADED,
+            status=True,
+            reason=Reason.LOADED_WITH_FAULTS if faults else Reason.LOADED,
+            message="; ".join(str(fault) for fault in faults) or plan.profile.summary,
+        )
+    )
+
+
+async def _look(world: World, task: Task, plan: Plan) -> None:
+    try:
+        target = await world.look(task.policy)
+        if task.state.target not in ("", target.identity.uid):
+            # Recreated: what was learnt of the one before says nothing of this one.
+            plan.state = PlannerState(decisions=task.state.decisions)
+        plan.state = replace(plan.state, target=target.identity.uid)
+        plan.target = _with_startup(target, plan.state)
+        _require_gpus(target.fleet)
+        plan.model = await world.model(task.policy, target)
+        rivals = await world.rivals(task.policy, target)
+    except PlanningError as error:
+        plan.failure = plan.failure or error
+        plan.find(_failed(ConditionType.TARGET_RESOLVED, error))
+        return
+    plan.find(resolved(target, plan.model))
+    mine = next((claim for claim in task.claims if claim.uid == task.policy.metadata.uid), None)
+    others = policy_rivals(mine, task.claims) if mine is not None else ()
+    plan.find(conflict(replace(rivals, found=(*others, *rivals.found))))
+
+
+def _with_startup(target: TargetState, state: PlannerState) -> TargetState:
+    """The fleet with the start-up time that its slowest role was measured to take."""
+    measured = [
+        seconds
+        for role in target.fleet.roles
+        if (seconds := state.role(role.role).startup.seconds) is not None
+    ]
+    return replace(target, fleet=replace(target.fleet, startup_s=max(measured, default=None)))
+
+
+def _require_gpus(fleet: Fleet) -> None:
+    missing = [str(role.role) for role in fleet.roles if role.gpus_per_replica is None]
+    if missing:
+        raise TargetError(
+            f"GPUs per replica of {', '.join(missing)} are neither in the policy (roles[].gpusPerReplica) "
+            "nor in the target's status, limits or requests; nothing is planned or written without them",
+            reason=Reason.GPUS_UNKNOWN,
+        )
+
+
+async def _observe(world: World, task: Task, plan: Plan) -> None:
+    if plan.target is None or plan.model is None:
+        return
+    try:
+        plan.traffic = await world.traffic(
+            task.policy,
+            plan.target,
+            plan.model,
+            at_s=task.at_s,
+            end_s=task.end_s,
+            kept=task.history,
+        )
+    except PlanningError as error:
+        plan.failure = plan.failure or error
+        plan.find(_failed(ConditionType.METRICS_AVAILABLE, error))
+
+
+async def _decide(world: World, task: Task, plan: Plan) -> None:
+    if plan.failure is not None or plan.target is None or plan.traffic is None or plan.profile is None:
+        return
+    try:
+        plan.state, decision = await world.numerics.run(
+            decide,
+            plan.state,
+            plan.traffic.observation,
+            plan.target.fleet,
+            task.core,
+            plan.profile.profile,
+            now_s=task.at_s,
+        )
+    except PlanningError as error:
+        plan.failure = error
+        kind = (
+            ConditionType.TARGET_RESOLVED if isinstance(error, TargetError) else ConditionType.PROFILE_LOADED
+        )
+        plan.find(_failed(kind, error))
+        return
+    plan.decision = decision
+    for finding in decision.findings:
+        plan.find(finding)
+
+
+async def _act(world: World, task: Task, plan: Plan) -> None:
+    """Carry the decision out, unless something speaks against it."""
+    if plan.decision is None or plan.target is None:
+        return
+    contested = plan.findings[ConditionType.TARGET_CONFLICT].status
+    if task.core.actuation is Actuation.ENFORCE and not contested and task.still_wanted():
+        if plan.decision.changes:
+            plan.outcome = await world.scale(
+                task.policy, plan.target, plan.decision.desired, still_wanted=task.still_wanted
+            )
+        elif plan.target.droppable:
+            # Nothing moves, but replicas that another manager may drop become ours first.
+            plan.outcome = await world.scale(task.policy, plan.target, {}, still_wanted=task.still_wanted)
+    refused = plan.outcome.error if plan.outcome else None
+    if refused is not None and refused.reason is not Reason.CONFLICT:
+        plan.find(_failed(ConditionType.TARGET_RESOLVED, refused))
+    plan.find(progress(plan.decision, plan.target, plan.outcome, actuation=task.core.actuation))
+
+
+def _failed(kind: ConditionType, error: PlanningError) -> Finding:
+    return Finding(type=kind, status=False, reason=error.reason, message=str(error))

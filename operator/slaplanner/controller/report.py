@@ -1,0 +1,329 @@
+"""Telling: the status, events, the deployment's conditions, metrics and the log, from one plan.
+
+Whatever cannot be told now (the API server is away, a write is refused) costs no plan: the status
+is kept and tried again with the next heartbeat, and the rest is told with the next plan.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
+from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState, Verdict
+from slaplanner.api.conditions import set_conditions
+from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
+from slaplanner.api.policy import SLAPolicy
+from slaplanner.api.status import build_status
+from slaplanner.api.status_diff import nothing_but_the_clock
+from slaplanner.controller import events, gauges, metrics
+from slaplanner.controller.events import Event
+from slaplanner.controller.merging import merge_patch
+from slaplanner.controller.reconcile import Plan, Task
+from slaplanner.controller.records import Record, Records
+from slaplanner.controller.verdicts import verdict
+from slaplanner.core.decision import Decision, Finding
+from slaplanner.core.errors import PlanningError
+from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
+from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.state import from_document, to_document
+
+logger = logging.getLogger(__name__)
+
+_TRUTH: Mapping[str, bool | None] = {"True": True, "False": False}
+
+
+class Desk(Protocol):
+    """Where reports are written."""
+
+    def now_s(self) -> float: ...
+    async def write_status(
+        self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+    ) -> None: ...
+    async def report_to_target(self, namespace: str, name: str, verdicts: Sequence[Verdict]) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Reporter:
+    """Tells of one operator's plans."""
+
+    desk: Desk
+    records: Records
+    post: Callable[[Mapping[str, Any], Event], None]
+    """Posts an event about an object."""
+
+    def restore(self, record: Record) -> None:
+        """Read back what the operator before this one left in the status."""
+        status = record.document.get("status") or {}
+        record.latest_status = status
+        document: Any = None
+        try:
+            document = json.loads(status.get("plannerState") or "null")
+        except ValueError:
+            logger.warning("planner state does not parse, starting afresh", extra=_who(record))
+        record.state = from_document(document)
+        record.attempted_at_s = record.state.planned_at_s
+        if isinstance(document, Mapping) and record.attempted_at_s is not None:
+            record.seen_digest = str(document.get("seen", ""))
+
+    async def planned(
+        self, record: Record, task: Task, plan: Plan, *, digest: str | None, took_s: float
+    ) -> None:
+        """A plan ended, with a decision or without."""
+        before = _conditions_before(record)
+        figures = self._figures(record, task, plan, digest=digest)
+        self._post_events(record, task.policy, plan, before)
+        gauges.show(record, task.core, plan, figures.conditions, now_s=self.desk.now_s(), took_s=took_s)
+        _log(record, plan, took_s=took_s)
+        await self._write(record, build_status(figures, previous=record.latest_status))
+        await self._tell_target(record, task, plan, figures.conditions)
+
+    async def progressed(self, record: Record, finding: Finding) -> None:
+        """Between plans: the target started or stopped moving. Written only when that changed."""
+        if record.latest_status is None:
+            return
+        if _conditions_before(record).get(finding.type) == (finding.status, finding.reason.value):
+            return
+        status = dict(record.latest_status)
+        status["conditions"] = set_conditions(
+            status.get("conditions") or (),
+            [finding],
+            generation=int(status.get("observedGeneration") or record.generation),
+            planned=bool(status.get("lastDecision")),
+            now_s=self.desk.now_s(),
+        )
+        await self._write(record, status)
+
+    def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: Outcome) -> None:
+        """Replicas were written, or refused, after their plan."""
+        for event in _moves(decision, outcome):
+            self._post(record, policy, event)
+        gauges.count_moves(record, outcome)
+
+    async def invalid(self, record: Record) -> None:
+        """The policy cannot be read: say so once per generation."""
+        status = dict(record.latest_status or record.document.get("status") or {})
+        if record.trouble is None or status.get("observedGeneration") == record.generation:
+            return
+        finding = Finding(
+            type=ConditionType.TARGET_RESOLVED,
+            status=False,
+            reason=Reason.INVALID_SPEC,
+            message=str(record.trouble),
+        )
+        status |= {
+            "observedGeneration": record.generation,
+            "conditions": set_conditions(
+                status.get("conditions") or (),
+                [finding],
+                generation=record.generation,
+                planned=True,
+                now_s=self.desk.now_s(),
+            ),
+        }
+        await self._write(record, status)
+
+    async def retry(self, record: Record) -> None:
+        """Write what could not be written before."""
+        if record.unwritten_status is not None:
+            await self._write(record, record.unwritten_status)
+
+    def age(self, record: Record, *, now_s: float) -> None:
+        """How long ago the last plan was."""
+        if record.attempted_at_s is not None:
+            metrics.PLAN_AGE.labels(record.namespace, record.name).set(
+                max(0.0, now_s - record.attempted_at_s)
+            )
+        metrics.POLICIES.set(len(self.records))
+
+    async def withdrawn(self, record: Record) -> None:
+        """The policy goes: what remains on the deployment is what the other policies say."""
+        metrics.forget(record.namespace, record.name)
+        policy = record.policy
+        if policy is None or record.verdict is None or policy.spec.target_ref.name is None:
+            return
+        record.verdict = None
+        name = policy.spec.target_ref.name
+        await self.desk.report_to_target(
+            record.namespace, name, self.records.verdicts(record.namespace, name)
+        )
+
+    def _figures(self, record: Record, task: Task, plan: Plan, *, digest: str | None) -> StatusFigures:
+        status = record.latest_status or {}
+        conditions = set_conditions(
+            status.get("conditions") or (),
+            plan.findings.values(),
+            generation=task.policy.metadata.generation,
+            planned=True,
+            now_s=self.desk.now_s(),
+        )
+        attainment = plan.traffic.attainment if plan.traffic else None
+        marginals = {
+            window_s: Marginals(ttft=shares.ttft, itl=shares.itl)
+            for window_s, shares in (attainment or {}).items()
+        }
+        return StatusFigures(
+            generation=task.policy.metadata.generation,
+            policy=task.core,
+            conditions=conditions,
+            target=_facts(task.policy, plan),
+            fleet=plan.target.fleet if plan.target else None,
+            decision=plan.decision,
+            startup=_startup(task.core, plan),
+            last_hour=marginals.get(HOUR_S),
+            last_day=marginals.get(DAY_S),
+            planner_state=to_document(plan.state) | ({"seen": digest} if digest else {}),
+        )
+
+    def _post_events(
+        self,
+        record: Record,
+        policy: SLAPolicy,
+        plan: Plan,
+        before: Mapping[ConditionType, tuple[bool | None, str]],
+    ) -> None:
+        told = events.on_findings(before, tuple(plan.findings.values()))
+        if plan.decision is not None:
+            if plan.outcome is not None:
+                told += _moves(plan.decision, plan.outcome)
+            limited = events.scale_limited(plan.decision)
+            if limited is not None and not record.limited:
+                told.append(limited)
+            record.limited = limited is not None
+        for event in told:
+            self._post(record, policy, event)
+
+    def _post(self, record: Record, policy: SLAPolicy, event: Event) -> None:
+        self.post(record.document, event)
+        if record.target is not None:
+            self.post(_target_reference(record.target, policy), event)
+
+    async def _write(self, record: Record, status: Mapping[str, Any]) -> None:
+        before = record.latest_status or {}
+        if record.unwritten_status is None and nothing_but_the_clock(before, status):
+            metrics.STATUS_WRITES.labels("skipped").inc()
+            return
+        try:
+            await self.desk.write_status(
+                namespace=record.namespace,
+                name=record.name,
+                uid=record.uid,
+                status=merge_patch(before, status),
+            )
+        except ApiRefusal as refusal:
+            if refusal.failure.not_found:
+                record.unwritten_status = None
+                return
+            record.unwritten_status = status
+            metrics.STATUS_WRITES.labels("refused").inc()
+            logger.warning("status was not written", extra=_who(record) | {"error": refusal.failure.message})
+            return
+        record.latest_status, record.unwritten_status = status, None
+        metrics.STATUS_WRITES.labels("written").inc()
+
+    async def _tell_target(
+        self, record: Record, task: Task, plan: Plan, conditions: Sequence[Mapping[str, Any]]
+    ) -> None:
+        contested = plan.findings.get(ConditionType.TARGET_CONFLICT)
+        silent = task.core.actuation is Actuation.OBSERVE or (contested is not None and contested.status)
+        had_verdict = record.verdict is not None
+        record.verdict = None if silent else verdict(record, task.core, plan, conditions)
+        name = task.policy.spec.target_ref.name
+        if plan.target is None or name is None or (record.verdict is None and not had_verdict):
+            return
+        try:
+            await self.desk.report_to_target(
+                record.namespace, name, self.records.verdicts(record.namespace, name)
+            )
+        except PlanningError as error:
+            logger.warning(
+                "conditions of the target were not written", extra=_who(record) | {"error": str(error)}
+            )
+
+
+def _conditions_before(record: Record) -> dict[ConditionType, tuple[bool | None, str]]:
+    known = frozenset(ConditionType)
+    return {
+        ConditionType(condition["type"]): (_TRUTH.get(condition["status"]), condition["reason"])
+        for condition in (record.latest_status or {}).get("conditions") or ()
+        if condition["type"] in known
+    }
+
+
+def _moves(decision: Decision, outcome: Outcome) -> list[Event]:
+    told = []
+    if outcome.written:
+        moved = {write.role.value: (write.before, write.replicas) for write in outcome.written}
+        told.append(events.scaled(decision, moved))
+    if outcome.error is not None:
+        told.append(events.write_failed(outcome.error.reason, str(outcome.error)))
+    return told
+
+
+def _facts(policy: SLAPolicy, plan: Plan) -> TargetFacts | None:
+    if plan.target is None:
+        return None
+    identity = plan.target.identity
+    return TargetFacts(
+        name=identity.name,
+        kind=policy.spec.target_ref.kind.value,
+        api_version=identity.api_version,
+        uid=identity.uid,
+        model=plan.model,
+        dynamo_namespace=plan.target.dynamo_namespace,
+    )
+
+
+def _startup(core: Policy, plan: Plan) -> Startup | None:
+    if core.startup_s is not None:
+        return Startup(seconds=core.startup_s, source="Spec")
+    measured = plan.target.fleet.startup_s if plan.target else None
+    if measured is not None:
+        return Startup(seconds=measured, source="Measured")
+    return Startup(seconds=DEFAULT_STARTUP_S, source="Default")
+
+
+def _target_reference(target: TargetState, policy: SLAPolicy) -> dict[str, Any]:
+    identity = target.identity
+    return {
+        "apiVersion": identity.api_version,
+        "kind": policy.spec.target_ref.kind.value,
+        "metadata": {"name": identity.name, "namespace": identity.namespace, "uid": identity.uid},
+    }
+
+
+def _who(record: Record) -> dict[str, Any]:
+    return {"policy": f"{record.namespace}/{record.name}"}
+
+
+def _log(record: Record, plan: Plan, *, took_s: float) -> None:
+    """One line per plan with everything in it."""
+    decision = plan.decision
+    if decision is None:
+        failure = plan.failure
+        logger.warning(
+            "no decision",
+            extra=_who(record)
+            | {
+                "reason": str(failure.reason) if failure else "",
+                "error": str(failure or ""),
+                "took_s": round(took_s, 3),
+            },
+        )
+        return
+    logger.info(
+        "planned",
+        extra=_who(record)
+        | {
+            "decision": decision.id,
+            "reason": str(decision.reason),
+            "explanation": decision.message,
+            "written": [f"{w.role} {w.before}->{w.replicas}" for w in plan.outcome.written]
+            if plan.outcome
+            else [],
+            "took_s": round(took_s, 3),
+        },
+    )

@@ -1,0 +1,115 @@
+"""The running operator: its parts put together, and their life from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from kubernetes import aio
+from kubernetes.client import ApiClient
+
+from slaplanner.adapters.object_versions import ObjectVersions
+from slaplanner.controller import health
+from slaplanner.controller.events import Event
+from slaplanner.controller.health import Pulse
+from slaplanner.controller.heartbeat import Heart
+from slaplanner.controller.records import Record, Records
+from slaplanner.controller.report import Reporter
+from slaplanner.controller.watches import Watches
+from slaplanner.controller.world import World
+from slaplanner.core.errors import PlanningError
+from slaplanner.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+WITHDRAWAL_TIMEOUT_S = 30.0
+"""For tidying up a target after its policy was deleted; then its conditions are left."""
+
+
+class Operator:
+    """Everything that runs for as long as the process does."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        api_client: ApiClient,
+        watching_client: Callable[[], Awaitable[aio.client.ApiClient]],
+        post: Callable[[Mapping[str, Any], Event], None],
+    ) -> None:
+        """*watching_client* makes the asynchronous client, inside the event loop."""
+        self.settings = settings
+        self.pulse = Pulse()
+        self.records = Records()
+        self._world = World(settings=settings, api_client=api_client)
+        self._watching_client = watching_client
+        self._reporter = Reporter(desk=self._world, records=self.records, post=post)
+        self._heart: Heart | None = None
+        self._resources = contextlib.AsyncExitStack()
+        self._withdrawals: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Serve probes and metrics, and get ready to plan."""
+        runner = web.AppRunner(health.application(self.pulse), access_log=None)
+        await runner.setup()
+        self._resources.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, port=self.settings.port).start()
+        client = await self._watching_client()
+        self._resources.push_async_callback(client.close)
+        watches = Watches(ObjectVersions(client))
+        self._resources.push_async_callback(watches.close)
+        lag = asyncio.create_task(health.watch_loop_lag(), name="loop lag")
+        self._resources.callback(lag.cancel)
+        self._heart = Heart(
+            world=self._world,
+            records=self.records,
+            watches=watches,
+            reporter=self._reporter,
+            pulse=self.pulse,
+            settings=self.settings,
+        )
+        self.pulse.started = True
+
+    async def stop(self) -> None:
+        """Write nothing from now on, and let go of everything."""
+        if self._heart is not None:
+            self._heart.stopping = True
+        self.pulse.started = False
+        await self._resources.aclose()
+
+    def seen(self, document: Mapping[str, Any], *, gone: bool) -> None:
+        """The watch showed a policy."""
+        record = self.records.seen(document)
+        if gone:
+            self.records.gone(record.uid)
+        if record.deleted and not record.withdrawn:
+            record.withdrawn = True
+            self.pulse.gone(record.uid)
+            task = asyncio.create_task(self._withdraw(record), name=f"withdraw {record.name}")
+            self._withdrawals.add(task)
+            task.add_done_callback(self._withdrawals.discard)
+
+    async def beat(self, document: Mapping[str, Any]) -> None:
+        """One heartbeat of one policy. What is unforeseen is logged, and the next heartbeat is the retry."""
+        record = self.records.get(document["metadata"]["uid"]) or self.records.seen(document)
+        if self._heart is None or record.deleted:
+            return
+        try:
+            await self._heart.beat(record)
+        except Exception:
+            logger.exception("heartbeat failed", extra={"policy": f"{record.namespace}/{record.name}"})
+
+    async def _withdraw(self, record: Record) -> None:
+        """Beside the deletion, which never waits for it: our conditions on the target go."""
+        try:
+            async with asyncio.timeout(WITHDRAWAL_TIMEOUT_S):
+                await self._reporter.withdrawn(record)
+        except (PlanningError, TimeoutError) as error:
+            logger.warning(
+                "conditions stay on the target of a deleted policy",
+                extra={"policy": f"{record.namespace}/{record.name}", "error": str(error)},
+            )

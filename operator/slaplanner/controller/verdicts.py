@@ -1,0 +1,72 @@
+"""What a policy says of its deployment, on the deployment itself: is it planned, is its SLA met?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slaplanner.adapters.target import Verdict
+from slaplanner.controller.reconcile import Plan
+from slaplanner.controller.records import Record
+from slaplanner.core.model import Policy, Role
+from slaplanner.core.readings import Known, Observation
+from slaplanner.core.reasons import ConditionType
+from slaplanner.core.wording import figure
+
+AGREEING_PLANS = 3
+"""One bad window is no breach; three in a row are worth telling whoever watches the deployment."""
+
+
+def verdict(record: Record, policy: Policy, plan: Plan, conditions: Sequence[Mapping[str, Any]]) -> Verdict:
+    """The policy's part in `SLAPlanned` and `SLAMet`; the latter changes only when three plans agree."""
+    ready = next(entry for entry in conditions if entry["type"] == ConditionType.READY)
+    seen = sla_met(policy, plan.traffic.observation) if plan.traffic else None
+    if seen is not None:
+        record.sightings = (*record.sightings, seen)[-AGREEING_PLANS:]
+    previous = record.verdict
+    met, reason, message = (
+        (previous.met, previous.met_reason, previous.met_message)
+        if previous is not None
+        else ("Unknown", "Observing", f"{AGREEING_PLANS} plans must agree")
+    )
+    agreeing = len(record.sightings) == AGREEING_PLANS and len(set(record.sightings)) == 1
+    if agreeing and seen is not None and plan.traffic is not None:
+        met = "True" if seen else "False"
+        reason = "TargetsMet" if seen else "TargetsMissed"
+        if previous is None or previous.met != met:
+            message = _latencies(policy, plan.traffic.observation)
+    return Verdict(
+        policy=record.name,
+        planned=ready["status"],
+        planned_reason=ready["reason"],
+        planned_message=ready["message"],
+        met=met,
+        met_reason=reason,
+        met_message=message,
+    )
+
+
+def sla_met(policy: Policy, observation: Observation) -> bool | None:
+    """Whether the observed means meet the targets of the policy's roles; None: nothing was observed."""
+    pairs = _pairs(policy, observation)
+    known = [(reading.value, target) for _, reading, target in pairs if isinstance(reading, Known)]
+    if len(known) < len(pairs):
+        return None
+    return all(value <= target for value, target in known)
+
+
+def _pairs(policy: Policy, observation: Observation) -> list[tuple[str, Any, float]]:
+    roles = policy.mode.roles
+    ttft = ("TTFT", observation.ttft_ms, policy.sla.ttft_ms)
+    itl = ("ITL", observation.itl_ms, policy.sla.itl_ms)
+    if roles == (Role.PREFILL,):
+        return [ttft]
+    return [itl] if roles == (Role.DECODE,) else [ttft, itl]
+
+
+def _latencies(policy: Policy, observation: Observation) -> str:
+    return ", ".join(
+        f"{name} {figure(reading.value)} ms of {figure(target)} ms"
+        for name, reading, target in _pairs(policy, observation)
+        if isinstance(reading, Known)
+    )

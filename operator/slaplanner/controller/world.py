@@ -1,0 +1,360 @@
+"""The world of a plan: every outside system, asked off the event loop, each in its own threads.
+
+Nothing here decides. Each method is one question or one order, bounded in time; what it raises is a
+`PlanningError` whose reason the condition shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from slaplanner.adapters.object_versions import Watched
+from slaplanner.adapters.profiles import LoadedProfile, load_config_map, load_directory
+from slaplanner.adapters.prometheus import (
+    Attainment,
+    Connections,
+    Deadline,
+    Matcher,
+    MatchOperator,
+    Scope,
+    Source,
+    discover_model,
+    observe,
+    read_attainment,
+    read_history,
+)
+from slaplanner.adapters.target import (
+    FIELD_MANAGER,
+    ApiRefusal,
+    Connector,
+    GraphConnector,
+    GraphTarget,
+    KubernetesApi,
+    Outcome,
+    Rivals,
+    TargetState,
+    combined,
+    failure_of,
+    report_conditions,
+)
+from slaplanner.adapters.target.conditions import Verdict
+from slaplanner.adapters.target.graph import GROUP, PLURAL
+from slaplanner.api.policy import GROUP as POLICY_GROUP
+from slaplanner.api.policy import PLURAL as POLICY_PLURAL
+from slaplanner.api.policy import VERSION, SLAPolicy
+from slaplanner.controller import metrics
+from slaplanner.controller.histories import joined, points_to_read
+from slaplanner.controller.pools import Pool
+from slaplanner.core.errors import MetricsError, PlanningError, ProfileError, ProfileNotFound
+from slaplanner.core.model import Interpolation, Role
+from slaplanner.core.readings import Known, Observation, Series
+from slaplanner.core.reasons import Reason
+from slaplanner.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+REQUEST_TIMEOUT_S = 4.0
+"""Of one request to the API server: below the 5 s that remain after SIGTERM."""
+
+OBSERVATION_TIMEOUT_S = 12.0
+"""Of all queries of one plan together; a slow Prometheus costs a plan, not the operator."""
+
+KUBERNETES_THREADS = 8
+PROMETHEUS_THREADS = 8
+NUMERICS_THREADS = 1
+"""Numerics hold the interpreter lock, so more threads would only take turns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What Prometheus said for one plan."""
+
+    observation: Observation
+    attainment: Mapping[int, Attainment] | None = None
+    """By window in seconds; None when it could not be read."""
+
+
+class World:
+    """Kubernetes, Prometheus and the profiles, as one policy's plan needs them."""
+
+    def __init__(self, *, settings: Settings, api_client: ApiClient) -> None:
+        self._settings = settings
+        self._api = KubernetesApi(api_client, timeout_s=REQUEST_TIMEOUT_S)
+        self._core = CoreV1Api(api_client)
+        self._custom = CustomObjectsApi(api_client)
+        self._connections = Connections(settings.prometheus, hook=_count_query)
+        self._kubernetes = Pool("kubernetes", size=KUBERNETES_THREADS)
+        self._prometheus = Pool("prometheus", size=PROMETHEUS_THREADS)
+        self.numerics = Pool("numerics", size=NUMERICS_THREADS)
+        self.refits = Pool("refits", size=NUMERICS_THREADS)
+        self._profiles: dict[tuple[str, ...], LoadedProfile] = {}
+
+    def now_s(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    def connector(self, policy: SLAPolicy) -> Connector:
+        """Whoever carries this policy's decisions out."""
+        spec = policy.spec
+        return GraphConnector(
+            self._api,
+            GraphTarget(
+                namespace=policy.metadata.namespace,
+                name=spec.target_ref.name or "",
+                mode=spec.mode,
+                roles=policy.to_core().roles,
+                model=spec.metrics.model,
+                dynamo_namespace=spec.metrics.dynamo_namespace,
+            ),
+            discover=lambda namespace: self._discover(policy, namespace),
+        )
+
+    def watched_target(self, target: TargetState) -> Watched:
+        """The target as something to watch, in the version that was read."""
+        return Watched(
+            group=GROUP,
+            version=target.identity.api_version.rpartition("/")[2],
+            plural=PLURAL,
+            namespace=target.identity.namespace,
+            name=target.identity.name,
+        )
+
+    def watched_profile(self, policy: SLAPolicy) -> Watched | None:
+        """The profile's ConfigMap; None for a directory."""
+        reference = policy.spec.profile.config_map_ref
+        if reference is None:
+            return None
+        return Watched(
+            group="",
+            version="v1",
+            plural="configmaps",
+            namespace=policy.metadata.namespace,
+            name=reference.name,
+        )
+
+    async def look(self, policy: SLAPolicy) -> TargetState:
+        """The target now. Raises TargetError."""
+        return await self._timed("kubernetes", self._kubernetes, self.connector(policy).observe)
+
+    async def model(self, policy: SLAPolicy, target: TargetState) -> str:
+        """The model that the target serves. Raises TargetError, MetricsError."""
+        return await self._kubernetes.run(self.connector(policy).model_name, target)
+
+    async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals:
+        """Autoscalers and planners that scale the same target."""
+        return await self._timed("kubernetes", self._kubernetes, self.connector(policy).rivals, target)
+
+    async def scale(
+        self,
+        policy: SLAPolicy,
+        target: TargetState,
+        desired: Mapping[Role, int],
+        *,
+        still_wanted: Callable[[], bool],
+    ) -> Outcome:
+        """Bring the target closer to *desired*, within the budget at every moment."""
+        budget = policy.spec.gpu_budget.max if policy.spec.gpu_budget else None
+        return await self._kubernetes.run(
+            self.connector(policy).set_replicas,
+            target,
+            desired,
+            gpu_budget=budget,
+            still_wanted=still_wanted,
+        )
+
+    async def profile(self, policy: SLAPolicy) -> LoadedProfile:
+        """The policy's profile, its tables built once per version and shared. Raises ProfileError."""
+        spec = policy.spec.profile
+        if spec.config_map_ref is not None:
+            return await self._kubernetes.run(
+                self._config_map_profile,
+                policy.metadata.namespace,
+                spec.config_map_ref.name,
+                spec.interpolation,
+            )
+        return await self.numerics.run(
+            load_directory,
+            spec.path or "",
+            allowed=self._settings.profile_directories,
+            interpolation=spec.interpolation,
+        )
+
+    async def traffic(
+        self,
+        policy: SLAPolicy,
+        target: TargetState,
+        model: str,
+        *,
+        at_s: float,
+        end_s: float,
+        kept: Series | None,
+    ) -> Traffic:
+        """One observation at *at_s*, the history up to the grid time *end_s*, and the attainment.
+
+        Raises MetricsError only when nothing can be asked at all: no such connection.
+        """
+        return await self._prometheus.run(
+            self._traffic, policy, target, model, at_s=at_s, end_s=end_s, kept=kept
+        )
+
+    async def write_status(self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> None:
+        """Merge *status* into that of the policy. Raises ApiRefusal."""
+        # The uid guards against a policy that was recreated under the same name meanwhile.
+        patch = {"metadata": {"uid": uid}, "status": status}
+        await self._timed("kubernetes", self._kubernetes, self._write_status, namespace, name, patch)
+
+    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
+        """Keep our two conditions on the deployment. Raises ActuationError."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await self._timed(
+            "kubernetes",
+            self._kubernetes,
+            report_conditions,
+            self._api,
+            namespace,
+            name,
+            combined(verdicts),
+            now=now,
+        )
+
+    def _write_status(self, namespace: str, name: str, patch: dict[str, Any]) -> None:
+        try:
+            self._custom.patch_namespaced_custom_object_status(
+                POLICY_GROUP,
+                VERSION,
+                namespace,
+                POLICY_PLURAL,
+                name,
+                patch,
+                field_manager=FIELD_MANAGER,
+                _content_type="application/merge-patch+json",
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
+
+    def _config_map_profile(self, namespace: str, name: str, interpolation: Interpolation) -> LoadedProfile:
+        try:
+            found = self._core.read_namespaced_config_map(name, namespace, _request_timeout=REQUEST_TIMEOUT_S)
+        except (ApiException, HTTPError, OSError) as error:
+            failure = failure_of(error)
+            if failure.not_found:
+                raise ProfileNotFound(
+                    f"ConfigMap {name!r} does not exist in namespace {namespace!r}"
+                ) from error
+            raise ProfileError(
+                f"ConfigMap {name!r} cannot be read: {failure.message}", reason=failure.reason
+            ) from error
+        metadata = found.metadata
+        identity = (metadata.uid or "", metadata.resource_version or "") if metadata else ("", "")
+        key = (namespace, name, *identity, interpolation)
+        if key not in self._profiles:
+            loaded = load_config_map(found.data or {}, interpolation=interpolation)
+            stale = [old for old in self._profiles if old[:2] == key[:2] and old[2:4] != key[2:4]]
+            for old in stale:
+                self._profiles.pop(old, None)
+            self._profiles[key] = loaded
+        return self._profiles[key]
+
+    def _traffic(
+        self,
+        policy: SLAPolicy,
+        target: TargetState,
+        model: str,
+        *,
+        at_s: float,
+        end_s: float,
+        kept: Series | None,
+    ) -> Traffic:
+        core = policy.to_core()
+        prometheus = self._connections.get(policy.spec.metrics.connection)
+        scope = scope_of(policy, model=model, dynamo_namespace=target.dynamo_namespace)
+        deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
+        observation = observe(
+            prometheus,
+            scope,
+            at_s=at_s,
+            window_s=core.window_s,
+            interval_s=core.interval_s,
+            deadline=deadline,
+        )
+        if not isinstance(observation.requests, Known):
+            return Traffic(observation=observation)
+        history = attainment = None
+        with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
+            read = read_history(
+                prometheus,
+                scope,
+                end_s=round(end_s),
+                interval_s=round(core.interval_s),
+                points=points_to_read(kept, end_s=end_s, interval_s=core.interval_s),
+                deadline=deadline,
+            )
+            history = joined(kept, read)
+        with contextlib.suppress(MetricsError):  # a figure for people, no input of the plan
+            attainment = read_attainment(
+                prometheus,
+                scope,
+                at_s=at_s,
+                ttft_ms=core.sla.ttft_ms,
+                itl_ms=core.sla.itl_ms,
+                deadline=deadline,
+            )
+        return Traffic(observation=replace(observation, history=history), attainment=attainment)
+
+    def _discover(self, policy: SLAPolicy, dynamo_namespace: str) -> tuple[str, ...]:
+        return discover_model(
+            self._connections.get(policy.spec.metrics.connection),
+            dynamo_namespace,
+            at_s=self.now_s(),
+            deadline=Deadline.after(REQUEST_TIMEOUT_S),
+            matchers=_matchers(policy),
+        ).found
+
+    async def _timed(
+        self, system: str, pool: Pool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        started = time.monotonic()
+        try:
+            return await pool.run(function, *args, **kwargs)
+        except PlanningError as error:
+            metrics.OUTSIDE_ERRORS.labels(system, error.reason).inc()
+            raise
+        except ApiRefusal as refusal:
+            metrics.OUTSIDE_ERRORS.labels(system, refusal.failure.reason).inc()
+            raise
+        finally:
+            metrics.OUTSIDE_REQUESTS.labels(system).observe(time.monotonic() - started)
+
+
+def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:
+    """Whose series a policy means. Raises MetricsError for matchers that cannot be sent."""
+    return Scope(
+        source=Source(policy.spec.metrics.source.value),
+        model=model,
+        dynamo_namespace=dynamo_namespace,
+        matchers=_matchers(policy),
+    )
+
+
+def _matchers(policy: SLAPolicy) -> tuple[Matcher, ...]:
+    return tuple(
+        Matcher(label=matcher.label, operator=MatchOperator(matcher.operator.value), value=matcher.value)
+        for matcher in policy.spec.metrics.matchers or ()
+    )
+
+
+def _count_query(*, connection: str, kind: str, duration_s: float, reason: Reason | None) -> None:  # noqa: ARG001 - the hook's signature
+    metrics.OUTSIDE_REQUESTS.labels("prometheus").observe(duration_s)
+    if reason is not None:
+        metrics.OUTSIDE_ERRORS.labels("prometheus", reason).inc()
