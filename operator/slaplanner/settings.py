@@ -77,7 +77,10 @@ class ClientCertificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusConnection:
-    """One Prometheus, or anything that speaks its query API (Thanos, Mimir, VictoriaMetrics)."""
+    """One Prometheus, or anything that speaks its query API (Thanos, Mimir, VictoriaMetrics).
+
+    The environment's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` count.
+    """
 
     url: str
     """Address, `http://` or `https://`, with a path where the API lies below one; no credentials in it."""

@@ -21,6 +21,8 @@ from slaplanner.adapters.prometheus.series import Expressions
 MAX_STEPS: Final = 60
 """More steps would tell no more about the variance than they cost."""
 
+USUAL_SCRAPES_S: Final = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 300)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
@@ -77,8 +79,15 @@ def _step_s(window_s: float, scrapes: float) -> int:
     """Whole seconds, the only ones that a range query has; 0: the samples are too few."""
     if not (math.isfinite(scrapes) and scrapes >= 2):
         return 0
-    scrape_s = max(1, round(window_s / scrapes))
+    scrape_s = _scrape_s(window_s, scrapes)
     return scrape_s * math.ceil(window_s / MAX_STEPS / scrape_s)
+
+
+def _scrape_s(window_s: float, scrapes: float) -> int:
+    """The scrape interval, as usual as the count allows: a window holds one more or less by chance."""
+    shortest, longest = window_s / (scrapes + 1), window_s / (scrapes - 1)
+    usual = (scrape_s for scrape_s in USUAL_SCRAPES_S if shortest <= scrape_s <= longest)
+    return next(usual, max(1, round(window_s / scrapes)))
 
 
 def _growth(track: Track, start_s: int, step_s: int, steps: int) -> list[float]:

@@ -22,6 +22,9 @@ from slaplanner.core.reasons import Reason
 FRESH_SHARE = 0.5
 """A window holds at least 4 scrapes, so half of one without a sample is two scrapes missed."""
 
+MAX_SHOWN = 5
+"""Label sets in a condition's message."""
+
 Answers = dict[str, list[Sample]]
 
 
@@ -83,21 +86,31 @@ class Demand:
             figures["up"] = f"count(up{target} == 1)"
         answers = batch.ask(prometheus, figures, at_s=at_s, deadline=deadline)
         if answers["elsewhere"]:
-            found = ", ".join(_labels(sample) for sample in answers["elsewhere"])
             return Unknown(
-                Reason.SERIES_UNDER_OTHER_LABELS, f"found no series of {self.scope}; there are: {found}"
+                Reason.SERIES_UNDER_OTHER_LABELS,
+                f"found no series of {self.scope}; there are: {self._nearest(answers['elsewhere'])}",
             )
         if target is not None and _figure(answers, "up") > 0:
             return Known(0.0, lower_bound=lost)
         missing = f"and no target up{target} is up" if target else "and nothing tells which target to expect"
         return Unknown(Reason.NO_SERIES, f"found no series of {self.scope}, {missing}")
 
+    def _nearest(self, samples: list[Sample]) -> str:
+        """Labels that others' series have, those that differ least from ours first."""
+        ours = {(self.scope.model or "").lower(), self.scope.dynamo_namespace}
+        names = (MODEL, NAMESPACE)
+        found = [tuple(sample.labels.get(name, "") for name in names) for sample in samples]
+        found.sort(key=lambda values: (-len(ours.intersection(values)), values))
+        shown = [
+            "{"
+            + ", ".join(f"{name}={value!r}"[:120] for name, value in zip(names, values, strict=True))
+            + "}"
+            for values in found[:MAX_SHOWN]
+        ]
+        more = len(found) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
 
 def _figure(answers: Answers, name: str) -> float:
     """Evidence as a number; none: 0."""
     return max((sample.value for sample in answers.get(name, [])), default=0.0)
-
-
-def _labels(sample: Sample) -> str:
-    shown = (f"{name}={sample.labels.get(name, '')!r}"[:120] for name in (MODEL, NAMESPACE))
-    return "{" + ", ".join(shown) + "}"

@@ -120,7 +120,7 @@ class Expressions:
         if self.scope.source is Source.FRONTEND:
             names += REGISTRATIONS
         found = " or ".join(f"count_over_time({name}[{window}])" for name in names)
-        return f"topk(20, count by (model, dynamo_namespace)({found}))"
+        return f"topk(50, count by (model, dynamo_namespace)({found}))"
 
     def _generation(self, *further: Matcher) -> tuple[Matcher, ...]:
         return (NOT_GENERATION, *further) if self.scope.source is Source.FRONTEND else ()

@@ -189,6 +189,18 @@ def test_the_message_lists_the_labels_that_there_are() -> None:
     assert "{model='other', dynamo_namespace='serving-other'}" in seen.requests.message
 
 
+def test_of_many_other_labels_the_message_has_the_nearest() -> None:
+    strangers = [
+        Sample(labels={"model": f"stranger-{number}", "dynamo_namespace": "x"}, value=1)
+        for number in range(9)
+    ]
+    near = Sample(labels={"model": "llama-70b", "dynamo_namespace": "serving-llama-70b-v2"}, value=1)
+    seen = observed(FakePrometheus({"elsewhere": [*strangers, near]}))
+    assert isinstance(seen.requests, Unknown)
+    assert "there are: {model='llama-70b', dynamo_namespace='serving-llama-70b-v2'}" in seen.requests.message
+    assert seen.requests.message.endswith(" and 5 more")
+
+
 def test_without_a_target_of_its_own_nothing_is_taken_for_idle() -> None:
     """`up` of somebody else's target would make every wrong Prometheus a zero."""
     prometheus = FakePrometheus({"up": 1.0})
