@@ -31,6 +31,12 @@ class StoredGraph:
         self.served = served
         self.version = version or f"nvidia.com/{served.value[-1]}"
         self.where = f"--namespace={namespace}"
+        # With its version: kubectl remembers the versions that an earlier test served.
+        self.resource = self.resource_in(self.version)
+
+    @staticmethod
+    def resource_in(version: str, kind: str = "dynamographdeployments", name: str = "llama") -> str:
+        return f"{kind}.{version.removeprefix('nvidia.com/')}.nvidia.com/{name}"
 
     def manifest(self, **parts: Any) -> dict[str, Any]:
         made = disagg(self.version, **parts)
@@ -55,19 +61,30 @@ class StoredGraph:
         adapter = {
             "apiVersion": version,
             "kind": "DynamoGraphDeploymentScalingAdapter",
-            "metadata": {"name": f"llama-{component.lower()}"},
+            "metadata": {"name": self.adapter_name(component)},
             "spec": {"replicas": replicas, "dgdRef": {"name": "llama", key: component}},
         }
         self.cluster.kubectl("create", "-f", "-", self.where, stdin=yaml.safe_dump(adapter))
 
+    @staticmethod
+    def adapter_name(component: str) -> str:
+        return f"llama-{component.lower()}"
+
+    def delete_adapter(self, component: str) -> None:
+        kind = "dynamographdeploymentscalingadapters"
+        resource = self.resource_in(self.version, kind, self.adapter_name(component))
+        self.cluster.kubectl("delete", resource, self.where)
+
     def adapter_replicas(self, component: str) -> int:
-        found = self.cluster.kubectl("get", "dgdsa", f"llama-{component}", self.where, "-o", "json").stdout
+        resource = self.resource_in(
+            self.version, "dynamographdeploymentscalingadapters", self.adapter_name(component)
+        )
+        found = self.cluster.kubectl("get", resource, self.where, "-o", "json").stdout
         return int(json.loads(found)["spec"]["replicas"])
 
     def read(self, version: str | None = None) -> dict[str, Any]:
-        short = (version or self.version).removeprefix("nvidia.com/")
         found = self.cluster.kubectl(
-            "get", f"dynamographdeployments.{short}.nvidia.com", "llama", self.where, "-o", "json",
+            "get", self.resource_in(version or self.version), self.where, "-o", "json",
             "--show-managed-fields",
         ).stdout  # fmt: skip
         result: dict[str, Any] = json.loads(found)
@@ -117,7 +134,7 @@ class StoredGraph:
             **extra,
         }
         self.cluster.kubectl(
-            "patch", f"dynamographdeployments.{self.version.removeprefix('nvidia.com/')}.nvidia.com", "llama",
+            "patch", self.resource,
             self.where, "--subresource=status", "--type=merge", f"--patch={json.dumps({'status': status})}",
             kubeconfig=dynamo_kubeconfig(self.cluster),
         )  # fmt: skip

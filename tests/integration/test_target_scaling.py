@@ -115,7 +115,7 @@ class TestWithoutAdapters:
         graph.create()
         connector = graph.connector()
         state = connector.observe()
-        graph.cluster.kubectl("delete", "dgd", "llama", graph.where)
+        graph.cluster.kubectl("delete", graph.resource, graph.where)
         graph.create()
         outcome = connector.set_replicas(state, {P: 1, D: 4})
         assert outcome.error is not None
@@ -200,7 +200,7 @@ class TestAdapters:
     def test_an_adapter_that_goes_between_look_and_write_is_an_error_too(self, adapted: StoredGraph) -> None:
         connector = adapted.connector()
         state = connector.observe()
-        adapted.cluster.kubectl("delete", "dgdsa", "llama-decode", adapted.where)
+        adapted.delete_adapter("decode")
         outcome = connector.set_replicas(state, {P: 1, D: 4})
         assert outcome.error is not None
         assert outcome.error.reason is Reason.ADAPTER_NOT_FOUND
@@ -219,7 +219,7 @@ class MeddlingApi(KubernetesApi):
         self.patches += 1
         if self.patches <= self._times:
             self._graph.cluster.kubectl(
-                "annotate", "--overwrite", "dgd", "llama", self._graph.where, f"touched={self.patches}"
+                "annotate", "--overwrite", self._graph.resource, self._graph.where, f"touched={self.patches}"
             )
         return super().patch(*arguments, **options)
 

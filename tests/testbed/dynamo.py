@@ -68,7 +68,7 @@ def uninstall_dynamo(cluster: Cluster) -> None:
     """Back to a cluster that has never heard of Dynamo."""
     names = [f"{name}.nvidia.com" for name in DEFINITIONS]
     cluster.kubectl("delete", "customresourcedefinition", *names, "--ignore-not-found", "--timeout=60s")
-    cluster.kubectl("delete", f"--filename={OPERATOR}", "--ignore-not-found", "--wait=false")
+    cluster.kubectl("delete", f"--filename={OPERATOR}", "--ignore-not-found", "--timeout=60s")
 
 
 def dynamo_kubeconfig(cluster: Cluster) -> Path:
