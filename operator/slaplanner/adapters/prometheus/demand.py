@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from slaplanner.adapters.prometheus import batch
 from slaplanner.adapters.prometheus.answers import Sample
@@ -97,10 +98,10 @@ class Demand:
 
     def _nearest(self, samples: list[Sample]) -> str:
         """Labels that others' series have, those that differ least from ours first."""
-        ours = {(self.scope.model or "").lower(), self.scope.dynamo_namespace}
+        ours = f"{(self.scope.model or '').lower()} {self.scope.dynamo_namespace}"
         names = (MODEL, NAMESPACE)
         found = [tuple(sample.labels.get(name, "") for name in names) for sample in samples]
-        found.sort(key=lambda values: (-len(ours.intersection(values)), values))
+        found.sort(key=lambda values: (-SequenceMatcher(None, ours, " ".join(values)).ratio(), values))
         shown = [
             "{"
             + ", ".join(f"{name}={value!r}"[:120] for name, value in zip(names, values, strict=True))
