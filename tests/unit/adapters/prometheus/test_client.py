@@ -15,8 +15,8 @@ from slaplanner.adapters.prometheus.session import MAX_ANSWER_BYTES
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import BasicAuth, ClientCertificate, HttpMethod, PrometheusConnection
+from tests.httpserver import Script
 from tests.testbed.certificates import CertificateAuthority
-from tests.unit.adapters.prometheus.conftest import Script
 
 Secret = Callable[[str, str], Path]
 Serve = Callable[..., Script]
