@@ -4,8 +4,9 @@
 reaches for the clock or keeps a buffer: history and `ForecastState` come in as arguments.
 """
 
+from slaplanner.core.forecast.calibration import LEVELS
 from slaplanner.core.forecast.engine import forecast, refit
-from slaplanner.core.forecast.outcome import LEVELS, Demand, Forecast, horizon_steps
+from slaplanner.core.forecast.outcome import Demand, Forecast, horizon_steps
 from slaplanner.core.forecast.state import ForecastState
 
 __all__ = ["LEVELS", "Demand", "Forecast", "ForecastState", "forecast", "horizon_steps", "refit"]

@@ -10,12 +10,10 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from slaplanner.core.forecast.calibration import LEVELS
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.model import PredictorType
 from slaplanner.core.reasons import Reason
-
-LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995)
-"""The levels at which bounds are learnt; between them they are interpolated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

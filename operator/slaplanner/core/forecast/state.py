@@ -1,19 +1,25 @@
 """What forecasting remembers between plans, beside the history itself.
 
 History lives in Prometheus, so a restart forgets nothing that matters: all of this can be learnt
-again from the history by `refit`, and only costs time.
+again from the history by `refit`, and only costs time. Its size does not grow with the history.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slaplanner.core.model import PredictorPolicy
+from slaplanner.core.forecast.learner import Learner
+from slaplanner.core.model import PredictorPolicy, PredictorType
+from slaplanner.core.reasons import Reason
 
 VERSION = 1
 
+_FIRST_FITS_EVERY = 5
+_FITS_EVERY = 100
+"""Points after which an ARIMA model is chosen again; sooner while the history is short."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForecastState:
     """Immutable; a state of another version, policy, grid or horizon is ignored and learnt again."""
 
@@ -23,6 +29,13 @@ class ForecastState:
     horizon_steps: int
     end_s: float
     """Unix time of the last point that was learnt."""
+    learner: Learner
+    complete: bool = True
+    """False: learnt in a hurry from the newest points only; the next refit learns them all."""
+    fitted_points: int = 0
+    """Points that were known at the last fit; 0: never fitted."""
+    trouble: tuple[Reason, str] | None = None
+    """Why the last fit failed."""
 
     def fits(self, *, policy: PredictorPolicy, step_s: float, horizon_steps: int) -> bool:
         """Whether this state was learnt for exactly this use."""
@@ -32,3 +45,19 @@ class ForecastState:
             step_s,
             horizon_steps,
         )
+
+    @property
+    def refit_due(self) -> bool:
+        """Whether `refit` has something to do."""
+        new = self.learner.points - self.fitted_points
+        if not self.complete:
+            return True
+        if self.learner.points < self.policy.min_observations or new <= 0:
+            return False
+        match self.policy.type:
+            case PredictorType.PROPHET:
+                return True
+            case PredictorType.ARIMA | PredictorType.AUTO:
+                return new >= min(_FITS_EVERY, max(_FIRST_FITS_EVERY, self.fitted_points // 4))
+            case _:
+                return False

@@ -1,0 +1,199 @@
+"""ARIMA: fitted by statsmodels outside of the plan, stepped here by its own state-space matrices.
+
+A step of statsmodels' result objects costs milliseconds; the recursion itself (Durbin and Koopman,
+Time series analysis by state space methods, section 4.3) costs microseconds for all channels at once,
+and gives the same figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from slaplanner.core.forecast.channels import CHANNELS, Array, Lookback
+from slaplanner.core.model import PredictorPolicy
+
+ORDERS = ((0, 1, 1), (1, 1, 1), (2, 1, 1), (1, 0, 0), (1, 0, 1), (2, 0, 1))
+"""(p, d, q) tried at each fit, beside the random walk (0, 1, 0)."""
+
+WINDOW = 400
+"""Points that a fit sees by default: enough for a handful of parameters, few enough to follow changes."""
+
+_POINTS_PER_PARAMETER = 10
+_PENALTY = 1.0
+"""Relative gain in mean error that one more parameter must bring, times the number of points."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArimaFit:
+    """One channel's model in state-space form, on data that was centred and scaled.
+
+    `transition` (n, n), `design` (n,), `noise` (n, n): covariance of the state's disturbance;
+    `state` (n,), `covariance` (n, n): the prediction for the point after the last one seen.
+    """
+
+    order: tuple[int, int, int]
+    transition: Array
+    design: Array
+    noise: Array
+    state: Array
+    covariance: Array
+    centre: float
+    scale: float
+
+
+def fit(values: Array) -> ArimaFit | None:
+    """The best of `ORDERS` on *values*, shape (points,), NaN for gaps.
+
+    Best is the smallest mean absolute error of one step ahead, penalised per parameter. The
+    likelihood fits the parameters, but does not choose between orders: bursts would choose for it.
+
+    Returns:
+        None while there are fewer than two known points.
+    """
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return None
+    spread = float(np.std(known))
+    walk = _random_walk(known[-1], spread if spread > 0 else 1.0)
+    if spread <= 1e-9 * float(np.max(np.abs(known))):
+        return walk
+    centre = float(np.mean(known))
+    scaled = (values - centre) / spread
+    tail = values[1:]
+    steps = np.abs(tail - _forward_filled(values)[:-1])[np.isfinite(tail)]
+    best, best_score = walk, np.log(float(np.mean(steps)) / spread + 1e-12)
+    for order in ORDERS:
+        parameters = order[0] + order[2] + (1 - order[1])
+        if len(known) < _POINTS_PER_PARAMETER * (parameters + 1):
+            continue
+        candidate = _fit_order(scaled, order, centre, spread)
+        if candidate is None:
+            continue
+        model, error = candidate
+        score = np.log(error + 1e-12) + _PENALTY * parameters / len(known)
+        if score < best_score:
+            best, best_score = model, score
+    return best
+
+
+def _forward_filled(values: Array) -> Array:
+    at = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
+    filled: Array = values[at]
+    return filled
+
+
+def _random_walk(last: float, scale: float) -> ArimaFit:
+    one = np.ones((1, 1))
+    return ArimaFit((0, 1, 0), one, np.ones(1), one, np.zeros(1), one, float(last), scale)
+
+
+def _fit_order(
+    scaled: Array, order: tuple[int, int, int], centre: float, spread: float
+) -> tuple[ArimaFit, float] | None:
+    """The fit of one order, and its mean absolute one-step error in scaled units."""
+    from statsmodels.tsa.statespace.sarimax import SARIMAX  # noqa: PLC0415 - a second that most never need
+
+    p, d, q = order
+    start = [0.2 if d else 0.6, 0.1][:p] + [-0.3 if d else 0.1, 0.0][:q]
+    model = SARIMAX(scaled, order=order, trend=None, concentrate_scale=True)
+    try:
+        result = model.fit(
+            start_params=start, disp=False, maxiter=30, cov_type="none", warn_convergence=False
+        )
+    except (np.linalg.LinAlgError, ValueError):
+        return None
+    filtered = result.filter_results
+    errors = np.abs(filtered.forecasts_error[0])[1 + d :]
+    errors = errors[np.isfinite(errors)]
+    noise = filtered.selection[:, :, 0] @ filtered.state_cov[:, :, 0] @ filtered.selection[:, :, 0].T
+    fitted = ArimaFit(
+        order=order,
+        transition=filtered.transition[:, :, 0],
+        design=filtered.design[0, :, 0],
+        noise=noise,
+        state=filtered.predicted_state[:, -1],
+        covariance=filtered.predicted_state_cov[:, :, -1],
+        centre=centre,
+        scale=spread,
+    )
+    usable = len(errors) and all(
+        np.all(np.isfinite(part)) for part in (noise, fitted.state, fitted.transition)
+    )
+    return (fitted, float(np.mean(errors))) if usable else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arima:
+    """The fitted models of all channels, padded with zeros to one size; silent where there is none."""
+
+    orders: tuple[tuple[int, int, int] | None, ...]
+    transition: Array
+    design: Array
+    noise: Array
+    state: Array
+    covariance: Array
+    centre: Array
+    scale: Array
+
+    @staticmethod
+    def of(fits: tuple[ArimaFit | None, ...]) -> Arima:
+        size = max((len(fitted.design) for fitted in fits if fitted), default=1)
+        matrices = np.zeros((3, CHANNELS, size, size))
+        vectors = np.zeros((2, CHANNELS, size))
+        centre, scale = np.full(CHANNELS, np.nan), np.ones(CHANNELS)
+        for channel, fitted in enumerate(fits):
+            if fitted is None:
+                continue
+            n = len(fitted.design)
+            matrices[:, channel, :n, :n] = fitted.transition, fitted.noise, fitted.covariance
+            vectors[:, channel, :n] = fitted.design, fitted.state
+            centre[channel], scale[channel] = fitted.centre, fitted.scale
+        return Arima(
+            orders=tuple(fitted.order if fitted else None for fitted in fits),
+            transition=matrices[0],
+            noise=matrices[1],
+            covariance=matrices[2],
+            design=vectors[0],
+            state=vectors[1],
+            centre=centre,
+            scale=scale,
+        )
+
+    @staticmethod
+    def fresh() -> Arima:
+        return Arima.of((None,) * CHANNELS)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("ARIMA",)
+
+    def seen(self, value: Array) -> Self:
+        surprise = (value - self.centre) / self.scale - np.sum(self.design * self.state, axis=-1)
+        seen_design = np.einsum("cij,cj->ci", self.covariance, self.design)
+        variance = np.sum(self.design * seen_design, axis=-1)
+        usable = np.isfinite(surprise) & (variance > 0)
+        weight = np.where(usable, 1 / np.where(usable, variance, 1.0), 0.0)
+        gain = seen_design * weight[:, None]
+        state = self.state + gain * np.where(usable, surprise, 0.0)[:, None]
+        covariance = self.covariance - gain[:, :, None] * seen_design[:, None, :]
+        covariance = self.transition @ covariance @ self.transition.swapaxes(1, 2) + self.noise
+        return replace(self, state=np.einsum("cij,cj->ci", self.transition, state), covariance=covariance)
+
+    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+        state = self.state
+        wanted = steps.astype(int)
+        path = np.empty((1, CHANNELS, len(wanted)))
+        for step in range(1, int(wanted[-1]) + 1):
+            at = int(np.searchsorted(wanted, step))
+            if wanted[at] == step:
+                path[0, :, at] = np.sum(self.design * state, axis=-1) * self.scale + self.centre
+            state = np.einsum("cij,cj->ci", self.transition, state)
+        return path
+
+
+def window(policy: PredictorPolicy) -> int:
+    """Points of history that a fit sees."""
+    return policy.window_size or WINDOW

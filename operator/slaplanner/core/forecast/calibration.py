@@ -1,0 +1,193 @@
+"""Upper bounds that hold as often as they say, learnt from the forecaster's own errors.
+
+Split-conformal prediction on a rolling window (Vovk, Gammerman and Shafer, Algorithmic learning in a
+random world, 2005): the errors at the end of the horizon, divided by how large errors are just now,
+are ranked, and the bound is the forecast plus the ranked error of its level. How large errors are
+just now can be told in several ways; each gives a bound, and the bounds are weighed by their recent
+pinball loss, level by level, by the same rule as forecasts are (see `mixture`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from slaplanner.core.forecast.channels import Array
+
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995)
+"""The levels at which bounds are learnt; between them they are interpolated."""
+
+ROLES = 2
+"""Token rates: prefill, decode."""
+
+WINDOW = 1000
+"""Errors remembered: the 99th percentile needs some hundreds."""
+
+_MEMORIES = (0.1, 0.03, 0.003)
+"""Per point, of the usual errors: quick, steady, slow."""
+_YARDSTICKS = 5
+_PRIOR_ERROR = 0.15
+"""Usual error before any was seen, as a share of the load."""
+_PRIOR_POINTS = 4.0
+_LEAST_SHARE = 0.1
+"""Of the slow usual error: a quiet hour does not make errors impossible."""
+_MOST_TIMES = 6.0
+"""One error counts at most so many usual ones when the usual error is learnt."""
+_CEILING = 2.0
+"""Bounds end at so many times the largest rate of the past; nothing that was seen supports more."""
+_PEAK_MEMORY = 0.9995
+_EXPLORE = 0.05
+
+_LEVELS = np.array(LEVELS)
+_HALF = np.array([0.06, 0.19, 0.32, 0.45, 0.6, 0.76, 0.93, 1.15, 1.44, 1.96])
+_PRIOR_SCORES = 1.25 * np.stack([_HALF, -_HALF], axis=1).ravel()
+"""Twenty errors of a Gaussian in units of its mean absolute error; the extremes are dropped last."""
+_PRIOR_UNITS = np.array([1.0, 1.0, 1.0, _PRIOR_ERROR**0.5, _PRIOR_ERROR])
+"""The usual error on each yardstick, as long as it is the prior's share of the load."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Shapes: roles R, yardsticks J, levels L, steps of the horizon K, past forecasts as the last step.
+
+    `means` (past, R, K): what was forecast; `yards` (past, R, J): how large errors were then;
+    `bounds` (past, R, J, L) and `said` (past, R, L): each yardstick's bounds, and their mixture;
+    `scores` (R, J, n): ranked errors, oldest first; `usual` (R, memories); `by_step` (R, K): usual
+    errors at each step; `peak` (R,); `count` (R,): errors seen.
+    """
+
+    steps: Array
+    means: Array
+    yards: Array
+    bounds: Array
+    said: Array
+    scores: tuple[Array, ...]
+    usual: Array
+    by_step: Array
+    peak: Array
+    count: Array
+    regret: Array
+    square: Array
+    loss: Array
+
+    @staticmethod
+    def fresh(steps: Array) -> Calibration:
+        past, levels = int(steps[-1]), len(LEVELS)
+        return Calibration(
+            steps=steps,
+            means=np.full((past, ROLES, len(steps)), np.nan),
+            yards=np.full((past, ROLES, _YARDSTICKS), np.nan),
+            bounds=np.full((past, ROLES, _YARDSTICKS, levels), np.nan),
+            said=np.full((past, ROLES, levels), np.nan),
+            scores=(_PRIOR_UNITS[:, None] * _PRIOR_SCORES,) * ROLES,
+            usual=np.full((ROLES, len(_MEMORIES)), np.nan),
+            by_step=np.full((ROLES, len(steps)), np.nan),
+            peak=np.zeros(ROLES),
+            count=np.zeros(ROLES),
+            regret=np.zeros((ROLES, _YARDSTICKS, levels)),
+            square=np.zeros((ROLES, _YARDSTICKS, levels)),
+            loss=np.full((ROLES, levels), np.nan),
+        )
+
+    def learnt(self, truth: Array) -> Self:
+        """After the true token rates, shape (roles,); NaN is a gap."""
+        known = np.isfinite(truth)
+        peak = np.where(known, np.maximum(self.peak * _PEAK_MEMORY, truth), self.peak)
+        ago = self.steps.astype(int) - 1
+        missed = np.abs(truth[:, None] - np.moveaxis(self.means[ago, :, np.arange(len(ago))], 0, -1))
+        slow = np.maximum(_MEMORIES[-1], 1 / (_PRIOR_POINTS + self.count))[:, None]
+        by_step = np.where(np.isnan(self.by_step), missed, self.by_step + slow * (missed - self.by_step))
+        by_step = np.where(np.isnan(missed), self.by_step, by_step)
+        error = truth - self.means[-1, :, -1]
+        scored = np.isfinite(error) & np.isfinite(self.yards[-1]).all(axis=1)
+        memory = np.maximum(np.array(_MEMORIES), 1 / (_PRIOR_POINTS + self.count)[:, None])
+        size = np.minimum(np.abs(error)[:, None], _MOST_TIMES * self.usual)
+        usual = np.where(scored[:, None], self.usual + memory * (size - self.usual), self.usual)
+        scores = tuple(
+            self._remembered(role, error[role] / self.yards[-1, role]) if scored[role] else self.scores[role]
+            for role in range(ROLES)
+        )
+        return replace(
+            self._reweighed(truth),
+            peak=peak,
+            by_step=by_step,
+            usual=usual,
+            scores=scores,
+            count=self.count + scored,
+        )
+
+    def _remembered(self, role: int, score: Array) -> Array:
+        scores = self.scores[role]
+        full = self.count[role] < len(_PRIOR_SCORES) or scores.shape[1] >= WINDOW
+        return np.concatenate([scores[:, 1:] if full else scores, score[:, None]], axis=1)
+
+    def _reweighed(self, truth: Array) -> Self:
+        """The yardsticks' weights after the pinball loss of the bounds that met their point."""
+        at = truth[:, None, None]
+        scored = np.isfinite(self.said[-1]).all(axis=1)[:, None, None] & np.isfinite(at)
+        each = np.where(at >= self.bounds[-1], _LEVELS, _LEVELS - 1) * (at - self.bounds[-1])
+        size = each.mean(axis=1)
+        loss = np.where(np.isnan(self.loss), size, self.loss + 0.05 * (size - self.loss))
+        loss = np.where(scored[:, 0], loss, self.loss)
+        mixed = self.said[-1][:, None]
+        slope = np.where(mixed >= at, 1 - _LEVELS, -_LEVELS)
+        gain = slope * (mixed - self.bounds[-1]) / np.maximum(loss[:, None], np.finfo(float).tiny)
+        gain = np.clip(np.where(scored & np.isfinite(gain), gain, 0.0), -5.0, 5.0)
+        return replace(self, loss=loss, regret=self.regret + gain, square=self.square + gain**2)
+
+    def bounded(self, means: Array, *, again: bool = False) -> tuple[Self, Array]:
+        """Bounds for token rates *means* (R, K); gives the state that remembers them, and (R, K, L).
+
+        *again*: for the same point as before, in the place of what was said then.
+        """
+        kept = slice(1, None) if again else slice(0, -1)
+        end = means[:, -1]
+        usual = np.where(np.isnan(self.usual), (_PRIOR_ERROR * end)[:, None], self.usual)
+        usual = np.where(usual > 0, usual, np.nan)
+        yards = self._yardsticks(end, usual)
+        each = np.stack([self._bound(role, end[role], yards[role]) for role in range(ROLES)])
+        ceiling = np.maximum(_CEILING * self.peak, end)[:, None, None]
+        each = np.clip(np.where(np.isfinite(each), each, end[:, None, None]), 0.0, ceiling)
+        weights = np.maximum(self.regret, 0.0) / (1 + self.square)
+        total = weights.sum(axis=1, keepdims=True)
+        weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / _YARDSTICKS)
+        weights = (1 - _EXPLORE) * weights + _EXPLORE / _YARDSTICKS
+        said = np.maximum.accumulate(np.sum(weights * each, axis=1), axis=-1)
+        state = replace(
+            self,
+            usual=usual,
+            means=np.concatenate([means[None], self.means[kept]]),
+            yards=np.concatenate([yards[None], self.yards[kept]]),
+            bounds=np.concatenate([each[None], self.bounds[kept]]),
+            said=np.concatenate([said[None], self.said[kept]]),
+        )
+        return state, self._along(means, said)
+
+    def _yardsticks(self, end: Array, usual: Array) -> Array:
+        """How large errors are just now, shape (R, J): quick, steady, slow, and two that know the load."""
+        floored = np.maximum(usual, _LEAST_SHARE * usual[:, -1:])
+        load = np.maximum(end, 0.02 * self.peak)
+        with_load = np.sqrt(load * floored[:, 1])
+        by_load = np.sqrt(load * np.maximum(self.peak, end))
+        return np.concatenate([floored, with_load[:, None], by_load[:, None]], axis=1)
+
+    def _bound(self, role: int, end: float, yards: Array) -> Array:
+        ranked = np.sort(self.scores[role], axis=1)
+        number = ranked.shape[1]
+        at = np.minimum(_LEVELS * (number + 1) - 1, number - 1)
+        low = at.astype(int)
+        share = at - low
+        high = np.minimum(low + 1, number - 1)
+        scores = ranked[:, low] * (1 - share) + ranked[:, high] * share
+        bound: Array = end + scores * yards[:, None]
+        return bound
+
+    def _along(self, means: Array, said: Array) -> Array:
+        """Bounds at every step: the margin at the end, less where errors are smaller before it."""
+        ratio = np.clip(self.by_step / self.by_step[:, -1:], 0.0, 1.0)
+        ratio = np.where(np.isfinite(ratio), ratio, 1.0)
+        margin = said - means[:, -1:]
+        along: Array = np.maximum(means[:, :, None] + ratio[:, :, None] * margin[:, None, :], 0.0)
+        return along

@@ -1,0 +1,106 @@
+"""Weighing methods by their recent loss on this very series, at each step of the horizon by itself.
+
+Two learners without tuning share the mean half and half. One weighs each method by how much the
+mixture would have gained from more of it (ML-Poly: Gaillard, Stoltz and van Erven, A second-order
+bound with excess losses, 2014): it finds combinations better than any single method. The other
+weighs exponentially by discounted loss, and so follows the best single method quickly when the
+series changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from slaplanner.core.forecast.channels import CHANNELS, Array
+
+_DISCOUNT = 0.98
+"""Per point, of the exponential learner: it remembers about 50 points."""
+_RATE = 3.0
+_CLIP = 5.0
+"""A single point moves the weights by at most so many usual errors."""
+_SCALE_MEMORY = 0.05
+_LEARNERS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """Shapes: members E, channels C, steps of the horizon K, and as many past forecasts as the last step.
+
+    `given` (past, E, C, K): what the members said; `said` (past, learners, C, K): what was made of it;
+    `regret` and `square` (learners, E, C, K); `usual` (C, K): the usual error.
+    """
+
+    steps: Array
+    given: Array
+    said: Array
+    regret: Array
+    square: Array
+    usual: Array
+
+    @staticmethod
+    def fresh(members: int, steps: Array) -> Mixture:
+        past, knots = int(steps[-1]), len(steps)
+        return Mixture(
+            steps=steps,
+            given=np.full((past, members, CHANNELS, knots), np.nan),
+            said=np.full((past, _LEARNERS, CHANNELS, knots), np.nan),
+            regret=np.zeros((_LEARNERS, members, CHANNELS, knots)),
+            square=np.zeros((_LEARNERS, members, CHANNELS, knots)),
+            usual=np.full((CHANNELS, knots), np.nan),
+        )
+
+    def learnt(self, value: Array) -> Self:
+        """After the truth, shape (channels,): every step's forecast of this very point is scored."""
+        ago = self.steps.astype(int) - 1
+        knots = np.arange(len(ago))
+        members = np.moveaxis(self.given[ago, :, :, knots], 0, -1)
+        mixed = np.moveaxis(self.said[ago, :, :, knots], 0, -1)
+        truth = value[:, None]
+        errors = np.abs(members - truth)
+        size = np.nanmedian(errors, axis=0)
+        scored = np.isfinite(size) & np.isfinite(mixed).all(axis=0)
+        first = np.isnan(self.usual)
+        usual = np.where(first, size, self.usual + _SCALE_MEMORY * (size - self.usual))
+        usual = np.where(scored, usual, self.usual)
+        slope = np.sign(mixed[0] - truth)
+        gains = np.stack([slope * (mixed[0] - members), np.abs(mixed[1] - truth) - errors])
+        gains = gains / np.maximum(usual, np.finfo(float).tiny)
+        gains = np.clip(np.where(scored & np.isfinite(gains), gains, 0.0), -_CLIP, _CLIP)
+        kept = np.where(scored, np.array([1.0, _DISCOUNT])[:, None, None], 1.0)[:, None]
+        return replace(
+            self,
+            usual=usual,
+            regret=kept * self.regret + gains,
+            square=kept * self.square + gains**2,
+        )
+
+    def weights(self, active: Array) -> Array:
+        """Shape (learners, E, C, K); nothing for members that are silent."""
+        members = active.shape[0]
+        steady = np.maximum(self.regret[0], 0.0) / (1 + self.square[0])
+        rate = _RATE * np.minimum(0.5, np.sqrt(np.log(members) / (1e-3 + self.square[1])))
+        power = np.where(active, rate * self.regret[1], -np.inf)
+        quick = rate * np.exp(power - np.max(power, axis=0))
+        raw = np.stack([steady, quick]) * active
+        total = raw.sum(axis=1, keepdims=True)
+        equal = active / np.maximum(active.sum(axis=0), 1)
+        return np.where(total > 0, raw / np.where(total > 0, total, 1.0), equal)
+
+    def mixed(self, paths: Array, *, again: bool = False) -> tuple[Self, Array]:
+        """Weigh *paths* (E, C, K); gives the state that remembers them, and the means (C, K).
+
+        *again*: for the same point as before, in the place of what was said then.
+        """
+        kept = slice(1, None) if again else slice(0, -1)
+        active = np.isfinite(paths)
+        said = np.sum(self.weights(active) * np.where(active, paths, 0.0), axis=1)
+        said = np.where(active.any(axis=0), said, np.nan)
+        state = replace(
+            self,
+            given=np.concatenate([paths[None], self.given[kept]]),
+            said=np.concatenate([said[None], self.said[kept]]),
+        )
+        return state, said.mean(axis=0)
