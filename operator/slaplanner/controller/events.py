@@ -104,7 +104,7 @@ def on_findings(
 def scaled(decision: Decision, moved: Mapping[str, tuple[int, int]]) -> Event:
     """Replicas were written: *moved* gives, by role, what was and what is asked for now."""
     moves = ", ".join(f"{role} {before} -> {after}" for role, (before, after) in moved.items())
-    return Event(EventType.NORMAL, "Scaled", f"{moves}: {decision.message}")
+    return Event(EventType.NORMAL, "Scaled", f"{moves}: {decision.why}")
 
 
 def scale_limited(decision: Decision) -> Event | None:

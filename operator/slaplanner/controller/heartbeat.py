@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from slaplanner.adapters.target import TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.health import Pulse
@@ -157,6 +158,8 @@ class Heart:
             )
         record.target = plan.target
         record.state, record.outcome = plan.state, plan.outcome
+        if plan.target is not None:
+            record.state = _learn_startup(plan.state, plan.target, now_s=planned.at_s)
         record.decision = plan.decision
         if plan.traffic is not None and plan.traffic.observation.history is not None:
             record.history = plan.traffic.observation.history
@@ -211,6 +214,13 @@ class Heart:
             refit, history, policy=core.predictor, state=state.forecast, horizon_steps=steps
         )
         record.state = replace(record.state or state, forecast=fitted)
+
+
+def _learn_startup(state: PlannerState, target: TargetState, *, now_s: float) -> PlannerState:
+    for role in target.fleet.roles:
+        memory = state.role(role.role)
+        state = state.with_role(replace(memory, startup=watch_startup(memory.startup, role, now_s=now_s)))
+    return state
 
 
 def _target_print(record: Record) -> str:

@@ -97,7 +97,6 @@ class World:
         self._prometheus = Pool("prometheus", size=PROMETHEUS_THREADS)
         self.numerics = Pool("numerics", size=NUMERICS_THREADS)
         self.refits = Pool("refits", size=NUMERICS_THREADS)
-        self._profiles: dict[tuple[str, ...], LoadedProfile] = {}
 
     def now_s(self) -> float:
         """Unix seconds."""
@@ -173,7 +172,7 @@ class World:
         )
 
     async def profile(self, policy: SLAPolicy) -> LoadedProfile:
-        """The policy's profile, its tables built once per version and shared. Raises ProfileError."""
+        """The policy's profile. Raises ProfileError."""
         spec = policy.spec.profile
         if spec.config_map_ref is not None:
             return await self._kubernetes.run(
@@ -255,16 +254,7 @@ class World:
             raise ProfileError(
                 f"ConfigMap {name!r} cannot be read: {failure.message}", reason=failure.reason
             ) from error
-        metadata = found.metadata
-        identity = (metadata.uid or "", metadata.resource_version or "") if metadata else ("", "")
-        key = (namespace, name, *identity, interpolation)
-        if key not in self._profiles:
-            loaded = load_config_map(found.data or {}, interpolation=interpolation)
-            stale = [old for old in self._profiles if old[:2] == key[:2] and old[2:4] != key[2:4]]
-            for old in stale:
-                self._profiles.pop(old, None)
-            self._profiles[key] = loaded
-        return self._profiles[key]
+        return load_config_map(found.data or {}, interpolation=interpolation)
 
     def _traffic(
         self,

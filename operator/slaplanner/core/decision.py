@@ -66,7 +66,8 @@ class Decision:
     at_s: float
     roles: tuple[RoleDecision, ...]
     reason: Reason
-    message: str
+    why: str
+    """For which load, and what held the roles back."""
     findings: tuple[Finding, ...]
     observation: Observation
     demand: Demand | None = None
@@ -74,6 +75,17 @@ class Decision:
     correction: Correction | None = None
     expected: tuple[Expectation, ...] = ()
     gpu_budget: int | None = None
+
+    @property
+    def message(self) -> str:
+        """What moves, and why."""
+        moves = ", ".join(
+            f"{role.role} {role.current} -> {role.desired}"
+            if role.changes
+            else f"{role.role} stays {role.current}"
+            for role in self.roles
+        )
+        return f"{moves}: {self.why}"
 
     @property
     def changes(self) -> bool:

@@ -1,4 +1,4 @@
-"""One sentence for people: what a plan does and why, with its figures.
+"""One sentence for people: why a plan does what it does, with its figures.
 
 The same sentence stands in the decision, the event and the log, so it carries every number that a
 reader needs to check it.
@@ -24,23 +24,16 @@ def explain(
     observation: Observation,
     forecast: Forecast | None,
 ) -> str:
-    """What moves, for which load, and what held it back."""
-    moves = ", ".join(_move(role) for role in roles)
+    """For which load, and what held the roles back."""
     if forecast is None:
-        why = "" if isinstance(observation.requests, Known) else observation.requests.message
-        return f"{moves}: {reason}, {why}" if why else f"{moves}: {reason}"
+        unknown = "" if isinstance(observation.requests, Known) else f", {observation.requests.message}"
+        return f"{reason}{unknown}"
     load = (
         f"{figure(forecast.requests[0] / policy.interval_s)} requests/s of "
         f"{figure(forecast.isl_tokens[0])} input and {figure(forecast.osl_tokens[0])} output tokens forecast"
     )
     needs = "; ".join(need for role in roles if (need := _need(role)))
-    return f"{moves}: {load}; {needs}" if needs else f"{moves}: {load}"
-
-
-def _move(role: RoleDecision) -> str:
-    if role.changes:
-        return f"{role.role} {role.current} -> {role.desired}"
-    return f"{role.role} stays {role.current}"
+    return f"{load}; {needs}" if needs else load
 
 
 def _need(role: RoleDecision) -> str:

@@ -318,7 +318,7 @@ def _conclude(
         at_s=now_s,
         roles=roles,
         reason=reason,
-        message=explain(roles, reason=reason, policy=policy, observation=observation, forecast=outlook),
+        why=explain(roles, reason=reason, policy=policy, observation=observation, forecast=outlook),
         findings=findings(
             roles,
             policy=policy,
