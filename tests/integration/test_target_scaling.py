@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from slaplanner.adapters.target import ApiRefusal, KubernetesApi, Outcome, TargetState
 from slaplanner.core.errors import TargetError
@@ -446,6 +447,58 @@ class TestRivals:
         graph.cluster.kubectl("create", "-f", "-", graph.where, stdin=hpa("DynamoGraphDeployment", "other"))
         _, rivals = self.look(graph)
         assert rivals.found == ()
+
+
+KEDA = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: scaledobjects.keda.sh}
+spec:
+  group: keda.sh
+  scope: Namespaced
+  names: {kind: ScaledObject, plural: scaledobjects, singular: scaledobject}
+  versions:
+    - name: v1alpha1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+
+
+class TestKeda:
+    @pytest.fixture
+    def keda(self, cluster: Cluster) -> Iterator[None]:
+        definition = cluster.scratch / "keda.yaml"
+        definition.write_text(KEDA)
+        cluster.install_crds(definition)
+        yield
+        cluster.kubectl("delete", "-f", definition)
+
+    @pytest.mark.usefixtures("keda")
+    def test_a_scaled_object_is_named_and_its_own_hpa_is_not(self, graph: StoredGraph) -> None:
+        graph.create(adapters=("decode",))
+        graph.create_adapter("decode", 1)
+        reference = {
+            "apiVersion": graph.version,
+            "kind": "DynamoGraphDeploymentScalingAdapter",
+            "name": "llama-decode",
+        }
+        scaled = {
+            "apiVersion": "keda.sh/v1alpha1",
+            "kind": "ScaledObject",
+            "metadata": {"name": "queue"},
+            "spec": {"scaleTargetRef": reference},
+        }
+        run = graph.cluster.kubectl
+        run("create", "-f", "-", graph.where, stdin=yaml.safe_dump(scaled))
+        owned = yaml.safe_load(hpa("DynamoGraphDeploymentScalingAdapter", "llama-decode"))
+        owned["metadata"]["ownerReferences"] = [
+            {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "queue", "uid": "x"}
+        ]
+        run("create", "-f", "-", graph.where, stdin=yaml.safe_dump(owned))
+        connector = graph.connector()
+        (rival,) = connector.rivals(connector.observe()).found
+        assert (rival.name, rival.role) == ("ScaledObject 'queue'", D)
 
 
 def test_a_cluster_without_dynamo_says_so(cluster: Cluster, namespace: str) -> None:

@@ -35,6 +35,7 @@ def resolved(manifest: dict[str, Any], mode: Mode, *policies: RolePolicy) -> dic
     }
 
 
+MAIN = alpha_worker() | {"componentType": "main"}
 STARTED_AS_PREFILL = ["--disaggregation-mode", "prefill"]
 
 
@@ -60,6 +61,14 @@ STARTED_AS_PREFILL = ["--disaggregation-mode", "prefill"]
         pytest.param(
             alpha(TRTLLMPrefillWorker=alpha_worker(), TRTLLMDecodeWorker=alpha_worker()), DISAGG,
             {P: "TRTLLMPrefillWorker", D: "TRTLLMDecodeWorker"}, id="names-of-tensorrt-llm",
+        ),
+        pytest.param(
+            alpha(TrtllmPrefillWorker=MAIN, TrtllmDecodeWorker=MAIN), DISAGG,
+            {P: "TrtllmPrefillWorker", D: "TrtllmDecodeWorker"}, id="other-case-and-older-type",
+        ),
+        pytest.param(
+            alpha(Router={"componentType": "main"}, Engine=MAIN), Mode.AGG, {A: "Engine"},
+            id="agg-of-the-older-type-is-the-one-with-gpus",
         ),
         pytest.param(
             alpha(VllmDecodeWorker=alpha_worker(), VllmPrefillWorker=alpha_worker("prefill")), DISAGG,

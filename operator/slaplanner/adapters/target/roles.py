@@ -20,9 +20,11 @@ DYNAMO_NAMES = {
     Role.PREFILL: ("VllmPrefillWorker", "prefill", "TRTLLMPrefillWorker"),
     Role.DECODE: ("VllmDecodeWorker", "decode", "TRTLLMDecodeWorker"),
 }
-"""vLLM; SGLang and the mocker; TensorRT-LLM."""
+"""vLLM; SGLang and the mocker; TensorRT-LLM (which also writes Trtllm: case does not count)."""
 
 _WORKER_TYPES = ("worker", "prefill", "decode")
+_SILENT_TYPES = ("", "worker", "main")
+"""Types that say nothing of the role; older manifests call every component `main`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,15 +142,16 @@ def _declares(component: Component, role: Role) -> bool:
 
 def _undeclared(graph: GraphDeployment, role: Role) -> list[Component]:
     """Components that say nothing of their role: by Dynamo's names, else by how they are started."""
-    workers = [component for component in graph.components if component.type in _WORKER_TYPES]
-    if role is Role.AGG:
-        return workers
     silent = [
         component
         for component in graph.components
-        if component.type in ("", "worker") and not component.sub_type
+        if component.type in _SILENT_TYPES and not component.sub_type
     ]
-    by_name = [component for component in silent if component.name in DYNAMO_NAMES[role]]
+    if role is Role.AGG:
+        workers = [component for component in graph.components if component.type in _WORKER_TYPES]
+        return workers or [component for component in silent if component.gpus_per_replica]
+    names = {name.lower() for name in DYNAMO_NAMES[role]}
+    by_name = [component for component in silent if component.name.lower() in names]
     return by_name or [component for component in silent if component.started_as is role]
 
 
