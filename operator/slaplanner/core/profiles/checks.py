@@ -167,7 +167,7 @@ def _prefill_gpu_count(table: PrefillTable, hardware: Hardware) -> Iterator[Faul
             FaultKind.GPU_COUNT_MISMATCH,
             f"ISL / TTFT / throughput implies {figure(middle)} GPUs per replica, the replica has "
             f"{hardware.gpus_per_replica}: throughput per GPU is "
-            f"{figure(middle / hardware.gpus_per_replica)} times too low",
+            f"{figure(hardware.gpus_per_replica / middle)} times what it should be",
         )
 
 
