@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from slaplanner.core.engine import Engine, EngineTables, Requests
 from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Policy, Role, RoleState
 from slaplanner.core.rebalance import next_step
 from slaplanner.offline.simulation.planners import Planner, Verdict
 from slaplanner.offline.simulation.telemetry import GAP_EDGES_S, Telemetry
-from slaplanner.offline.simulation.traffic import Floats, Traffic
+from slaplanner.offline.simulation.traffic import Traffic
 
 ROLES = (Role.PREFILL, Role.DECODE)
 
@@ -168,13 +166,12 @@ class _Loop:
         """When the world is looked at: plans, window edges, faults, heartbeats where a budget needs them."""
         policy = self.scenario.policy
         end_s = self.scenario.traffic.last_arrival_s + GRACE_S
-        plans = np.arange(1, int(end_s // policy.interval_s) + 1) * policy.interval_s
-        moments: list[Floats] = [plans, plans - policy.window_s, np.array([end_s])]
-        moments.append(np.array([fault.at_s for fault in self.scenario.faults]))
+        moments = {end_s, *(fault.at_s for fault in self.scenario.faults)}
+        for plan_s in _multiples(policy.interval_s, end_s):
+            moments |= {plan_s, plan_s - policy.window_s}
         if policy.gpu_budget is not None:
-            moments.append(np.arange(1, int(end_s // HEARTBEAT_S) + 1) * HEARTBEAT_S)
-        merged: Floats = np.unique(np.concatenate(moments))
-        return [at_s for at_s in merged.tolist() if at_s > 0.0]
+            moments.update(_multiples(HEARTBEAT_S, end_s))
+        return sorted(at_s for at_s in moments if 0.0 < at_s <= end_s)
 
     def _at(self, now_s: float) -> None:
         for fault in self.scenario.faults:
@@ -244,3 +241,7 @@ class _Loop:
                 )
             )
         return Fleet(roles=tuple(states), startup_s=self.scenario.startup_s)
+
+
+def _multiples(step_s: float, end_s: float) -> list[float]:
+    return [step_s * k for k in range(1, int(end_s // step_s) + 1)]
