@@ -18,18 +18,18 @@ from slaplanner.core.engine import EngineTables
 from slaplanner.fleet.kube import Kube, load_access
 from slaplanner.fleet.options import Options
 from slaplanner.fleet.program import Fleet
-from slaplanner.fleet.traffic import Arrivals
 from slaplanner.fleet.web import control_app, listening, metrics_app
+from slaplanner.offline.simulation.traffic import Traffic
 from tests.testbed import wait_until
 
 TABLES = EngineTables.constant(ttft_ms=50.0, itl_ms=5.0)
 
 
-def steady(rate_per_s: float, seconds: float = 3600.0) -> Arrivals:
+def steady(rate_per_s: float, seconds: float = 3600.0) -> Traffic:
     """Requests of 400 input and 20 output tokens, evenly spaced."""
     count = int(rate_per_s * seconds)
-    return Arrivals(
-        at_s=np.arange(count) / rate_per_s,
+    return Traffic(
+        arrival_s=np.arange(count) / rate_per_s,
         isl_tokens=np.full(count, 400.0),
         osl_tokens=np.full(count, 20.0),
     )

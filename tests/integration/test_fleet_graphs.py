@@ -115,7 +115,7 @@ def played(cluster: Cluster, namespace: str, served: Served) -> Played:
 @pytest.fixture
 def fleet(cluster: Cluster, played: Played) -> Iterator[FleetProgram]:
     options = Options(
-        tables=TABLES, arrivals=steady(10.0), startup_s=0.5, tick_s=0.05, namespace=played.namespace
+        tables=TABLES, traffic=steady(10.0), startup_s=0.5, tick_s=0.05, namespace=played.namespace
     )
     with running_fleet(dynamo_kubeconfig(cluster), options) as program:
         yield program

@@ -16,7 +16,7 @@ def check_laptop(access: Access, *, really: bool) -> None:
     Raises:
         FleetError: the API server is elsewhere.
     """
-    if really or access.context.startswith(_LAPTOP_PREFIXES) or _is_loopback(access.host):
+    if really or access.context.startswith(_LAPTOP_PREFIXES) or is_loopback(access.host):
         return
     raise FleetError(
         f"context {access.context!r} leads to {access.host}, wanted a cluster on this machine (loopback or kind):"
@@ -24,7 +24,8 @@ def check_laptop(access: Access, *, really: bool) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine as only it sees itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

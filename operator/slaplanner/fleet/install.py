@@ -6,6 +6,7 @@ them would lose fields, so definitions of another owner are refused.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ CRDS: Final = Path(__file__).parent / "crds"
 OWNED: Final = "slaplanner.io/fleet-definition"
 """On the definitions that the fleet installed; others are not its to change."""
 _KINDS: Final = (names.GRAPHS, names.ADAPTERS)
+_SERVED_WITHIN_S: Final = 30.0
+_POLL_S: Final = 0.1
 _APPLY: Final = "application/apply-patch+yaml"
 _PLACES: Final = {
     "Namespace": "/api/v1/namespaces",
@@ -90,6 +93,19 @@ async def install(kube: Kube, versions: Sequence[str], *, webhook: ConversionWeb
         path = f"{_PLACES[one['kind']]}/{one['metadata']['name']}"
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
         await kube.request("PATCH", path, one, content_type=_APPLY, **query)
+    for kind in _KINDS:
+        await _wait_served(kube, f"{kind}.{names.GROUP}")
+
+
+async def _wait_served(kube: Kube, name: str) -> None:
+    """A definition is served a moment after it was stored."""
+    async with asyncio.timeout(_SERVED_WITHIN_S):
+        while True:
+            found = await kube.request("GET", f"{_PLACES['CustomResourceDefinition']}/{name}")
+            conditions = found.get("status", {}).get("conditions") or []
+            if any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
+                return
+            await asyncio.sleep(_POLL_S)
 
 
 async def _check_owner(kube: Kube, name: str) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from slaplanner.core.engine import EngineTables
 from slaplanner.fleet.frontend import Dialect
-from slaplanner.fleet.traffic import Arrivals
 from slaplanner.fleet.truth import Targets
+from slaplanner.offline.simulation.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +16,11 @@ class Options:
 
     tables: EngineTables
     """What one worker can do."""
-    arrivals: Arrivals | None = None
-    """The traffic, before it is amplified; None: there is none."""
+    traffic: Traffic | None = None
+    """The requests, before they are amplified; None: there are none."""
     amplify: int = 1
+    seed: int = 0
+    """Of the jitter between the copies of a request."""
     loop_s: float = 0.0
     """The trace begins anew after so long; 0: it plays once."""
     startup_s: float = 20.0

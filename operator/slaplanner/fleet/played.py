@@ -17,7 +17,7 @@ from slaplanner.fleet.options import Options
 from slaplanner.fleet.replicas import Pool, Wanted, adopt, step
 from slaplanner.fleet.serving import Serving
 from slaplanner.fleet.status import graph_status
-from slaplanner.fleet.traffic import Arrivals, prepare
+from slaplanner.offline.simulation.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Played:
             graph=graph,
             tables=options.tables,
             dialect=options.dialect,
-            arrivals=_share(options.arrivals, graph.amplify, options.amplify),
+            traffic=_share(options, graph.amplify),
             loop_s=options.loop_s,
             now_s=now_s,
             targets=options.targets,
@@ -167,9 +167,12 @@ class Played:
         }
 
 
-def _share(arrivals: Arrivals | None, own: int | None, common: int) -> Arrivals | None:
-    amplify = common if own is None else own
-    return None if arrivals is None or amplify == 0 else prepare(arrivals, amplify=amplify)
+def _share(options: Options, own: int | None) -> Traffic | None:
+    """The traffic of a graph that may have a factor of its *own*."""
+    copies = options.amplify if own is None else own
+    if options.traffic is None or copies == 0:
+        return None
+    return options.traffic.amplified(copies, seed=options.seed)
 
 
 def _serving(obj: Json, component: Component) -> int:

@@ -105,7 +105,7 @@ class Fleet:
             for write in planned:
                 await self._write_one(key, write)
         except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-            logger.warning("write refused", extra={"graph": key, "error": str(error)})
+            logger.warning("%s: a write was refused: %s", key, error)
             self._resting_until_s[key] = self.now() + RETRY_S
         finally:
             del self._writing[key]
@@ -149,11 +149,11 @@ class Fleet:
         try:
             if known is None or known.graph.uid != obj["metadata"]["uid"]:
                 self.played[key] = Played.start(obj, self.options, self.now())
-                logger.info("playing", extra={"graph": key, "model": self.played[key].graph.model})
+                logger.info("%s: playing model %s", key, self.played[key].graph.model)
             elif _version(obj) > _version(known.obj):
                 known.observe(obj)
         except FleetError as error:
-            logger.warning("cannot be read", extra={"graph": key, "error": str(error)})
+            logger.warning("%s: cannot be read: %s", key, error)
 
     def _adapter_event(self, event: Json) -> None:
         if event["type"] == "SYNC":

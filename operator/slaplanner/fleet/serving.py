@@ -19,8 +19,9 @@ from slaplanner.core.model import Role
 from slaplanner.fleet.frontend import Dialect, Frontend, gap_edges_s
 from slaplanner.fleet.graph import Graph
 from slaplanner.fleet.replicas import Pool
-from slaplanner.fleet.traffic import Arrivals, Replay, skip, take
+from slaplanner.fleet.traffic import Replay, skip, take
 from slaplanner.fleet.truth import Targets, Truth
+from slaplanner.offline.simulation.traffic import Traffic
 
 _PLAYED_BY = {
     Role.PREFILL: (Role.PREFILL,),
@@ -56,7 +57,7 @@ class Serving:
     graph: Graph
     tables: EngineTables
     dialect: Dialect
-    arrivals: Arrivals | None
+    traffic: Traffic | None
     loop_s: float
     """The trace begins anew after so long; 0: it plays once."""
     now_s: float
@@ -116,18 +117,19 @@ class Serving:
             self.replay = skip(self.replay, now_s)
             return
         self.replay, new = take(self.replay, now_s)
-        if not len(new):
+        count = new.at_s.size
+        if not count:
             return
-        self.truth.arrived += len(new)
-        self.frontend.embed(self.controls.embeddings * len(new))
-        kept = ~self._refusals(len(new))
+        self.truth.arrived += count
+        self.frontend.embed(self.controls.embeddings * count)
+        kept = ~self._refusals(count)
         indices = self.engine.submit(
             arrival_s=np.maximum(new.at_s[kept], self.engine.now_s),
             isl_tokens=new.isl_tokens[kept],
             osl_tokens=new.osl_tokens[kept],
         )
         too_long = int(self.engine.requests(indices.start, indices.stop).refused.sum())
-        turned_away = len(new) - len(indices)
+        turned_away = count - len(indices)
         self.truth.refused += turned_away + too_long
         self.frontend.refuse(turned_away)
         self.frontend.refuse(too_long, error_type="validation")
@@ -191,8 +193,8 @@ class Serving:
         """Announce the model with the first worker; begin the trace when both stages serve."""
         if ready:
             self.frontend.register()
-        if self.replay is None and self.arrivals is not None and len(ready) == len(_PLAYED_BY[Role.AGG]):
-            self.replay = Replay(arrivals=self.arrivals, start_s=self.now_s, length_s=self.loop_s)
+        if self.replay is None and self.traffic is not None and len(ready) == len(_PLAYED_BY[Role.AGG]):
+            self.replay = Replay(traffic=self.traffic, start_s=self.now_s, length_s=self.loop_s)
 
     def _forget(self) -> None:
         """Drop the workers that have finished; their slots may be given to others from now on."""

@@ -7,6 +7,7 @@ cluster's network) while the controls stay on loopback.
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -54,15 +55,16 @@ def control_app(fleet: Fleet) -> web.Application:
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
+async def listening(
+    app: web.Application, host: str, port: int, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Serve *app* inside the block; gives its url (port 0: a free one)."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
         taken = runner.addresses[0]
-        yield f"http://{taken[0]}:{taken[1]}"
+        yield f"{'http' if tls is None else 'https'}://{taken[0]}:{taken[1]}"
     finally:
         await runner.cleanup()
 

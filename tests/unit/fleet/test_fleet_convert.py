@@ -31,7 +31,7 @@ BETA_CPU = st.dictionaries(
 )
 
 
-def resources(amounts: st.SearchStrategy[dict[str, str]]) -> st.SearchStrategy[dict[str, Any]]:
+def resources(amounts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional={"limits": amounts, "requests": amounts})
 
 

@@ -15,8 +15,8 @@ from slaplanner.fleet.frontend import CARD, Dialect
 from slaplanner.fleet.graph import Component, ComponentKind, Graph
 from slaplanner.fleet.replicas import Pool, Wanted, adopt, step
 from slaplanner.fleet.serving import Controls, Serving
-from slaplanner.fleet.traffic import Arrivals
 from slaplanner.fleet.truth import Targets
+from slaplanner.offline.simulation.traffic import Traffic
 
 TTFT_S = 0.1
 ITL_S = 0.02
@@ -39,16 +39,18 @@ DISAGG = (component("prefill", Role.PREFILL, 1), component("decode", Role.DECODE
 AGG = (component("worker", Role.AGG, 4),)
 
 
-def every_second(count: int) -> Arrivals:
-    return Arrivals(
-        at_s=np.arange(count) + 0.5, isl_tokens=np.full(count, 300.0), osl_tokens=np.full(count, float(OSL))
+def every_second(count: int) -> Traffic:
+    return Traffic(
+        arrival_s=np.arange(0.5, count),
+        isl_tokens=np.full(count, 300.0),
+        osl_tokens=np.full(count, float(OSL)),
     )
 
 
 def serve(
     *,
     components: tuple[Component, ...] = DISAGG,
-    arrivals: Arrivals | None = None,
+    traffic: Traffic | None = None,
     dialect: Dialect | None = None,
     controls: Controls | None = None,
 ) -> Serving:
@@ -64,7 +66,7 @@ def serve(
         graph=graph,
         tables=EngineTables.constant(ttft_ms=TTFT_S * 1e3, itl_ms=ITL_S * 1e3),
         dialect=dialect or Dialect(),
-        arrivals=every_second(10) if arrivals is None else arrivals,
+        traffic=traffic or every_second(10),
         loop_s=0.0,
         now_s=0.0,
         targets=Targets(ttft_ms=500.0, itl_ms=50.0),
@@ -92,7 +94,7 @@ def scrape(serving: Serving) -> dict[str, float]:
 
 
 def test_before_the_first_request_only_the_models_card_shows() -> None:
-    serving = serve(arrivals=every_second(1))
+    serving = serve(traffic=every_second(1))
     run(serving, ready(serving), 0.5)
     assert set(scrape(serving)) == {f"dynamo_frontend_{name}" for name in CARD}
 
