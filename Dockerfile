@@ -9,9 +9,7 @@ RUN python -m venv /opt/slaplanner
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY pyproject.toml README.md LICENSE ./
 COPY operator/ operator/
-RUN /opt/slaplanner/bin/pip install . \
-    && /opt/slaplanner/bin/pip uninstall --yes pip \
-    && find /opt/slaplanner -type d -name tests -prune -exec rm -rf {} +
+RUN /opt/slaplanner/bin/pip install . && /opt/slaplanner/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON_VERSION}-slim
 LABEL org.opencontainers.image.title="slaplanner" \

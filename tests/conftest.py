@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import pytest
 from kubernetes import client
@@ -19,25 +18,21 @@ from tests.testbed import (
     Bed,
     Cluster,
     ControlPlane,
+    EtcdFactory,
     EtcdServer,
-    MachineLacksError,
     PrometheusServer,
     install_dynamo,
 )
+from tests.testbed.missing import or_skip
 
 ROOT = Path(__file__).parents[1]
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
-PartT = TypeVar("PartT")
-
-
-class EtcdFactory(Protocol):
-    def __call__(self, *, tls: bool = False, root_password: str | None = None) -> EtcdServer: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The folder is the marker: what lies in tests/integration and tests/e2e needs real parts."""
     for item in items:
-        for marker in {"integration", "e2e"}.intersection(item.path.parts):
+        for marker in {"integration", "e2e"}.intersection(item.path.relative_to(ROOT).parts):
             item.add_marker(marker)
 
 
@@ -55,25 +50,16 @@ def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
         yield bed
 
 
-def _or_skip(make: Callable[[], PartT]) -> PartT:
-    try:
-        return make()
-    except MachineLacksError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="session")
 def control_plane(bed: Bed) -> ControlPlane:
     """Our own control plane; for tests that stop its parts or need it untouched by others' objects."""
-    return _or_skip(lambda: bed.control_plane)
+    return or_skip(lambda: bed.control_plane)
 
 
 @pytest.fixture(scope="session")
 def cluster(bed: Bed) -> Cluster:
     """The user's cluster if they named one, else our own control plane."""
-    return _or_skip(lambda: bed.cluster)
+    return or_skip(lambda: bed.cluster)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +75,7 @@ def api_client(cluster: Cluster) -> Iterator[client.ApiClient]:
 
 @pytest.fixture(scope="session")
 def prometheus_server(bed: Bed) -> PrometheusServer:
-    return _or_skip(lambda: bed.prometheus)
+    return or_skip(lambda: bed.prometheus)
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +120,7 @@ def etcd_server(bed: Bed, _numbers: Iterator[int]) -> Iterator[EtcdFactory]:
 
     def make(*, tls: bool = False, root_password: str | None = None) -> EtcdServer:
         name = f"etcd-{next(_numbers)}"
-        made.append(_or_skip(partial(bed.etcd, name, tls=tls, root_password=root_password)))
+        made.append(or_skip(partial(bed.etcd, name, tls=tls, root_password=root_password)))
         return made[-1]
 
     yield make

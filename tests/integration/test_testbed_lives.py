@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
-from tests.testbed import Bed, EtcdServer, PartFailedError, Server, wait_until
+from tests.testbed import Bed, EtcdFactory, PartFailedError, Server, wait_until
 from tests.testbed.processes import loopback_session
 
 OWNER = """
@@ -29,7 +28,7 @@ def answers(endpoint: str) -> bool:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda end: end.name)
-def test_servers_end_with_their_owner(etcd_server: Callable[..., EtcdServer], end: signal.Signals) -> None:
+def test_servers_end_with_their_owner(etcd_server: EtcdFactory, end: signal.Signals) -> None:
     etcd_server()  # Skips where there is no etcd.
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -67,7 +66,7 @@ def test_a_server_that_ignores_sigterm_is_killed(bed: Bed) -> None:
 
 
 def test_the_command_line_brings_a_bed_up_once_and_down_again(
-    etcd_server: Callable[..., EtcdServer], tmp_path_factory: pytest.TempPathFactory
+    etcd_server: EtcdFactory, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     etcd_server()
     environment = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("bed"))}

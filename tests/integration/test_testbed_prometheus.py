@@ -6,8 +6,7 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
-from tests.conftest import EtcdFactory
-from tests.testbed import PrometheusServer, Target
+from tests.testbed import EtcdFactory, PrometheusServer, Target
 
 
 @pytest.fixture

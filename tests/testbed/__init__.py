@@ -46,7 +46,7 @@ from tests.testbed.errors import (
     PartFailedError,
     TestBedError,
 )
-from tests.testbed.etcd import EtcdServer, EtcdTls
+from tests.testbed.etcd import EtcdFactory, EtcdServer, EtcdTls
 from tests.testbed.processes import Server, free_port, wait_until
 from tests.testbed.prometheus import PrometheusServer, Target
 
@@ -56,6 +56,7 @@ __all__ = [
     "Cluster",
     "ControlPlane",
     "ConversionWebhook",
+    "EtcdFactory",
     "EtcdServer",
     "EtcdTls",
     "MachineLacksError",

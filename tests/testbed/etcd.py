@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.testbed.certificates import CertificateAuthority, KeyPair
 from tests.testbed.errors import PartFailedError
@@ -126,6 +126,12 @@ class EtcdServer:
         self._call("auth/user/add", {"name": "root", "password": password})
         self._call("auth/user/grant", {"user": "root", "role": "root"})
         self._call("auth/enable", {})
+
+
+class EtcdFactory(Protocol):
+    """Makes an etcd that lives as long as one test."""
+
+    def __call__(self, *, tls: bool = False, root_password: str | None = None) -> EtcdServer: ...
 
 
 def _encode(text: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from tests.testbed import MachineLacksError, find_control_plane, find_etcd, find_prometheus
 from tests.testbed.binaries import CONTROL_PLANE
 from tests.testbed.gomodule import GoModule
+from tests.testbed.missing import or_skip
 
 VERSIONS = {
     "kube-apiserver": "Kubernetes v{}",
@@ -95,6 +96,17 @@ def test_a_machine_without_anything_says_what_to_install(machine: Machine) -> No
         find_control_plane()
     assert "Install Go 1.26 or later" in str(raised.value)
     assert "KUBEBUILDER_ASSETS" in str(raised.value)
+
+
+def test_a_missing_part_skips_on_a_laptop_and_fails_in_ci(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="Install Go"):
+        or_skip(find_etcd)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(MachineLacksError):
+        or_skip(find_etcd)
 
 
 def test_for_prometheus_a_package_will_do(machine: Machine) -> None:
