@@ -70,6 +70,22 @@ class TestLooking:
             graph.connector().observe()
         assert caught.value.reason is Reason.TARGET_NOT_FOUND
 
+    def test_a_deployment_that_is_being_deleted(self, graph: StoredGraph) -> None:
+        graph.create()
+        kubectl, held = graph.cluster.kubectl, '--patch={"metadata": {"finalizers": ["slaplanner.io/held"]}}'
+        kubectl("patch", graph.resource, graph.where, "--type=merge", held)
+        kubectl("delete", graph.resource, graph.where, "--wait=false")
+        with pytest.raises(TargetError, match="is being deleted") as caught:
+            graph.connector().observe()
+        assert caught.value.reason is Reason.TARGET_NOT_FOUND
+        kubectl(
+            "patch",
+            graph.resource,
+            graph.where,
+            "--type=merge",
+            held.replace('["slaplanner.io/held"]', "null"),
+        )
+
     def test_a_fresh_deployment_without_a_status_is_not_settled(self, graph: StoredGraph) -> None:
         graph.create()
         state = graph.connector().observe()

@@ -73,6 +73,11 @@ def look_at(api: KubernetesApi, target: GraphTarget) -> Look:
     except ApiRefusal as refusal:
         raise _unreadable(refusal.failure, target) from refusal
     graph = parse_graph(body)
+    if graph.deleting:
+        raise TargetError(
+            f"{KIND} {graph.name!r} in namespace {graph.namespace!r} is being deleted",
+            reason=Reason.TARGET_NOT_FOUND,
+        )
     roles = resolve_roles(graph, target.mode, target.roles)
     adapters = {
         entry.role: _adapter(api, graph, entry.component)
