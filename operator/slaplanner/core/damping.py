@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from slaplanner.core.model import Behavior, RateLimit, RateUnit, ScalingRules, SelectPolicy
 from slaplanner.core.reasons import Reason
 
-MAX_REMEMBERED = 32
+MAX_REMEMBERED = 20
 """Recommendations kept per direction and role; more are merged so that damping only gets slower.
 
-The state has to fit into the policy's status together with everything else.
+Four full lists of two roles have to fit into the 4 KiB that the policy's status has for all of the
+state: 20 take 3 KiB.
 """
 
 
