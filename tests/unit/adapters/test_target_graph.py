@@ -249,15 +249,22 @@ FIELDS = (
     "extraPodSpec", "scalingAdapter", "envs", "globalDynamoNamespace",
 )  # fmt: skip
 
+STATUS_FIELDS = ("services", "components", "conditions", "rollingUpdate", "restart", "observedGeneration")
+ROLLING = {"phase": "InProgress", "updatedComponents": [{}, "worker"]}
+
+
+def test_lists_of_odd_things_in_a_rollout_are_read_past() -> None:
+    assert not one(BETA, beta_worker(), status={"rollingUpdate": ROLLING}).rollout
+
 
 @given(
     version=st.sampled_from([ALPHA, BETA]),
     fields=st.dictionaries(st.sampled_from(FIELDS), junk),
-    status=junk,
+    status=st.dictionaries(st.sampled_from(STATUS_FIELDS), junk | st.dictionaries(st.just("worker"), junk)),
     metadata=st.dictionaries(st.sampled_from(["managedFields", "generation", "uid"]), junk),
 )
 def test_fields_of_any_shape_never_break_the_parser(
-    version: str, fields: dict[str, Any], status: object, metadata: dict[str, Any]
+    version: str, fields: dict[str, Any], status: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
     parsed = parse_graph(graph(version, {"worker": fields}, status=status, metadata=metadata))
     assert parsed.components[0].name == "worker"

@@ -1,9 +1,9 @@
 """What a policy scales: the `Connector` protocol, and the DynamoGraphDeployment behind it.
 
-Pure parts: `args`, `containers`, `graph` and `roles` read a deployment of either version,
-`fleet_state` turns its status into the planner's words, `ownership`, `writes` and `conditions` say
-what to send, `conflicts` orders policies. At the API server: `client` is the one door, `looking`,
-`acting`, `autoscalers` and `reporting` go through it, `graph_connector` joins them.
+Pure parts: `args`, `containers`, `planners`, `status`, `graph` and `roles` read a deployment of
+either version, `fleet_state` turns its status into the planner's words, `ownership`, `writes` and
+`conditions` say what to send, `conflicts` orders policies. At the API server: `client` is the one
+door, `looking`, `acting`, `autoscalers` and `reporting` go through it, `graph_connector` joins them.
 """
 
 from slaplanner.adapters.target.client import KubernetesApi, bounded_client

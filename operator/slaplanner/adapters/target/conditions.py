@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from slaplanner.adapters.target.graph import KIND, V1BETA1, GraphDeployment
+from slaplanner.adapters.target.shapes import text
 
 PLANNED = "SLAPlanned"
 MET = "SLAMet"
@@ -92,7 +93,7 @@ def own_conditions(
     generation: int | None,
 ) -> list[dict[str, Any]]:
     """Our conditions in the API's shape; the time of the last transition is kept while the status is."""
-    before = {condition.get("type"): condition for condition in existing}
+    before = {text(condition.get("type")): condition for condition in existing}
     ours = []
     for condition in wanted:
         previous = before.get(condition.type, {})

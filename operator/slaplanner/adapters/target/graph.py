@@ -1,13 +1,11 @@
 """A DynamoGraphDeployment of either version, parsed into one shape.
 
 v1alpha1 keeps a map `services`, v1beta1 a list `components`; here both are components with the same
-fields. The status says the same in both. Absent counts stay None: PodCliqueScalingGroups report no
-ready replicas, PodCliques and LeaderWorkerSets no available ones, and neither means none.
+fields.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +18,9 @@ from slaplanner.adapters.target.containers import (
     pod_gpus,
     words_of,
 )
+from slaplanner.adapters.target.planners import advises
 from slaplanner.adapters.target.shapes import items, mapping, text, whole
+from slaplanner.adapters.target.status import ComponentStatus, counts_of, rolls_out
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role
 
@@ -38,25 +38,6 @@ GLOBAL_DYNAMO_NAMESPACE = "dynamo"
 _PLANNER = "planner"
 _NODES_WHEN_UNSAID = 2
 """What the CRD defaults `multinode.nodeCount` to."""
-_ROLLOUT_PHASES = ("Pending", "InProgress")
-_RESTART_PHASES = ("Pending", "Restarting")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentStatus:
-    """Replica counts as the deployment's own controller reports them; None: not reported."""
-
-    replicas: int | None = None
-    updated: int | None = None
-    ready: int | None = None
-    available: int | None = None
-    scheduled: int | None = None
-    gpus_per_replica: int | None = None
-
-    @property
-    def serving(self) -> int | None:
-        """Available replicas, else ready ones."""
-        return self.available if self.available is not None else self.ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +215,7 @@ def _component(
     replicas = whole(value.get("replicas"))
     replicas = 1 if replicas is None else replicas
     component_type = text(value.get(type_key)).lower()
-    counts = _counts(status, name)
+    counts = counts_of(status, name)
     return Component(
         name=name,
         type=component_type,
@@ -246,8 +227,8 @@ def _component(
         started_as=next(filter(None, map(role_from, command_lines)), None),
         scaling_adapter=adapter,
         global_dynamo_namespace=value.get("globalDynamoNamespace") is True,
-        scales=component_type == _PLANNER and replicas > 0 and not any(map(_advises, command_lines)),
-        rollout=_rolls_out(status, name, counts),
+        scales=component_type == _PLANNER and replicas > 0 and not any(map(advises, command_lines)),
+        rollout=rolls_out(status, name, counts),
         status=counts,
     )
 
@@ -261,58 +242,3 @@ def _nodes(component: Mapping[str, Any]) -> int:
 
 def _times(gpus: int | None, nodes: int) -> int | None:
     return None if gpus is None else gpus * nodes
-
-
-def _counts(status: Mapping[str, Any], name: str) -> ComponentStatus:
-    reported = mapping(_by_name(status).get(name))
-    return ComponentStatus(
-        replicas=whole(reported.get("replicas")),
-        updated=whole(reported.get("updatedReplicas")),
-        ready=whole(reported.get("readyReplicas")),
-        available=whole(reported.get("availableReplicas")),
-        scheduled=whole(reported.get("scheduledReplicas")),
-        gpus_per_replica=whole(reported.get("gpusPerReplica")),
-    )
-
-
-def _by_name(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    return mapping(status.get("components")) or mapping(status.get("services"))
-
-
-def _rolls_out(status: Mapping[str, Any], name: str, counts: ComponentStatus) -> bool:
-    """Replicas of an older revision exist, or the deployment says that it replaces them.
-
-    `rollingUpdate` is only kept for single-node deployments outside Grove, so the counts are looked
-    at too; a restart of the graph replaces replicas as well.
-    """
-    rolling = mapping(status.get("rollingUpdate"))
-    done = {*items(rolling.get("updatedComponents")), *items(rolling.get("updatedServices"))}
-    if rolling.get("phase") in _ROLLOUT_PHASES and name not in done:
-        return True
-    restart = mapping(status.get("restart"))
-    if restart.get("phase") in _RESTART_PHASES and name in items(restart.get("inProgress")):
-        return True
-    return counts.updated is not None and counts.replicas is not None and counts.updated < counts.replicas
-
-
-def _advises(words: Sequence[str]) -> bool:
-    """The planner's configuration says that it recommends without acting.
-
-    A configuration in a file cannot be read from here, so it counts as scaling.
-    """
-    if "--no-operation" in words or "--advisory" in words:
-        return True
-    for index, word in enumerate(words):
-        value = word.removeprefix("--config=")
-        if word == "--config" and index + 1 < len(words):
-            value = words[index + 1]
-        if value.lstrip().startswith("{"):
-            try:
-                config = mapping(json.loads(value))
-            except ValueError:
-                continue
-            if config.get("no_operation") is True or config.get("advisory") is True:
-                return True
-            if config.get("scaling_mode") in ("advisory", "noop"):
-                return True
-    return False
