@@ -95,7 +95,12 @@ def _int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node).replace("_", "").lower()
     digits = text.lstrip("+-")
     base = {"0x": 16, "0b": 2, "0o": 8}.get(digits[:2], 8 if digits.startswith("0") and digits != "0" else 10)
-    return int(text, base)
+    try:
+        return int(text, base)
+    except ValueError as error:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"{node.value[:32]!r} is not an integer", node.start_mark
+        ) from error
 
 
 def _bool(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> bool:
