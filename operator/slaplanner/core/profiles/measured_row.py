@@ -79,10 +79,10 @@ def measured_rows(table: DecodeTable) -> list[MeasuredRow]:
 def _row(points: DecodeTable) -> MeasuredRow:
     context = float(points.context_tokens.mean())
     beside = room(context, max_kv_tokens=points.max_kv_tokens)
-    # From the KV usage, which is what costs time, where the contexts of a row differ a little.
-    load, group = np.unique(
-        (points.kv_usage * points.max_kv_tokens / context - 1) / beside, return_inverse=True
-    )
+    # From the KV usage, which is what costs time, where the contexts of a row differ a little. Less
+    # than one request cannot have run: such a point is one that ran alone, now and then.
+    concurrency = np.maximum(points.kv_usage * points.max_kv_tokens / context, 1.0)
+    load, group = np.unique((concurrency - 1) / beside, return_inverse=True)
     count = np.bincount(group)
     return MeasuredRow(
         context_tokens=context,

@@ -62,9 +62,9 @@ class RowPair:
         itl = self._light[0] + by_length * self._light[1] + self._excess[0] + by_rate * self._excess[1]
         itl = np.minimum(np.maximum(itl, self._itl_bounds[0]), self._itl_bounds[1])
         throughput = 1000 * concurrency / (itl * (self._gpus[0] + by_length * self._gpus[1]))
+        throughput = np.minimum(throughput, self._throughput_bounds[1])
         if context_tokens <= self._upper:
-            low, high = self._throughput_bounds
-            throughput = np.minimum(np.maximum(throughput, low), high)
+            throughput = np.maximum(throughput, self._throughput_bounds[0])
         last = self._last_measured[0] + by_rate * self._last_measured[1]
         return LoadCurve(
             concurrency=concurrency.tolist(),
