@@ -71,7 +71,16 @@ def forecast(
         with np.errstate(all="ignore"):
             learnt = _advanced(series, policy, state, steps, most=HURRY_POINTS)
             reason, message = _standing(learnt)
-            return _told(series, learnt, lengths, reason, message)
+            return told(
+                series,
+                learnt.learner,
+                policy.type,
+                horizon=steps,
+                lengths=lengths,
+                reason=reason,
+                message=message,
+                state=learnt,
+            )
     except Exception as error:  # noqa: BLE001 - a plan goes on whatever a forecaster does; the reason says so
         return _last_value(series, policy, steps, lengths, f"{type(error).__name__}: {error}")
 
@@ -220,11 +229,18 @@ def _fresh(learner: Learner) -> bool:
     return isinstance(expert, arima.Arima) and expert.orders[REQUESTS] is not None
 
 
-def _told(
-    series: Series, state: ForecastState, lengths: tuple[float, float], reason: Reason, message: str
+def told(
+    series: Series,
+    learner: Learner,
+    method: PredictorType,
+    *,
+    horizon: int,
+    lengths: tuple[float, float] = (1.0, 1.0),
+    reason: Reason = Reason.FORECAST,
+    message: str = "",
+    state: ForecastState | None = None,
 ) -> Forecast:
-    """The state's outlook as a forecast; the policy's lengths where none were ever seen."""
-    learner, horizon = state.learner, state.horizon_steps
+    """A learner's outlook as a forecast; *lengths* (ISL, OSL) where none were ever seen."""
     steps = np.arange(1, horizon + 1)
     outlook = np.stack([np.interp(steps, learner.steps, row) for row in learner.outlook])
     requests = _finite(outlook[REQUESTS], max(0.0, _newest(series.requests)))
@@ -238,7 +254,7 @@ def _told(
         )
         demands.append(_demand(mean, np.where(np.isfinite(bounds), bounds, mean[:, None])))
     return Forecast(
-        method=state.policy.type,
+        method=method,
         requests=tuple(requests.tolist()),
         isl_tokens=tuple(isl.tolist()),
         osl_tokens=tuple(osl.tolist()),

@@ -60,7 +60,7 @@ class Mixture:
         mixed = np.moveaxis(self.said[ago, :, :, knots], 0, -1)
         truth = value[:, None]
         errors = np.abs(members - truth)
-        size = np.nanmedian(errors, axis=0)
+        size = _median(errors)
         scored = np.isfinite(size) & np.isfinite(mixed).all(axis=0)
         first = np.isnan(self.usual)
         usual = np.where(first, size, self.usual + _SCALE_MEMORY * (size - self.usual))
@@ -104,3 +104,14 @@ class Mixture:
             said=np.concatenate([said[None], self.said[kept]]),
         )
         return state, said.mean(axis=0)
+
+
+def _median(values: Array) -> Array:
+    """Along the first axis, of what is known; NaN where nothing is."""
+    ranked = np.sort(values, axis=0)
+    number = np.isfinite(values).sum(axis=0)
+    low, high = np.maximum(number - 1, 0) // 2, number // 2
+    high = np.minimum(high, len(values) - 1)
+    middle = np.take_along_axis(ranked, low[None], 0)[0] + np.take_along_axis(ranked, high[None], 0)[0]
+    median: Array = middle / 2
+    return median
