@@ -7,132 +7,22 @@ from typing import Any
 
 import pytest
 
-from slaplanner.api.conditions import set_conditions
-from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts, significant
+from slaplanner.api.figures import StatusFigures, significant
 from slaplanner.api.rules import Violation
 from slaplanner.api.schema import status_schema
 from slaplanner.api.status import build_status
 from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES
 from slaplanner.api.strict import faults, unknown_fields
-from slaplanner.core.attainment import Share
-from slaplanner.core.correction import Correction, CorrectionState, Factor, Learnt
+from slaplanner.core.correction import CorrectionState, Learnt
 from slaplanner.core.damping import MAX_REMEMBERED, DampingState, Stamped
-from slaplanner.core.decision import Decision, Expectation, RoleDecision
-from slaplanner.core.forecast import LEVELS, Demand, Forecast
-from slaplanner.core.model import Fleet, Mode, Policy, PredictorType, Role, RoleState
+from slaplanner.core.decision import RoleDecision
+from slaplanner.core.model import Mode, Policy, Role
 from slaplanner.core.placement import PlacementWatch
-from slaplanner.core.readings import Known, Observation, Unknown
+from slaplanner.core.readings import Known, Unknown
 from slaplanner.core.reasons import Reason
-from slaplanner.core.sizing import SizedRole
 from slaplanner.core.startup import StartupWatch
 from slaplanner.core.state import Lengths, PlannerState, RoleMemory, to_document
-
-NOON = 1_800_000_000.0
-POLICY = Policy(gpu_budget=64)
-OBSERVATION = Observation(
-    window_s=180.0,
-    requests=Known(2222.2),
-    isl_tokens=Known(2987.6),
-    osl_tokens=Known(151.23),
-    ttft_ms=Known(431.49),
-    itl_ms=Known(28.149),
-    request_duration_s=Known(4.7),
-)
-
-
-def _sized(role: Role, raw: float) -> SizedRole:
-    return SizedRole(
-        role=role,
-        raw=raw,
-        replicas=4,
-        capacity_per_replica_tokens_s=10_000.0,
-        load_tokens_s=36_100.0,
-        expected_latency_ms=20.0,
-        best_latency_ms=10.0,
-        attainable=True,
-        message="",
-    )
-
-
-def _decision(**changes: Any) -> Decision:
-    decision = Decision(
-        id=17,
-        at_s=NOON,
-        roles=(
-            RoleDecision(
-                role=Role.PREFILL,
-                component="VllmPrefillWorker",
-                current=3,
-                desired=4,
-                sized=_sized(Role.PREFILL, 3.6123),
-                gpus_per_replica=2,
-            ),
-            RoleDecision(
-                role=Role.DECODE,
-                component="VllmDecodeWorker",
-                current=8,
-                desired=6,
-                limits=(Reason.STABILIZED_DOWN, Reason.SCALE_DOWN_LIMIT),
-                sized=_sized(Role.DECODE, 4.98765),
-                gpus_per_replica=4,
-            ),
-        ),
-        reason=Reason.REBALANCE,
-        why="for 13.3 requests/s",
-        findings=(),
-        observation=OBSERVATION,
-        forecast=Forecast(
-            method=PredictorType.CONSTANT,
-            requests=(2222.2, 2400.0),
-            isl_tokens=(2987.6, 3001.0),
-            osl_tokens=(151.23, 150.0),
-            prefill=Demand(
-                mean_tokens=(6.6e6, 7.2e6), bounds_tokens=((7e6,) * len(LEVELS), (9e6,) * len(LEVELS))
-            ),
-            decode=Demand(
-                mean_tokens=(3.3e5, 3.6e5), bounds_tokens=((4e5,) * len(LEVELS), (5e5,) * len(LEVELS))
-            ),
-        ),
-        correction=Correction(
-            stages={
-                Role.PREFILL: Factor(raw=1.2345, applied=1.1),
-                Role.DECODE: Factor(ignored="workers changed"),
-            }
-        ),
-        expected=(
-            Expectation(role=Role.PREFILL, ttft_ms=312.34, itl_ms=None, utilisation=0.9031),
-            Expectation(role=Role.DECODE, ttft_ms=None, itl_ms=27.77, utilisation=None),
-        ),
-        gpu_budget=64,
-    )
-    return dataclasses.replace(decision, **changes)
-
-
-def _figures(**changes: Any) -> StatusFigures:
-    figures = StatusFigures(
-        generation=3,
-        policy=POLICY,
-        conditions=set_conditions([], [], generation=3, planned=True, now_s=NOON),
-        target=TargetFacts(
-            name="llama-70b",
-            kind="DynamoGraphDeployment",
-            api_version="nvidia.com/v1beta1",
-            uid="7e42126c",
-            model="llama-3.3-70b",
-            dynamo_namespace="serving-llama-70b",
-        ),
-        fleet=Fleet(
-            roles=(
-                RoleState(role=Role.PREFILL, replicas=3, serving=2),
-                RoleState(role=Role.DECODE, replicas=8, serving=None),
-            )
-        ),
-        decision=_decision(),
-        startup=Startup(seconds=123.456, source="Measured"),
-        last_hour=Marginals(ttft=Share(lower_percent=97.123, upper_percent=99.567)),
-        planner_state={"v": 1, "n": 17, "at": 1_800_000_000},
-    )
-    return dataclasses.replace(figures, **changes)
+from tests.status_samples import NOON, OBSERVATION, sample_decision, sample_figures
 
 
 def _complaints(status: Mapping[str, Any]) -> list[Violation]:
@@ -140,7 +30,7 @@ def _complaints(status: Mapping[str, Any]) -> list[Violation]:
 
 
 def test_the_whole_document() -> None:
-    status = build_status(_figures())
+    status = build_status(sample_figures())
 
     assert {name: value for name, value in status.items() if name != "conditions"} == {
         "observedGeneration": 3,
@@ -217,12 +107,13 @@ def test_the_whole_document() -> None:
 @pytest.mark.parametrize(
     "figures",
     [
-        pytest.param(_figures(), id="a-full-one"),
-        pytest.param(_figures(decision=None), id="without-a-decision"),
+        pytest.param(sample_figures(), id="a-full-one"),
+        pytest.param(sample_figures(decision=None), id="without-a-decision"),
         pytest.param(
-            _figures(target=None, fleet=None, startup=None, last_hour=None, planner_state=None), id="bare"
+            sample_figures(target=None, fleet=None, startup=None, last_hour=None, planner_state=None),
+            id="bare",
         ),
-        pytest.param(_figures(decision=_decision(why="m" * 50_000)), id="a-long-message"),
+        pytest.param(sample_figures(decision=sample_decision(why="m" * 50_000)), id="a-long-message"),
     ],
 )
 def test_the_server_s_schema_has_no_complaint(figures: StatusFigures) -> None:
@@ -233,7 +124,7 @@ def test_what_is_unknown_is_left_out_and_never_zero() -> None:
     unknown = Unknown(Reason.PROMETHEUS_UNAVAILABLE, "refused")
     observation = dataclasses.replace(OBSERVATION, requests=unknown, ttft_ms=unknown)
 
-    status = build_status(_figures(decision=_decision(observation=observation, forecast=None)))
+    status = build_status(sample_figures(decision=sample_decision(observation=observation, forecast=None)))
 
     assert "requestsPerSecond" not in status["observed"]
     assert "ttft" not in status["observed"]
@@ -245,15 +136,17 @@ def test_a_true_zero_is_shown() -> None:
     observation = dataclasses.replace(OBSERVATION, requests=Known(0.0))
 
     assert (
-        build_status(_figures(decision=_decision(observation=observation)))["observed"]["requestsPerSecond"]
+        build_status(sample_figures(decision=sample_decision(observation=observation)))["observed"][
+            "requestsPerSecond"
+        ]
         == 0
     )
 
 
 def test_gpus_that_are_unknown_or_unlimited_show_a_dash() -> None:
-    roles = tuple(dataclasses.replace(role, gpus_per_replica=None) for role in _decision().roles)
+    roles = tuple(dataclasses.replace(role, gpus_per_replica=None) for role in sample_decision().roles)
 
-    status = build_status(_figures(decision=_decision(roles=roles), policy=Policy()))
+    status = build_status(sample_figures(decision=sample_decision(roles=roles), policy=Policy()))
 
     assert status["summary"]["gpus"] == "-/-"
     assert "gpus" not in status
@@ -262,18 +155,18 @@ def test_gpus_that_are_unknown_or_unlimited_show_a_dash() -> None:
 def test_agg_is_shown_under_decode() -> None:
     agg = RoleDecision(role=Role.AGG, component="Worker", current=2, desired=5)
 
-    summary = build_status(_figures(policy=Policy(mode=Mode.AGG), decision=_decision(roles=(agg,))))[
-        "summary"
-    ]
+    summary = build_status(
+        sample_figures(policy=Policy(mode=Mode.AGG), decision=sample_decision(roles=(agg,)))
+    )["summary"]
 
     assert summary["decode"] == "2/5"
     assert "prefill" not in summary
 
 
 def test_a_plan_that_was_not_made_leaves_the_last_one_s_figures_standing() -> None:
-    before = build_status(_figures())
+    before = build_status(sample_figures())
 
-    after = build_status(_figures(decision=None, generation=4), previous=before)
+    after = build_status(sample_figures(decision=None, generation=4), previous=before)
 
     assert after["observedGeneration"] == 4
     assert after | {"observedGeneration": 3} == before
@@ -282,17 +175,17 @@ def test_a_plan_that_was_not_made_leaves_the_last_one_s_figures_standing() -> No
 def test_decisions_are_kept_newest_first_and_at_most_ten() -> None:
     status: dict[str, Any] = {}
     for number in range(1, 15):
-        status = build_status(_figures(decision=_decision(id=number)), previous=status)
+        status = build_status(sample_figures(decision=sample_decision(id=number)), previous=status)
 
     assert [entry["id"] for entry in status["decisions"]] == list(range(14, 14 - DECISIONS_KEPT, -1))
 
 
 def test_a_decision_to_stay_is_listed_once() -> None:
-    roles = tuple(dataclasses.replace(role, desired=role.current) for role in _decision().roles)
+    roles = tuple(dataclasses.replace(role, desired=role.current) for role in sample_decision().roles)
     status: dict[str, Any] = {}
     for number in (1, 2, 3):
-        decision = _decision(id=number, roles=roles, reason=Reason.STEADY)
-        status = build_status(_figures(decision=decision), previous=status)
+        decision = sample_decision(id=number, roles=roles, reason=Reason.STEADY)
+        status = build_status(sample_figures(decision=decision), previous=status)
 
     assert [entry["id"] for entry in status["decisions"]] == [1]
     assert status["lastDecision"]["id"] == 3
@@ -321,7 +214,7 @@ def test_the_largest_state_of_a_planner_fits() -> None:
         correction=CorrectionState(stages=dict.fromkeys((Role.PREFILL, Role.DECODE), learnt)),
     )
 
-    packed = build_status(_figures(planner_state=to_document(state)))["plannerState"]
+    packed = build_status(sample_figures(planner_state=to_document(state)))["plannerState"]
 
     assert len(packed) < PLANNER_STATE_BYTES - 200, "leave room for what the controller adds"
     assert json.loads(packed) == to_document(state)
@@ -329,7 +222,7 @@ def test_the_largest_state_of_a_planner_fits() -> None:
 
 def test_a_state_without_room_is_an_error_of_the_planner_s() -> None:
     with pytest.raises(ValueError, match="takes 5010 bytes, the status has room for 4096"):
-        build_status(_figures(planner_state={"note": "x" * 4999}))
+        build_status(sample_figures(planner_state={"note": "x" * 4999}))
 
 
 @pytest.mark.parametrize(
