@@ -175,10 +175,13 @@ def _read(directory: Path, name: Path, roots: Sequence[Path] | None) -> _File | 
         return None
     except OSError as exc:
         raise ProfileError(f"{name}: cannot be read: {exc.strerror or exc}") from exc
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ProfileFormatError(f"{name}: found something other than a file, wanted a file")
-        return _File(str(name), file.read(MAX_FILE_BYTES + 1))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return _File(str(name), file.read(MAX_FILE_BYTES + 1))
+    finally:
+        os.close(descriptor)
 
 
 def _resolved(path: Path, roots: Sequence[Path] | None, *, shown: str) -> Path:
