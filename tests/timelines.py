@@ -60,13 +60,14 @@ class Timeline:
 class Page:
     """An endpoint to scrape; what it shows can be changed at any time."""
 
-    def __init__(self, content: str = "") -> None:
+    def __init__(self, content: str | Callable[[], str] = "") -> None:
         self.content = content
         page = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = page.content.encode()
+                content = page.content() if callable(page.content) else page.content
+                body = content.encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))

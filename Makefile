@@ -1,0 +1,70 @@
+# Targets for people and for CI, which calls the same ones. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help
+help:  ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml
+	@echo "setting up $(VENV) (once, about two minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(READY)  ## Virtual environment with everything that development needs
+
+.PHONY: demo
+demo: $(READY)  ## The main job on this machine, without GPUs: at most eight minutes, live
+	@$(BIN)/python -m examples.demo.run
+
+.PHONY: bed
+bed: $(READY)  ## Find or compile the control plane, etcd and Prometheus that tests and demo use
+	@$(BIN)/python -m tests.testbed build
+
+.PHONY: check
+check: $(READY)  ## Format, lint, types, import contracts, spelling, derived files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/python -m slaplanner.api.generate --check
+	$(BIN)/python -m slaplanner.controller.reference --check
+
+.PHONY: docs
+docs: $(READY)  ## Write what is derived: the CRD and the reference pages
+	$(BIN)/python -m slaplanner.api.generate
+	$(BIN)/python -m slaplanner.controller.reference
+
+.PHONY: unit
+unit: $(READY)  ## Unit tests: no network, seconds
+	$(BIN)/python -m pytest -q -m "not integration and not e2e"
+
+.PHONY: test
+test: check bed  ## All tests: unit, on real parts, and the whole loop on real traffic
+	$(BIN)/python -m pytest -q
+
+.PHONY: bench
+bench: $(READY)  ## Errors of both interpolations on the measured profiles
+	$(BIN)/python benchmarks/profiles.py
+
+.PHONY: presubmit
+presubmit: check unit  ## What must pass before a commit
+
+.PHONY: kind-up
+kind-up:  ## A cluster on this laptop (needs kind and a container engine)
+	kind create cluster --config kind-config.yaml
+
+.PHONY: deploy
+deploy:  ## Install into the current kubectl context
+	kubectl apply -k manifests

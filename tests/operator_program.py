@@ -1,0 +1,112 @@
+"""The operator as its users run it: a process of its own, with exactly the rights of the manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import yaml
+
+from tests.testbed import Cluster, free_port, wait_until
+
+MANIFESTS = Path(__file__).parents[1] / "manifests"
+NAMESPACE = "slaplanner-system"
+SERVICE_ACCOUNT = "slaplanner"
+
+
+def install_operator(cluster: Cluster) -> None:
+    """The CRD and the rights, as `kubectl apply -k manifests` gives them."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(MANIFESTS))
+    cluster.kubectl("wait", "--for=condition=Established", "crd/slapolicies.slaplanner.io", "--timeout=30s")
+
+
+@dataclass(slots=True, kw_only=True)
+class OperatorProgram:
+    """A running operator."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log_file: Path
+
+    def metrics(self) -> str:
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines so far."""
+        return [json.loads(line) for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> float:
+        """SIGTERM; the exit code must be 0."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=10)
+        assert code == 0, f"the operator ended with {code}:\n{self.log_file.read_text()[-4000:]}"
+        return code
+
+
+@contextlib.contextmanager
+def running_operator(
+    cluster: Cluster,
+    scratch: Path,
+    *,
+    prometheus: str | None,
+    settings: Mapping[str, Any] | None = None,
+    namespace: str | None = None,
+) -> Iterator[OperatorProgram]:
+    """Run `slaplanner run` until the block ends. *prometheus* is the default connection's url."""
+    port = free_port()
+    document = {"settleSeconds": 0, "heartbeatSeconds": 0.5, "port": port} | dict(settings or {})
+    if prometheus is not None:
+        document.setdefault("prometheus", {"default": {"url": prometheus}})
+    number = len(list(scratch.glob("settings-*.yaml")))
+    file = scratch / f"settings-{number}.yaml"
+    file.write_text(yaml.safe_dump(document))
+    log_file = scratch / f"operator-{number}.log"
+    kubeconfig = cluster.service_account_kubeconfig(namespace=NAMESPACE, name=SERVICE_ACCOUNT)
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    command = [
+        *(sys.executable, "-W", "error::DeprecationWarning:slaplanner", "-c"),
+        "from slaplanner.cli import main; main()",
+        *("run", "--settings", str(file), "--kubeconfig", str(kubeconfig)),
+    ]
+    if namespace is not None:
+        command += ["--namespace", namespace]
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    program = OperatorProgram(process=process, port=port, log_file=log_file)
+    try:
+        wait_until(lambda: _ready(program), what="the operator to be ready", timeout_s=30)
+        yield program
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _ready(program: OperatorProgram) -> bool:
+    if program.process.poll() is not None:
+        raise AssertionError(f"the operator ended at once:\n{program.log_file.read_text()[-4000:]}")
+    try:
+        with urlopen(f"http://127.0.0.1:{program.port}/readyz") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
