@@ -155,7 +155,7 @@ Annotations of a graph (fleet.slaplanner.io/...):
     "--metrics", callback=_address, default="127.0.0.1:9464", show_default=True, help="For Prometheus."
 )
 @click.option(
-    "--control", callback=_address, default="127.0.0.1:9465", show_default=True, help="Truth and faults."
+    "--control", callback=_own_address, default="127.0.0.1:9465", show_default=True, help="Truth and faults."
 )
 @click.option("--older-frontend", is_flag=True, help="No requests_started_total, as in older versions.")
 @click.option("--no-namespace-label", is_flag=True, help="No dynamo_namespace on the frontend's series.")

@@ -13,6 +13,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+_ROUNDING = 1e-6
+"""What sums of fractions may lack at a whole number."""
+
 Labels = tuple[tuple[str, str], ...]
 """Label names and values, in the order in which they are shown."""
 
@@ -38,7 +41,8 @@ class Scalar:
 
     def lines(self) -> Iterator[str]:
         for labels, value in self.values.items():
-            yield f"{self.name}{_braces(labels)} {_number(value)}"
+            shown = _whole(value) if self.type == "counter" else value
+            yield f"{self.name}{_braces(labels)} {_number(shown)}"
 
 
 @dataclass(slots=True)
@@ -76,10 +80,11 @@ class Histogram:
     def lines(self) -> Iterator[str]:
         for labels, series in self.values.items():
             bounds = [*(_number(edge) for edge in self.edges), "+Inf"]
-            for bound, count in zip(bounds, itertools.accumulate(series.counts), strict=True):
-                yield f"{self.name}_bucket{_braces((*labels, ('le', bound)))} {_number(count)}"
+            counts = [_whole(count) for count in itertools.accumulate(series.counts)]
+            for bound, count in zip(bounds, counts, strict=True):
+                yield f"{self.name}_bucket{_braces((*labels, ('le', bound)))} {count}"
             yield f"{self.name}_sum{_braces(labels)} {_number(series.total)}"
-            yield f"{self.name}_count{_braces(labels)} {_number(sum(series.counts))}"
+            yield f"{self.name}_count{_braces(labels)} {counts[-1]}"
 
 
 def render(families: Sequence[Scalar | Histogram]) -> str:
@@ -101,6 +106,11 @@ def _braces(labels: Labels) -> str:
 
 def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _whole(count: float) -> int:
+    """Tokens flow in the engine's time and are shown when they are whole."""
+    return math.floor(count + _ROUNDING)
 
 
 def _number(value: float) -> str:

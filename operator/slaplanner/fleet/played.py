@@ -154,6 +154,7 @@ class Played:
             "model": self.graph.model,
             "dynamoNamespace": self.graph.dynamo_namespace,
             "unfinished": self.serving.engine.unfinished,
+            "engines": self.serving.gauges(),
             "traceEnded": self.serving.replay is not None and self.serving.replay.ended,
             "replicas": {
                 component.name: {

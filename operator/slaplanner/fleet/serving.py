@@ -18,6 +18,7 @@ from slaplanner.core.engine import Engine, EngineTables
 from slaplanner.core.model import Role
 from slaplanner.fleet.frontend import Dialect, Frontend, gap_edges_s
 from slaplanner.fleet.graph import Graph
+from slaplanner.fleet.names import Json
 from slaplanner.fleet.replicas import Pool
 from slaplanner.fleet.traffic import Replay, skip, take
 from slaplanner.fleet.truth import Targets, Truth
@@ -108,6 +109,14 @@ class Serving:
         return {
             name: frozenset(r.id for r in pool.replicas if r.draining and (name, r.id) not in self._slots)
             for name, pool in pools.items()
+        }
+
+    def gauges(self) -> Json:
+        """How busy the engines are: requests running and waiting, and the share of the KV in use."""
+        found = {role: self.engine.gauges(role) for role in _PLAYED_BY[Role.AGG]}
+        return {
+            role.value: {"running": one.running, "waiting": one.waiting, "kvUsage": one.kv_usage}
+            for role, one in found.items()
         }
 
     def _arrive(self, now_s: float) -> None:
