@@ -224,7 +224,7 @@ def _steps(
             role, fleet=fleet, pause=policy.pause, placement=memory.placement, load_may_shrink=may_shrink
         )
         gated, gate_limit = opening.apply(within)
-        limits = (bound, *damped.limits, again if again is not bound else None, gate_limit)
+        limits = (need.limit, bound, *damped.limits, again if again is not bound else None, gate_limit)
         state = state.with_role(replace(memory, damping=damped.state))
         steps.append(
             Step(
