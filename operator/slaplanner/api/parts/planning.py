@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, Strict
 
-from slaplanner.api.built import PREDICTORS, SIZINGS
+from slaplanner.api.built import PREDICTORS, SIZINGS, choices
 from slaplanner.api.fields import DAY_S, Flag, OneOf, Part, Positive, Seconds, part
 from slaplanner.api.words import Toggle
 from slaplanner.core.model import PredictorType, Sizing
@@ -29,7 +29,7 @@ class PredictorSpec(Part):
 
     type: Annotated[PredictorType, OneOf(PREDICTORS)] = Field(
         default=PredictorType.AUTO,
-        description="Method of the forecast. Auto chooses; Constant expects the last value to stay.",
+        description=f"Method of the forecast. {choices(PREDICTORS)}",
     )
     log1p: Flag = Field(
         default=False,
@@ -56,8 +56,8 @@ class PlanningSpec(Part):
     sizing: Annotated[Sizing, OneOf(SIZINGS)] | None = Field(
         default=None,
         description=(
-            "How a forecast becomes replicas. Throughput divides the load by what one replica carries at "
-            "the targets. Absent: the best method of the operator's version; status.sizing shows which."
+            f"How a forecast becomes replicas. {choices(SIZINGS)} "
+            "Absent: the best method of the operator's version; status.sizing shows which."
         ),
     )
     predictor: PredictorSpec = part(PredictorSpec, "How the load of the next interval is forecast.")

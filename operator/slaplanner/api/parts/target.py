@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from slaplanner.api.built import CONNECTORS, TARGET_KINDS
+from slaplanner.api.built import CONNECTORS, TARGET_KINDS, choices
 from slaplanner.api.fields import Count, Gpus, ObjectName, OneOf, Part, Rule, Text
 from slaplanner.api.words import ConnectorType, TargetKind
 from slaplanner.core.model import Role
@@ -85,5 +85,5 @@ class ConnectorSpec(Part):
 
     type: Annotated[ConnectorType, OneOf(CONNECTORS)] = Field(
         default=ConnectorType.KUBERNETES,
-        description="Who carries decisions out: Kubernetes scales the target in this cluster. Immutable.",
+        description=f"Who carries decisions out. {choices(CONNECTORS)} Immutable.",
     )
