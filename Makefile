@@ -38,7 +38,12 @@ check: $(READY)  ## Format, lint, types, import contracts, spelling, derived fil
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/validate-pyproject pyproject.toml
+	@$(MAKE) --no-print-directory derived
+
+.PHONY: derived
+derived: $(READY)  ## Check that the CRD and the reference pages follow from the code
 	$(BIN)/python -m slaplanner.api.generate --check
+	$(BIN)/python -m slaplanner.settings_page --check docs/reference/settings.md
 	$(BIN)/python -m slaplanner.controller.reference --check
 
 .PHONY: docs
