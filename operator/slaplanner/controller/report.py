@@ -24,12 +24,13 @@ from slaplanner.controller.events import Event
 from slaplanner.controller.merging import merge_patch
 from slaplanner.controller.reconcile import Plan, Task
 from slaplanner.controller.records import Record, Records
+from slaplanner.controller.schedule import last_slot_s
 from slaplanner.controller.verdicts import verdict
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.state import from_document, to_document
+from slaplanner.core.state import caught_up, from_document, to_document
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,16 @@ class Reporter:
             document = json.loads(status.get("plannerState") or "null")
         except ValueError:
             logger.warning("planner state does not parse, starting afresh", extra=_who(record))
-        record.state = from_document(document)
+        state = from_document(document)
+        if record.policy is not None:
+            slot_s = last_slot_s(
+                now_s=self.desk.now_s(),
+                uid=record.uid,
+                interval_s=record.policy.spec.planning.interval_seconds,
+            )
+            # The latest slot may have been planned already. Planning it again decides the same.
+            state = caught_up(state, to_s=slot_s)
+        record.state = state
         record.attempted_at_s = record.state.planned_at_s
         if isinstance(document, Mapping) and record.attempted_at_s is not None:
             record.seen_digest = str(document.get("seen", ""))

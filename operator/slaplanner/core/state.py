@@ -20,8 +20,6 @@ from slaplanner.core.placement import PlacementWatch
 from slaplanner.core.startup import StartupWatch
 
 VERSION = 1
-LARGEST_BYTES = 4096
-"""What the status has room for; ten policies' states still fit into one list answer of the API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +70,27 @@ class PlannerState:
         """The same state with one role's memory replaced."""
         others = tuple(old for old in self.roles if old.role is not memory.role)
         return replace(self, roles=tuple(sorted((*others, memory), key=lambda m: list(Role).index(m.role))))
+
+
+def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:
+    """A state that was read back, as if it had been written at *to_s*.
+
+    It is not written while plans repeat themselves, so its newest recommendations may be stamped long
+    ago though they held until now; damping would forget them too early.
+    """
+    stamp = state.planned_at_s
+    if stamp is None or stamp >= to_s:
+        return state
+
+    def moved(entries: tuple[Stamped, ...]) -> tuple[Stamped, ...]:
+        return tuple(Stamped(to_s, entry.count) if entry.at_s == stamp else entry for entry in entries)
+
+    for memory in state.roles:
+        damping = memory.damping
+        state = state.with_role(
+            replace(memory, damping=replace(damping, highs=moved(damping.highs), lows=moved(damping.lows)))
+        )
+    return state
 
 
 def to_document(state: PlannerState) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slaplanner.api.status_schema import PLANNER_STATE_BYTES
 from slaplanner.core.decision import Decision
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import (
@@ -25,7 +26,7 @@ from slaplanner.core.model import (
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Known, Observation, Series
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.state import LARGEST_BYTES, PlannerState, from_document, to_document
+from slaplanner.core.state import PlannerState, caught_up, from_document, to_document
 from tests.planning import fleet, observation, policy, profile, role, unknown
 
 
@@ -313,9 +314,20 @@ def test_the_budget_holds_once_it_was_held_and_state_survives_a_restart(
         assert all(count >= 1 for count in desired(decision))
         assert desired(again) == desired(decision)
         text = json.dumps(to_document(restarted))
-        assert len(text) <= LARGEST_BYTES
+        assert len(text) <= PLANNER_STATE_BYTES
         restarted = from_document(json.loads(text))
         runs = fleet(*desired(decision))
+
+
+def test_a_state_that_was_not_written_while_plans_repeated_themselves_still_stabilises():
+    damped = policy(behavior=Behavior())
+    state, _ = plan(BUSY, asked=damped, runs=fleet(4, 2))
+    written = to_document(state)
+    read_back = caught_up(from_document(written), to_s=1_000.0 + 600)
+    _, decision = plan(
+        observation(requests=0.0), asked=damped, runs=fleet(4, 2), state=read_back, now_s=1_630.0
+    )
+    assert desired(decision) == (4, 2)
 
 
 @pytest.mark.parametrize(
