@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
+from urllib.error import HTTPError
 
 import pytest
 import yaml
+from kubernetes import client
 
 from slaplanner.fleet.options import Options
 from tests.fleet_program import TABLES, FleetProgram, running_fleet, steady
-from tests.testbed import Cluster, Served, dynamo_kubeconfig, install_dynamo, wait_until
+from tests.testbed import Cluster, ControlPlane, Served, dynamo_kubeconfig, install_dynamo, wait_until
 
 SIMULATED = {"slaplanner.io/simulated": "true"}
 VERSIONS = [Served.V1ALPHA1, Served.V1BETA1]
@@ -60,11 +62,19 @@ def graph(
 class Played:
     """One deployment in a namespace of its own, seen through kubectl."""
 
-    def __init__(self, cluster: Cluster, namespace: str, served: Served) -> None:
+    def __init__(self, cluster: Cluster, api: client.ApiClient, namespace: str, served: Served) -> None:
         self.cluster = cluster
+        self.objects = client.CustomObjectsApi(api)
         self.where = f"--namespace={namespace}"
         self.served = served
         self.namespace = namespace
+
+    def get(self, plural: str = "dynamographdeployments", name: str = "llama") -> dict[str, Any]:
+        version = self.served.value[-1]
+        return cast(
+            "dict[str, Any]",
+            self.objects.get_namespaced_custom_object("nvidia.com", version, self.namespace, plural, name),
+        )
 
     def apply(self, obj: dict[str, Any]) -> None:
         self.cluster.kubectl(
@@ -72,8 +82,7 @@ class Played:
         )
 
     def status(self) -> dict[str, Any]:
-        found = json.loads(self.cluster.kubectl("get", "dgd", "llama", self.where, "-o", "json").stdout)
-        status: dict[str, Any] = found.get("status", {})
+        status: dict[str, Any] = self.get().get("status", {})
         return status
 
     def counts(self, component: str) -> dict[str, Any]:
@@ -93,23 +102,24 @@ class Played:
         self.wait(lambda: self.ready() == ("True", "all_resources_are_ready"), "the deployment to be ready")
 
     def asked(self, component: str) -> int:
-        found = json.loads(self.cluster.kubectl("get", "dgd", "llama", self.where, "-o", "json").stdout)
-        listed = found["spec"]["services"] if self.served is Served.V1ALPHA1 else found["spec"]["components"]
+        spec = self.get()["spec"]
+        listed = spec["services"] if self.served is Served.V1ALPHA1 else spec["components"]
         if isinstance(listed, list):
             listed = {one["name"]: one for one in listed}
         return int(listed[component]["replicas"])
 
 
-@pytest.fixture(params=VERSIONS, ids=lambda served: served.value[-1])
-def served(request: pytest.FixtureRequest) -> Served:
+@pytest.fixture(scope="module", params=VERSIONS, ids=lambda served: served.value[-1])
+def served(request: pytest.FixtureRequest, cluster: Cluster) -> Served:
+    """Of the module, so that all tests of one version come together: a change deletes the definitions."""
     version: Served = request.param
+    install_dynamo(cluster, version)
     return version
 
 
 @pytest.fixture
-def played(cluster: Cluster, namespace: str, served: Served) -> Played:
-    install_dynamo(cluster, served)
-    return Played(cluster, namespace, served)
+def played(cluster: Cluster, api_client: client.ApiClient, namespace: str, served: Served) -> Played:
+    return Played(cluster, api_client, namespace, served)
 
 
 @pytest.fixture
@@ -215,7 +225,6 @@ def test_replicas_without_gpus_wait_and_can_be_cancelled(played: Played, fleet: 
     )
     played.wait(lambda: played.ready() == ("False", "insufficient_capacity"), "the want of GPUs to be told")
     assert played.counts("decode")["scheduledReplicas"] == 2
-    played.cluster.kubectl("get", "dgd", "llama", played.where)
     played.apply(
         graph(
             played.served,
@@ -234,10 +243,7 @@ def test_an_adapter_is_made_and_its_replicas_are_copied(played: Played, fleet: F
     played.wait(lambda: played.counts("decode").get("readyReplicas") == 5, "the new replicas to serve")
 
     def adapter() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            played.cluster.kubectl("get", "dgdsa", "llama-decode", played.where, "-o", "json").stdout
-        )
-        return found
+        return played.get("dynamographdeploymentscalingadapters", "llama-decode")
 
     played.wait(lambda: adapter().get("status", {}).get("replicas") == 5, "the adapter's status")
     assert "lastScaleTime" in adapter()["status"]
@@ -289,3 +295,60 @@ def test_a_fleet_that_is_started_again_finds_its_replicas_serving(cluster: Clust
         played.wait(lambda: key in program.graphs(), "the deployment to be found")
         assert program.graphs()[key]["replicas"]["decode"]["serving"] == 2
         assert played.ready()[0] == "True"
+
+
+def test_the_control_port_stalls_and_restarts_what_serves(played: Played, fleet: FleetProgram) -> None:
+    played.apply(graph(played.served))
+    played.wait_ready()
+    key = f"{played.namespace}/llama"
+    played.wait(lambda: fleet.graphs()[key]["requests"]["served"] > 5, "requests to be served")
+    fleet.post(f"/graphs/{key}/controls", {"stall": True})
+    played.wait(lambda: fleet.graphs()[key]["engines"]["prefill"]["waiting"] > 10, "requests to pile up")
+    requests = fleet.graphs()[key]["requests"]
+    assert requests["arrived"] - requests["served"] > 10
+    fleet.post(f"/graphs/{key}/frontend/restart", {})
+    assert "time_to_first_token_seconds_count" not in fleet.metrics()
+    fleet.post(f"/graphs/{key}/controls", {"stall": False})
+    played.wait(lambda: fleet.graphs()[key]["engines"]["prefill"]["waiting"] == 0, "the pile to be served")
+
+
+def test_the_control_port_injects_faults(played: Played, fleet: FleetProgram) -> None:
+    played.apply(graph(played.served))
+    played.wait_ready()
+    key = f"{played.namespace}/llama"
+    fleet.post(f"/graphs/{key}/faults", {"crashLooping": {"decode": 1}})
+    played.wait(lambda: played.counts("decode").get("readyReplicas") == 1, "a replica to crash")
+    fleet.post(f"/graphs/{key}/faults", None)
+    played.wait_ready()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [("/controls", {"stal": True}, 400), ("/faults", {"capacityGpus": "8"}, 400), ("x/controls", {}, 404)],
+)
+def test_the_control_port_says_what_it_cannot_do(
+    played: Played, fleet: FleetProgram, path: str, body: dict[str, Any], code: int
+) -> None:
+    played.apply(graph(played.served))
+    played.wait_ready()
+    with pytest.raises(HTTPError) as caught:
+        fleet.post(f"/graphs/{played.namespace}/llama{path}", body)
+    with caught.value as answer:
+        assert answer.code == code
+        assert b"wanted" in answer.read() or code == 404
+
+
+def test_an_outage_of_the_api_server_is_waited_out(control_plane: ControlPlane, namespace: str) -> None:
+    install_dynamo(control_plane, Served.V1BETA1)
+    control_plane.kubectl("create", "namespace", f"{namespace}-outage")
+    identity = dynamo_kubeconfig(control_plane)
+    options = Options(tables=TABLES, startup_s=0.5, tick_s=0.05, namespace=f"{namespace}-outage")
+    with control_plane.api_client() as api, running_fleet(identity, options) as fleet:
+        played = Played(control_plane, api, f"{namespace}-outage", Served.V1BETA1)
+        played.apply(graph(Served.V1BETA1))
+        played.wait_ready()
+        control_plane.restart_api_server()
+        played.apply(graph(Served.V1BETA1, decode=4))
+        played.wait(lambda: played.counts("decode").get("readyReplicas") == 4, "the new replicas to serve")
+        assert list(fleet.graphs()) == [f"{namespace}-outage/llama"]
+    control_plane.delete_namespace(f"{namespace}-outage")
