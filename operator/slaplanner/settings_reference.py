@@ -23,8 +23,8 @@ from slaplanner.settings import (
     EtcdConnection,
     PrometheusConnection,
     Settings,
-    key_of,
 )
+from slaplanner.settings_reading import key_of
 
 SECTIONS: Final = (
     (Settings, "The file"),
