@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 FINALIZER = f"{GROUP}/finalizer"
 
 
-def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
-    """Register all handlers for *operator*."""
+def register(registry: kopf.OperatorRegistry, operator: Operator, *, namespaced: bool) -> None:
+    """Register all handlers for *operator*; *namespaced*: it has no rights beyond some namespaces."""
     resource = (GROUP, VERSION, PLURAL)
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure(settings)
+        configure(settings, namespaced=namespaced)
         await operator.start()
 
     @kopf.on.cleanup(registry=registry)
@@ -47,9 +47,11 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
         await _raced(operator, _snapshot(body), kwargs["stopped"])
 
 
-def configure(settings: kopf.OperatorSettings) -> None:
+def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
     """Set kopf's settings explicitly: its defaults are made for other operators."""
     settings.persistence.finalizer = FINALIZER
+    # Looking for CRDs and namespaces that come and go needs rights in the whole cluster.
+    settings.scanning.disabled = namespaced
     # A deletion in the middle of a plan would else wait a minute for the timer.
     settings.background.cancellation_polling = 1
     # Events are ours to choose; log lines do not become events.

@@ -49,7 +49,7 @@ def run_operator(
         post=handlers.post,
     )
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, operator)
+    handlers.register(registry, operator, namespaced=bool(namespaces))
 
     @kopf.on.login(registry=registry, retries=3)
     async def login(**_: Any) -> kopf.ConnectionInfo:
