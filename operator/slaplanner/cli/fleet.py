@@ -157,7 +157,11 @@ Annotations of a graph (fleet.slaplanner.io/...):
 @click.option(
     "--control", callback=_own_address, default="127.0.0.1:9465", show_default=True, help="Truth and faults."
 )
-@click.option("--older-frontend", is_flag=True, help="No requests_started_total, as in older versions.")
+@click.option(
+    "--older-frontend",
+    is_flag=True,
+    help="No requests_started_total and no model_ready, as in older versions.",
+)
 @click.option("--no-namespace-label", is_flag=True, help="No dynamo_namespace on the frontend's series.")
 @click.option("-n", "--namespace", help="Only graphs of this namespace.")
 @click.option("--every-graph", is_flag=True, help="Also graphs without the label of simulated ones.")
@@ -208,7 +212,11 @@ def run(
             seed=seed,
             loop_s=_loop_s(traffic, to_s - from_s) if loop else 0.0,
             startup_s=startup_s,
-            dialect=Dialect(started_total=not older_frontend, namespace_label=not no_namespace_label),
+            dialect=Dialect(
+                started_total=not older_frontend,
+                model_ready=not older_frontend,
+                namespace_label=not no_namespace_label,
+            ),
             targets=Targets(ttft_ms=ttft_ms, itl_ms=itl_ms),
             namespace=namespace,
             every_graph=every_graph,

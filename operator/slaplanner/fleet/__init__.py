@@ -5,8 +5,8 @@ after a delay, its status moves, scaling adapters are copied into it, a trace is
 replicas that are ready, and the frontend's metrics tell of it.
 
 The package has a pure inside (`graph`, `replicas`, `status`, `adapters`, `convert`, `frontend`,
-`traffic`, `serving`: values and clocks come in as arguments) and a thin shell (`kube`, `watcher`,
-`program`, `web`, `webhook`, `install`).
+`traffic`, `serving`, `played`: values and clocks come in as arguments) and a thin shell (`kube`,
+`program`, `web`, `webhook`, `install`, `launch`).
 
 The operator's own reading of a DynamoGraphDeployment is not used here on purpose: two readings
 that were written apart show each other's mistakes.

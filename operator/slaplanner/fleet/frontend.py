@@ -38,6 +38,8 @@ class Dialect:
 
     started_total: bool = True
     """Counts arrivals in `requests_started_total` (newer versions)."""
+    model_ready: bool = True
+    """Tells in a gauge whether the model can be served now (newer versions)."""
     namespace_label: bool = True
     """Carries `dynamo_namespace` (older versions lack it on some series)."""
     router: bool = True
@@ -90,6 +92,7 @@ class Frontend:
         self._tokens = Scalar(f"{prefix}_output_tokens_total", "Output tokens generated", "counter")
         self._queued = Scalar(f"{prefix}_queued_requests", "Requests before their first token", "gauge")
         self._inflight = Scalar(f"{prefix}_inflight_requests", "Requests in flight", "gauge")
+        self._ready = Scalar(f"{prefix}_model_ready", "Whether the model can be served", "gauge")
         self._card = [
             (Scalar(f"{prefix}_{name}", text, "gauge"), value) for name, (text, value) in CARD.items()
         ]
@@ -104,14 +107,17 @@ class Frontend:
             self._tokens,
             self._queued,
             self._inflight,
+            self._ready,
             *(gauge for gauge, _ in self._card),
         ]
         return front + list(self._router.all if self._dialect.router else ())
 
-    def register(self) -> None:
-        """A worker has announced the model: its card's gauges appear."""
+    def register(self, *, ready: bool) -> None:
+        """A worker has announced the model: its card's gauges appear, and stay."""
         for gauge, value in self._card:
             gauge.set(self._model, value)
+        if self._dialect.model_ready:
+            self._ready.set(self._model, float(ready))
 
     def arrive(self, count: int = 1) -> None:
         """Requests have come in."""

@@ -109,8 +109,15 @@ def read_graph(obj: Json) -> Graph:
     """Read a DynamoGraphDeployment of either version.
 
     Raises:
-        FleetError: the version is unknown, or an annotation cannot be read.
+        FleetError: the version is unknown, or a field or an annotation cannot be read.
     """
+    try:
+        return _read(obj)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise FleetError(f"found an object of another shape than its schema's: {error!r}") from error
+
+
+def _read(obj: Json) -> Graph:
     version = names.version_of(obj)
     if version not in (names.V1ALPHA1, names.V1BETA1):
         raise FleetError(f"found apiVersion {obj.get('apiVersion')!r}, wanted v1alpha1 or v1beta1")
@@ -158,7 +165,7 @@ def _component(name: str, raw: Json, version: str, kind: ComponentKind) -> Compo
         kind=kind,
         revision=hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8],
         scaling_adapter=adapter is not None and (version == names.V1BETA1 or adapter.get("enabled") is True),
-        gpus_per_replica=int(gpus) * int((raw.get("multinode") or {}).get("nodeCount", 1)),
+        gpus_per_replica=_count(gpus, "GPUs") * int((raw.get("multinode") or {}).get("nodeCount", 1)),
         model=_model([*(container.get("command") or []), *(container.get("args") or [])]),
     )
 
@@ -205,10 +212,14 @@ def _counts(text: str) -> dict[str, int]:
     counts = {}
     for entry in filter(None, text.split(",")):
         component, _, count = entry.strip().partition("=")
-        if not count.isdecimal():
-            raise FleetError(f"found {entry!r}, wanted component=count")
-        counts[component] = int(count)
+        counts[component] = _count(count, f"{entry!r}, component=count")
     return counts
+
+
+def _count(value: object, what: str) -> int:
+    if not str(value).isdecimal():
+        raise FleetError(f"{what}: found {value!r}, wanted a whole number of at least 0")
+    return int(str(value))
 
 
 def _number(annotations: Mapping[str, str], key: str) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from kubernetes import client, config
 
 from slaplanner.fleet import names
 from slaplanner.fleet.names import Json
+
+logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 10.0
 RETRY_S = 1.0
@@ -185,15 +188,20 @@ async def follow(kube: Kube, path: str, changes: asyncio.Queue[Json], query: Map
 
     Outages are waited out: after each the collection is listed anew.
     """
+    told = ""
     while True:
         try:
             listed = await kube.request("GET", path, **query)
             await changes.put({"type": "SYNC", "items": listed["items"]})
+            told = ""
             version = listed["metadata"]["resourceVersion"]
             async for event in kube.watch(path, version, **query):
                 if event["type"] != "BOOKMARK":
                     await changes.put(event)
-        except (ApiError, aiohttp.ClientError, TimeoutError, ValueError):
+        except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if str(error) != told:
+                told = str(error)
+                logger.warning("%s: cannot be watched: %s", path, told)
             await asyncio.sleep(RETRY_S)
 
 

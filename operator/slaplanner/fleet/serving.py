@@ -76,6 +76,7 @@ class Serving:
     """The first request that this frontend process knows."""
     _gaps: npt.NDArray[np.float64] = field(init=False)
     _gap_sum_s: float = field(init=False, default=0.0)
+    _announced: bool = field(init=False, default=False)
     _refusals_due: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class Serving:
             model=self.graph.model, dynamo_namespace=self.graph.dynamo_namespace, dialect=self.dialect
         )
         self._known_from = self.engine.submitted
+        self._announced = False
 
     def advance(self, now_s: float, pools: Mapping[str, Pool]) -> None:
         """Serve until *now_s* with the replicas of *pools* (by component)."""
@@ -200,9 +202,11 @@ class Serving:
 
     def _open(self, ready: set[Role]) -> None:
         """Announce the model with the first worker; begin the trace when both stages serve."""
-        if ready:
-            self.frontend.register()
-        if self.replay is None and self.traffic is not None and len(ready) == len(_PLAYED_BY[Role.AGG]):
+        complete = len(ready) == len(_PLAYED_BY[Role.AGG])
+        if ready or self._announced:
+            self._announced = True
+            self.frontend.register(ready=complete)
+        if self.replay is None and self.traffic is not None and complete:
             self.replay = Replay(traffic=self.traffic, start_s=self.now_s, length_s=self.loop_s)
 
     def _forget(self) -> None:

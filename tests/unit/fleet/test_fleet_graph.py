@@ -149,3 +149,25 @@ def test_annotations_say_what_shall_happen() -> None:
 def test_an_annotation_that_cannot_be_read_says_so(annotations: dict[str, str], message: str) -> None:
     with pytest.raises(FleetError, match=message):
         read_graph(beta(worker(), **annotations))
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        pytest.param({"type": "worker"}, id="no name"),
+        pytest.param(worker(podTemplate={"spec": {"containers": ["main"]}}), id="a container that is none"),
+        pytest.param(
+            worker(
+                podTemplate={
+                    "spec": {
+                        "containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": "1k"}}}]
+                    }
+                }
+            ),
+            id="a thousand GPUs",
+        ),
+    ],
+)
+def test_a_graph_that_cannot_be_read_does_not_stop_the_others(component: dict[str, Any]) -> None:
+    with pytest.raises(FleetError, match="found"):
+        read_graph(beta(component))

@@ -96,13 +96,25 @@ def scrape(serving: Serving) -> dict[str, float]:
 def test_before_the_first_request_only_the_models_card_shows() -> None:
     serving = serve(traffic=every_second(1))
     run(serving, ready(serving), 0.5)
-    assert set(scrape(serving)) == {f"dynamo_frontend_{name}" for name in CARD}
+    assert set(scrape(serving)) == {f"dynamo_frontend_{name}" for name in (*CARD, "model_ready")}
 
 
 def test_before_the_first_worker_nothing_shows() -> None:
     serving = serve()
     run(serving, dict.fromkeys(("prefill", "decode", "web"), Pool()), 5.0)
     assert scrape(serving) == {}
+
+
+def test_the_model_is_not_ready_while_a_stage_is_missing() -> None:
+    serving = serve()
+    pools = ready(serving)
+    run(serving, pools, 3.0)
+    assert scrape(serving)["dynamo_frontend_model_ready"] == 1
+    run(serving, pools | {"prefill": Pool()}, 4.0)
+    assert scrape(serving)["dynamo_frontend_model_ready"] == 0
+    run(serving, dict.fromkeys(pools, Pool()), 5.0)
+    assert scrape(serving)["dynamo_frontend_model_ready"] == 0
+    assert scrape(serving)["dynamo_frontend_model_context_length"] > 0
 
 
 @pytest.mark.parametrize("components", [DISAGG, AGG], ids=["disagg", "agg"])
@@ -179,10 +191,13 @@ def test_requests_refused_for_overload_arrive_and_are_not_served() -> None:
 
 
 def test_an_older_frontend_lacks_arrivals_and_the_namespace() -> None:
-    serving = serve(dialect=Dialect(started_total=False, namespace_label=False, router=False))
+    serving = serve(
+        dialect=Dialect(started_total=False, model_ready=False, namespace_label=False, router=False)
+    )
     run(serving, ready(serving), 20.0)
     text = render(serving.frontend.families)
     assert "requests_started_total" not in text
+    assert "model_ready" not in text
     assert "dynamo_namespace" not in text
     assert "dynamo_component_router" not in text
 
