@@ -12,6 +12,7 @@ import click
 
 _COMMANDS = {
     "fleet": "slaplanner.cli.fleet:fleet",
+    "forecast": "slaplanner.cli.forecast:forecast",
     "profile": "slaplanner.cli.profile:profile",
     "release": "slaplanner.cli.release:release",
     "run": "slaplanner.cli.run:run",

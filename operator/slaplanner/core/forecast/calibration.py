@@ -28,7 +28,10 @@ WINDOW = 1000
 _MEMORIES = (0.1, 0.03, 0.003)
 """Per point, of the usual errors: quick, steady, slow."""
 _YARDSTICKS = 5
-_PRIOR_ERROR = 0.15
+_RECENT = 50
+_VIEWS = ((0, WINDOW), (1, WINDOW), (2, WINDOW), (3, WINDOW), (4, WINDOW), (1, _RECENT), (4, _RECENT))
+"""What bounds are made from: a yardstick, and how many of the newest errors are ranked on it."""
+_PRIOR_ERROR = 0.1
 """Usual error before any was seen, as a share of the load."""
 _PRIOR_POINTS = 4.0
 _LEAST_SHARE = 0.1
@@ -44,6 +47,12 @@ _LEVELS = np.array(LEVELS)
 _HALF = np.array([0.06, 0.19, 0.32, 0.45, 0.6, 0.76, 0.93, 1.15, 1.44, 1.96])
 _PRIOR_SCORES = 1.25 * np.stack([_HALF, -_HALF], axis=1).ravel()
 """Twenty errors of a Gaussian in units of its mean absolute error; the extremes are dropped last."""
+_ANCHOR = LEVELS.index(0.9)
+"""From this level on points above the bound are rare, so what they teach is shared by the levels."""
+_TAIL_RATIOS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.28, 1.53, 1.82, 2.01])
+"""A Gaussian's quantiles over the one at 90 %."""
+_TAIL_ERRORS = 3.0
+"""Errors beyond a level from which it is known by itself; with fewer the Gaussian's tail helps out."""
 _PRIOR_UNITS = np.array([1.0, 1.0, 1.0, _PRIOR_ERROR**0.5, _PRIOR_ERROR])
 """The usual error on each yardstick, as long as it is the prior's share of the load."""
 
@@ -79,15 +88,15 @@ class Calibration:
             steps=steps,
             means=np.full((past, ROLES, len(steps)), np.nan),
             yards=np.full((past, ROLES, _YARDSTICKS), np.nan),
-            bounds=np.full((past, ROLES, _YARDSTICKS, levels), np.nan),
+            bounds=np.full((past, ROLES, len(_VIEWS), levels), np.nan),
             said=np.full((past, ROLES, levels), np.nan),
             scores=(_PRIOR_UNITS[:, None] * _PRIOR_SCORES,) * ROLES,
             usual=np.full((ROLES, len(_MEMORIES)), np.nan),
             by_step=np.full((ROLES, len(steps)), np.nan),
             peak=np.zeros(ROLES),
             count=np.zeros(ROLES),
-            regret=np.zeros((ROLES, _YARDSTICKS, levels)),
-            square=np.zeros((ROLES, _YARDSTICKS, levels)),
+            regret=np.zeros((ROLES, len(_VIEWS), levels)),
+            square=np.zeros((ROLES, len(_VIEWS), levels)),
             loss=np.full((ROLES, levels), np.nan),
         )
 
@@ -135,6 +144,7 @@ class Calibration:
         slope = np.where(mixed >= at, 1 - _LEVELS, -_LEVELS)
         gain = slope * (mixed - self.bounds[-1]) / np.maximum(loss[:, None], np.finfo(float).tiny)
         gain = np.clip(np.where(scored & np.isfinite(gain), gain, 0.0), -5.0, 5.0)
+        gain[:, :, _ANCHOR:] = gain[:, :, _ANCHOR:].mean(axis=2, keepdims=True)
         return replace(self, loss=loss, regret=self.regret + gain, square=self.square + gain**2)
 
     def bounded(self, means: Array, *, again: bool = False) -> tuple[Self, Array]:
@@ -152,8 +162,8 @@ class Calibration:
         each = np.clip(np.where(np.isfinite(each), each, end[:, None, None]), 0.0, ceiling)
         weights = np.maximum(self.regret, 0.0) / (1 + self.square)
         total = weights.sum(axis=1, keepdims=True)
-        weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / _YARDSTICKS)
-        weights = (1 - _EXPLORE) * weights + _EXPLORE / _YARDSTICKS
+        weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / len(_VIEWS))
+        weights = (1 - _EXPLORE) * weights + _EXPLORE / len(_VIEWS)
         said = np.maximum.accumulate(np.sum(weights * each, axis=1), axis=-1)
         state = replace(
             self,
@@ -174,14 +184,13 @@ class Calibration:
         return np.concatenate([floored, with_load[:, None], by_load[:, None]], axis=1)
 
     def _bound(self, role: int, end: float, yards: Array) -> Array:
-        ranked = np.sort(self.scores[role], axis=1)
-        number = ranked.shape[1]
-        at = np.minimum(_LEVELS * (number + 1) - 1, number - 1)
-        low = at.astype(int)
-        share = at - low
-        high = np.minimum(low + 1, number - 1)
-        scores = ranked[:, low] * (1 - share) + ranked[:, high] * share
-        bound: Array = end + scores * yards[:, None]
+        recent = [yardstick for yardstick, newest in _VIEWS if newest < WINDOW]
+        ranked = _quantiles(self.scores[role])
+        newest = _quantiles(self.scores[role][recent, -_RECENT:])
+        newest = np.where(_LEVELS > LEVELS[_ANCHOR], ranked[recent], newest)
+        scores = np.concatenate([ranked, newest])
+        on = np.concatenate([yards, yards[recent]])
+        bound: Array = end + scores * on[:, None]
         return bound
 
     def _along(self, means: Array, said: Array) -> Array:
@@ -191,3 +200,18 @@ class Calibration:
         margin = said - means[:, -1:]
         along: Array = np.maximum(means[:, :, None] + ratio[:, :, None] * margin[:, None, :], 0.0)
         return along
+
+
+def _quantiles(scores: Array) -> Array:
+    """Of each row (rows, n) at every level, with the correction for finite samples; (rows, levels)."""
+    ranked = np.sort(scores, axis=1)
+    number = ranked.shape[1]
+    at = np.minimum(_LEVELS * (number + 1) - 1, number - 1)
+    low = at.astype(int)
+    share = at - low
+    high = np.minimum(low + 1, number - 1)
+    quantiles = ranked[:, low] * (1 - share) + ranked[:, high] * share
+    trust = np.minimum(1.0, number * (1 - _LEVELS) / _TAIL_ERRORS)
+    tail = np.where(_LEVELS > LEVELS[_ANCHOR], quantiles[:, _ANCHOR, None] * _TAIL_RATIOS, quantiles)
+    trusted: Array = trust * quantiles + (1 - trust) * tail
+    return trusted
