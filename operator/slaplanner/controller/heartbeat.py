@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from slaplanner.adapters.target import TargetState
+from slaplanner.adapters.target import Outcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.health import Pulse
@@ -27,7 +27,7 @@ from slaplanner.core.errors import PlanningError
 from slaplanner.core.forecast import horizon_steps, refit
 from slaplanner.core.model import Actuation, Policy
 from slaplanner.core.plan import startup_seconds
-from slaplanner.core.reasons import Reason
+from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.startup import watch_startup
 from slaplanner.core.state import PlannerState
 from slaplanner.settings import Settings
@@ -56,6 +56,7 @@ class Heart:
         """One heartbeat. Raises nothing but cancellation: `make_plan` and the reporter see to that."""
         policy = record.policy
         if policy is None:
+            self.pulse.gone(record.uid)
             await self.reporter.invalid(record)
             return
         core = self._resolved(policy)
@@ -66,7 +67,7 @@ class Heart:
         if record.state is None:
             self.reporter.restore(record)
         now_s = self.world.now_s()
-        await self._look_again(record, policy, now_s=now_s)
+        await self._look_again(record, policy, core, now_s=now_s)
         fingerprint = self._fingerprint(record, policy)
         planned = due(
             now_s=now_s,
@@ -77,8 +78,7 @@ class Heart:
             after=fingerprint,
         )
         if planned is not None:
-            await self._plan(record, policy, core, planned)
-            record.fingerprint = self._fingerprint(record, policy)
+            await self._plan(record, policy, core, planned, seen=fingerprint)
         else:
             record.fingerprint = fingerprint or record.fingerprint
             await self._finish_move(record, policy, core)
@@ -96,7 +96,7 @@ class Heart:
             return None
         annotations = policy.metadata.annotations
         fingerprint = Fingerprint(
-            generation=record.generation,
+            generation=policy.metadata.generation,
             annotations=(annotations.get(PAUSED), annotations.get(PLAN_REQUESTED_AT)),
             target=_target_print(record),
             profile=profile,
@@ -107,7 +107,7 @@ class Heart:
             record.seen_digest = None
         return fingerprint
 
-    async def _look_again(self, record: Record, policy: SLAPolicy, *, now_s: float) -> None:
+    async def _look_again(self, record: Record, policy: SLAPolicy, core: Policy, *, now_s: float) -> None:
         """Read the target when it is not known or has changed, and learn from what it shows."""
         if record.attempted_at_s is None:
             return
@@ -123,19 +123,32 @@ class Heart:
             record.target = None
             return
         record.target, record.target_version = target, version
-        state = record.state or PlannerState()
-        for role in target.fleet.roles:
-            memory = state.role(role.role)
-            state = state.with_role(replace(memory, startup=watch_startup(memory.startup, role, now_s=now_s)))
-        record.state = state
-        if record.decision is not None and record.outcome is not None and not record.outcome.waiting:
+        record.state = _learn_startup(record.state or PlannerState(), target, now_s=now_s)
+        if record.decision is None:
+            return
+        if not _unfinished(record.outcome):
             record.outcome = None
-        if record.decision is not None:
-            await self.reporter.progressed(record, progress(record.decision, target, record.outcome))
+            await self._own(record, policy, core, target)
+        await self.reporter.progressed(record, progress(record.decision, target, record.outcome))
 
-    async def _plan(self, record: Record, policy: SLAPolicy, core: Policy, planned: Due) -> None:
+    async def _own(self, record: Record, policy: SLAPolicy, core: Policy, target: TargetState) -> None:
+        """Own replicas before whoever else owns them leaves them out: absent means 1."""
+        if not target.droppable or record.contested or core.actuation is Actuation.OBSERVE:
+            return
+        outcome = await self.world.scale(
+            policy, target, {}, still_wanted=self._still_wanted(record, record.planned_for)
+        )
+        if outcome.error is not None:
+            logger.warning(
+                "replicas are owned by others alone, who may drop them",
+                extra={"policy": f"{record.namespace}/{record.name}", "error": str(outcome.error)},
+            )
+
+    async def _plan(
+        self, record: Record, policy: SLAPolicy, core: Policy, planned: Due, *, seen: Fingerprint | None
+    ) -> None:
         started = time.monotonic()
-        generation = record.generation
+        planned_for = (policy.metadata.generation, policy.metadata.annotations.get(PAUSED))
         state = record.state or PlannerState()
         end_s = last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=core.interval_s)
         task = Task(
@@ -146,10 +159,14 @@ class Heart:
             end_s=end_s,
             history=record.history,
             claims=tuple(self.records.claims()),
-            still_wanted=self._still_wanted(record, policy, generation),
+            still_wanted=self._still_wanted(record, planned_for),
         )
         plan = await make_plan(self.world, task)
-        record.attempted_at_s = planned.at_s
+        self.pulse.tried(record.uid, interval_s=core.interval_s)
+        if not task.still_wanted() and not (plan.outcome and plan.outcome.written):
+            # Discarded without a trace: whatever ended it asks for the next plan.
+            return
+        record.attempted_at_s, record.planned_for = planned.at_s, planned_for
         if plan.target is not None:
             record.target_version = (
                 record.target_version
@@ -163,25 +180,28 @@ class Heart:
         record.decision = plan.decision
         if plan.traffic is not None and plan.traffic.observation.history is not None:
             record.history = plan.traffic.observation.history
-        self.pulse.tried(record.uid, interval_s=core.interval_s)
+        contested = plan.findings.get(ConditionType.TARGET_CONFLICT)
+        record.contested = contested is not None and contested.status is True
+        fingerprint = self._fingerprint(record, policy)
+        if seen is not None and fingerprint is not None:
+            # A profile that was edited while this plan was made asks for another one.
+            fingerprint = replace(fingerprint, profile=seen.profile)
+        record.fingerprint = fingerprint
         await self.reporter.planned(
             record,
             task,
             plan,
-            digest=fingerprint.digest() if (fingerprint := self._fingerprint(record, policy)) else None,
+            digest=fingerprint.digest() if fingerprint is not None else None,
             took_s=time.monotonic() - started,
         )
         await self._refit(record, core)
 
-    def _still_wanted(self, record: Record, policy: SLAPolicy, generation: int) -> Callable[[], bool]:
-        paused = policy.metadata.annotations.get(PAUSED)
-
+    def _still_wanted(self, record: Record, planned_for: tuple[int, str | None]) -> Callable[[], bool]:
         def still_wanted() -> bool:
             return (
                 not self.stopping
                 and not record.deleted
-                and record.generation == generation
-                and record.annotations.get(PAUSED) == paused
+                and (record.generation, record.annotations.get(PAUSED)) == planned_for
             )
 
         return still_wanted
@@ -189,15 +209,16 @@ class Heart:
     async def _finish_move(self, record: Record, policy: SLAPolicy, core: Policy) -> None:
         """Write the half of a move that had to wait, as far as it is safe by now."""
         outcome, target, decision = record.outcome, record.target, record.decision
-        if outcome is None or target is None or decision is None or core.actuation is Actuation.OBSERVE:
+        if target is None or decision is None or core.actuation is Actuation.OBSERVE:
             return
-        if not outcome.waiting and (outcome.error is None or outcome.error.reason is not Reason.CONFLICT):
+        still_wanted = self._still_wanted(record, record.planned_for)
+        if not _unfinished(outcome) or not still_wanted():
             return
         record.outcome = await self.world.scale(
             policy,
             target,
             decision.desired,
-            still_wanted=self._still_wanted(record, policy, record.generation),
+            still_wanted=still_wanted,
         )
         self.reporter.moved(record, policy, decision, record.outcome)
         await self.reporter.progressed(record, progress(decision, target, record.outcome))
@@ -221,6 +242,13 @@ def _learn_startup(state: PlannerState, target: TargetState, *, now_s: float) ->
         memory = state.role(role.role)
         state = state.with_role(replace(memory, startup=watch_startup(memory.startup, role, now_s=now_s)))
     return state
+
+
+def _unfinished(outcome: Outcome | None) -> bool:
+    """There is more to write: a half that waits, or one that met somebody else's write."""
+    if outcome is None:
+        return False
+    return bool(outcome.waiting) or (outcome.error is not None and outcome.error.reason is Reason.CONFLICT)
 
 
 def _target_print(record: Record) -> str:

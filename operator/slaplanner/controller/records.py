@@ -19,6 +19,7 @@ from slaplanner.core.decision import Decision
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Actuation
 from slaplanner.core.readings import Series
+from slaplanner.core.reasons import Reason
 from slaplanner.core.state import PlannerState
 
 
@@ -47,6 +48,10 @@ class Record:
     seen_digest: str | None = None
     """Of the fingerprint that the operator before this one planned with; until it was compared."""
     decision: Decision | None = None
+    planned_for: tuple[int, str | None] = (0, None)
+    """The generation and the pause annotation that `decision` was made for; it binds nobody else."""
+    contested: bool = False
+    """Whether the last plan found somebody else who scales the target."""
     target: TargetState | None = None
     target_version: str | None = None
     """The target's version, as its watch told, at the last look."""
@@ -58,10 +63,17 @@ class Record:
     """A status whose write failed; the next heartbeat tries again."""
     sightings: tuple[bool, ...] = ()
     """Whether the last plans saw the SLA met, newest last; for the deployment's own condition."""
+    refused: Reason | None = None
+    """Why the last write of replicas failed, while it does: it is told once."""
     limited: bool = False
     """Whether the last plan gave a role less than its load needs, by the user's own rules."""
     verdict: Verdict | None = None
     """What this policy says of its deployment."""
+
+    @property
+    def told_status(self) -> Mapping[str, Any] | None:
+        """The status as it should stand, whether its write went through yet or not."""
+        return self.unwritten_status if self.unwritten_status is not None else self.latest_status
 
     @property
     def generation(self) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState, Verdict
-from slaplanner.api.conditions import set_conditions
+from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.status import build_status
@@ -88,16 +88,17 @@ class Reporter:
         self._post_events(record, task.policy, plan, before)
         gauges.show(record, task.core, plan, figures.conditions, now_s=self.desk.now_s(), took_s=took_s)
         _log(record, plan, took_s=took_s)
-        await self._write(record, build_status(figures, previous=record.latest_status))
+        await self._write(record, build_status(figures, previous=record.told_status))
         await self._tell_target(record, task, plan, figures.conditions)
 
     async def progressed(self, record: Record, finding: Finding) -> None:
         """Between plans: the target started or stopped moving. Written only when that changed."""
-        if record.latest_status is None:
+        told = record.told_status
+        if told is None:
             return
         if _conditions_before(record).get(finding.type) == (finding.status, finding.reason.value):
             return
-        status = dict(record.latest_status)
+        status = dict(told)
         status["conditions"] = set_conditions(
             status.get("conditions") or (),
             [finding],
@@ -109,20 +110,23 @@ class Reporter:
 
     def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: Outcome) -> None:
         """Replicas were written, or refused, after their plan."""
-        for event in _moves(decision, outcome):
+        for event in _moves(record, decision, outcome):
             self._post(record, policy, event)
         gauges.count_moves(record, outcome)
 
     async def invalid(self, record: Record) -> None:
-        """The policy cannot be read: say so once per generation."""
+        """The policy cannot be read: say so once."""
         status = dict(record.latest_status or record.document.get("status") or {})
-        if record.trouble is None or status.get("observedGeneration") == record.generation:
+        message = shortened(str(record.trouble))
+        told = {entry.get("type"): entry for entry in status.get("conditions") or ()}
+        resolved = told.get(ConditionType.TARGET_RESOLVED, {})
+        if (resolved.get("observedGeneration"), resolved.get("message")) == (record.generation, message):
             return
         finding = Finding(
             type=ConditionType.TARGET_RESOLVED,
             status=False,
             reason=Reason.INVALID_SPEC,
-            message=str(record.trouble),
+            message=message,
         )
         status |= {
             "observedGeneration": record.generation,
@@ -135,6 +139,8 @@ class Reporter:
             ),
         }
         await self._write(record, status)
+        if record.verdict is not None:
+            await self._try_to_tell_target(record, self._silence(record))
 
     async def retry(self, record: Record) -> None:
         """Write what could not be written before."""
@@ -152,17 +158,19 @@ class Reporter:
     async def withdrawn(self, record: Record) -> None:
         """The policy goes: what remains on the deployment is what the other policies say."""
         metrics.forget(record.namespace, record.name)
-        policy = record.policy
-        if policy is None or record.verdict is None or policy.spec.target_ref.name is None:
-            return
+        await self._silence(record)
+
+    async def _silence(self, record: Record) -> None:
+        """Take the policy's word off its deployment, also one that an earlier operator gave."""
         record.verdict = None
-        name = policy.spec.target_ref.name
-        await self.desk.report_to_target(
-            record.namespace, name, self.records.verdicts(record.namespace, name)
-        )
+        name = ((record.document.get("spec") or {}).get("targetRef") or {}).get("name")
+        if isinstance(name, str):
+            await self.desk.report_to_target(
+                record.namespace, name, self.records.verdicts(record.namespace, name)
+            )
 
     def _figures(self, record: Record, task: Task, plan: Plan, *, digest: str | None) -> StatusFigures:
-        status = record.latest_status or {}
+        status = record.told_status or {}
         conditions = set_conditions(
             status.get("conditions") or (),
             plan.findings.values(),
@@ -198,7 +206,7 @@ class Reporter:
         told = events.on_findings(before, tuple(plan.findings.values()))
         if plan.decision is not None:
             if plan.outcome is not None:
-                told += _moves(plan.decision, plan.outcome)
+                told += _moves(record, plan.decision, plan.outcome)
             limited = events.scale_limited(plan.decision)
             if limited is not None and not record.limited:
                 told.append(limited)
@@ -242,12 +250,14 @@ class Reporter:
         had_verdict = record.verdict is not None
         record.verdict = None if silent else verdict(record, task.core, plan, conditions)
         name = task.policy.spec.target_ref.name
-        if plan.target is None or name is None or (record.verdict is None and not had_verdict):
+        if name is None or (record.verdict is None and not had_verdict):
             return
+        verdicts = self.records.verdicts(record.namespace, name)
+        await self._try_to_tell_target(record, self.desk.report_to_target(record.namespace, name, verdicts))
+
+    async def _try_to_tell_target(self, record: Record, telling: Awaitable[None]) -> None:
         try:
-            await self.desk.report_to_target(
-                record.namespace, name, self.records.verdicts(record.namespace, name)
-            )
+            await telling
         except PlanningError as error:
             logger.warning(
                 "conditions of the target were not written", extra=_who(record) | {"error": str(error)}
@@ -258,18 +268,20 @@ def _conditions_before(record: Record) -> dict[ConditionType, tuple[bool | None,
     known = frozenset(ConditionType)
     return {
         ConditionType(condition["type"]): (_TRUTH.get(condition["status"]), condition["reason"])
-        for condition in (record.latest_status or {}).get("conditions") or ()
+        for condition in (record.told_status or {}).get("conditions") or ()
         if condition["type"] in known
     }
 
 
-def _moves(decision: Decision, outcome: Outcome) -> list[Event]:
+def _moves(record: Record, decision: Decision, outcome: Outcome) -> list[Event]:
     told = []
     if outcome.written:
         moved = {write.role.value: (write.before, write.replicas) for write in outcome.written}
         told.append(events.scaled(decision, moved))
-    if outcome.error is not None:
+    refused = outcome.error.reason if outcome.error is not None else None
+    if outcome.error is not None and refused is not record.refused:
         told.append(events.write_failed(outcome.error.reason, str(outcome.error)))
+    record.refused = refused
     return told
 
 

@@ -95,8 +95,9 @@ class Operator:
 
     async def beat(self, document: Mapping[str, Any]) -> None:
         """One heartbeat of one policy. What is unforeseen is logged, and the next heartbeat is the retry."""
-        record = self.records.get(document["metadata"]["uid"]) or self.records.seen(document)
-        if self._heart is None or record.deleted:
+        record = self.records.get(document["metadata"]["uid"])
+        # The watch shows a policy before its timer starts, so one that is unknown here has gone.
+        if self._heart is None or record is None or record.deleted:
             return
         try:
             await self._heart.beat(record)
