@@ -86,8 +86,8 @@ class CubicDecode:
         """
         self._max_kv_tokens = table.max_kv_tokens
         self._context_range = (float(table.context_tokens.min()), float(table.context_tokens.max()))
-        self._itl = _sampled(table, table.itl_ms)
-        self._throughput = _sampled(table, table.throughput_per_gpu)
+        surfaces = _sampled(table, np.column_stack((table.itl_ms, table.throughput_per_gpu)))
+        self._itl, self._throughput = surfaces[..., 0], surfaces[..., 1]
 
     @property
     def max_kv_tokens(self) -> float:
@@ -147,18 +147,21 @@ def _nearest(share: float) -> int:
 
 
 def _sampled(table: DecodeTable, values: FloatArray) -> FloatArray:
-    """The cubic surface through *values* on the grid, shape (context, kv); holes take the nearest point."""
+    """The cubic surfaces through *values* on the grid; holes take the nearest point.
+
+    *values* has the shape (points, quantities), the result (context, kv, quantities).
+    """
     points = np.column_stack((table.kv_usage, table.context_tokens))
     kv, context = np.meshgrid(
         np.linspace(0.0, 1.0, RESOLUTION), np.linspace(0.0, table.context_tokens.max(), RESOLUTION)
     )
     try:
-        surface = griddata(points, values, (kv, context), method="cubic")
+        surfaces = griddata(points, values, (kv, context), method="cubic")
     except (QhullError, ValueError) as exc:
         raise ProfileFormatError(
             f"interpolation Cubic: found {len(table)} decode points that span no area, wanted several KV "
             "usages at several contexts; interpolation Monotone works with one context"
         ) from exc
-    holes = np.isnan(surface)
-    surface[holes] = griddata(points, values, (kv[holes], context[holes]), method="nearest")
-    return np.asarray(surface, dtype=np.float64)
+    holes = np.isnan(surfaces[..., 0])
+    surfaces[holes] = griddata(points, values, (kv[holes], context[holes]), method="nearest")
+    return np.asarray(surfaces, dtype=np.float64)

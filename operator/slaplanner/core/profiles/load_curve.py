@@ -71,7 +71,10 @@ class LoadCurve:
         A looser target never lowers it. With no such load: the lightest one.
         """
         edge = self._heaviest_within(itl_ms)
-        at_edge = OperatingPoint(edge, self.itl_ms(edge), self.throughput_per_gpu(edge))
+        # At the crossing ITL is the target but for the last bit of a division.
+        at_edge = OperatingPoint(
+            edge, min(self.itl_ms(edge), max(itl_ms, self._itl[0])), self.throughput_per_gpu(edge)
+        )
         knots = bisect_right(self._concurrency, edge)
         i = max(range(knots), key=self._throughput.__getitem__)
         if self._throughput[i] <= at_edge.throughput_per_gpu:
@@ -88,8 +91,6 @@ class LoadCurve:
             return end
         share = (itl_ms - self._itl[i]) / (self._itl[i + 1] - self._itl[i])
         crossing = self._concurrency[i] + share * (self._concurrency[i + 1] - self._concurrency[i])
-        while self.itl_ms(crossing) > itl_ms:  # the last bit of the division
-            crossing = crossing - (crossing - self._concurrency[i]) * 1e-12
         return min(crossing, end)
 
     def _segment(self, concurrency: float) -> tuple[int, float]:
