@@ -133,7 +133,7 @@ def _error(found: float, wanted: float) -> float:
 
 def main() -> None:
     """Print the errors per profile and over all points of the three together."""
-    console = Console(width=110)
+    console = Console(width=120)
     misses = {folder: list(leave_one_out(measured_profile(folder))) for folder in MEASURED}
     together = [miss for of_one in misses.values() for miss in of_one]
     console.print(
@@ -159,7 +159,7 @@ def _table(
     inside: bool = True,
 ) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("profile")
+    table.add_column("profile", no_wrap=True)
     table.add_column("points", justify="right")
     for quantity in quantities:
         table.add_column(quantity, justify="right")

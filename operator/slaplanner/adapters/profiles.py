@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,7 +46,11 @@ class LoadedProfile:
     """What `meta.json` says; nothing where there is none."""
     faults: tuple[Fault, ...]
     summary: str
-    """One line: where it is from and what it covers."""
+    """One line: what it covers."""
+
+    def faults_on(self, gpus_per_replica: int) -> tuple[Fault, ...]:
+        """The faults when a replica is known to have so many GPUs."""
+        return check(self.tables, replace(self.hardware, gpus_per_replica=gpus_per_replica))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.cli.profile_tables import print_profile, profile_document
 from slaplanner.core.errors import ProfileError, ProfileFormatError, ProfileNotFound
 from slaplanner.core.model import Interpolation
-from slaplanner.core.profiles.checks import Fault, check
+from slaplanner.core.profiles.checks import Fault
 from slaplanner.core.profiles.parse import MAX_FILE_BYTES
 
 EXIT_UNUSABLE = 1
@@ -172,9 +172,7 @@ def _config_map_data(raw: bytes, *, source: str) -> dict[str, str]:
 
 
 def _faults(loaded: LoadedProfile, gpus_per_replica: int | None) -> tuple[Fault, ...]:
-    if gpus_per_replica is None:
-        return loaded.faults
-    return check(loaded.tables, replace(loaded.hardware, gpus_per_replica=gpus_per_replica))
+    return loaded.faults if gpus_per_replica is None else loaded.faults_on(gpus_per_replica)
 
 
 def _fault(fault: Fault) -> dict[str, str]:

@@ -112,6 +112,12 @@ def test_meta_json_tells_the_hardware(root: Path) -> None:
     }
 
 
+def test_the_gpus_of_the_target_are_compared_with_those_that_the_profile_implies(root: Path) -> None:
+    loaded = _load(_write(root / "llama", LLAMA_70B_TP4), root)
+    assert FaultKind.GPU_COUNT_MISMATCH in {fault.kind for fault in loaded.faults_on(4)}
+    assert FaultKind.GPU_COUNT_MISMATCH not in {fault.kind for fault in loaded.faults_on(8)}
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "nothing", '{"tp": "four"}', '{"tp": -1, "model": 3, "gpu_type": []}', "[" * 100_000],
