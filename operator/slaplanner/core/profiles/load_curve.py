@@ -22,7 +22,7 @@ class LoadCurve:
     holds and throughput is in proportion to concurrency.
     """
 
-    __slots__ = ("_concurrency", "_gpus", "_itl", "_last_measured", "_throughput")
+    __slots__ = ("_concurrency", "_itl", "_last_measured", "_throughput")
 
     def __init__(
         self,
@@ -36,10 +36,6 @@ class LoadCurve:
         self._concurrency = concurrency
         self._itl = itl_ms
         self._throughput = throughput_per_gpu
-        self._gpus = [
-            1000 * n / (itl * throughput)
-            for n, itl, throughput in zip(concurrency, itl_ms, throughput_per_gpu, strict=True)
-        ]
         self._last_measured = last_measured
 
     def covers(self, concurrency: float) -> bool:
@@ -61,7 +57,8 @@ class LoadCurve:
             return self._throughput[-1]
         i, share = self._segment(concurrency)
         itl = self._itl[i] + share * (self._itl[i + 1] - self._itl[i])
-        gpus = self._gpus[i] + share * (self._gpus[i + 1] - self._gpus[i])
+        gpus, next_gpus = self._gpus(i), self._gpus(i + 1)
+        gpus += share * (next_gpus - gpus)
         low, high = sorted(self._throughput[i : i + 2])
         return min(max(1000 * concurrency / (itl * gpus), low), high)
 
@@ -92,6 +89,10 @@ class LoadCurve:
         share = (itl_ms - self._itl[i]) / (self._itl[i + 1] - self._itl[i])
         crossing = self._concurrency[i] + share * (self._concurrency[i + 1] - self._concurrency[i])
         return min(crossing, end)
+
+    def _gpus(self, knot: int) -> float:
+        """GPUs that a knot's concurrency, ITL and throughput imply."""
+        return 1000 * self._concurrency[knot] / (self._itl[knot] * self._throughput[knot])
 
     def _segment(self, concurrency: float) -> tuple[int, float]:
         """The segment that holds *concurrency* (strictly inside the knots) and the share of it passed."""
