@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,10 +104,14 @@ class Cluster:
             client.CoreV1Api(api).delete_namespace(name)
 
     def install_crds(self, *files: Path) -> None:
-        """Apply definitions and wait until the server serves them."""
+        """Apply definitions and wait until the server serves them.
+
+        What kubectl remembers of the versions before is forgotten: it would ask for those for minutes.
+        """
         arguments: Sequence[str] = [f"--filename={file}" for file in files]
         self.kubectl("apply", "--server-side", "--force-conflicts", *arguments)
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *arguments)
+        shutil.rmtree(self.scratch / "kubectl-cache", ignore_errors=True)
 
 
 def users_kubeconfig() -> Path | None:

@@ -254,7 +254,7 @@ def _access(kubeconfig: str | None, context: str | None, *, really: bool) -> Acc
 
 
 def _tables(profile: Path, slowdown: float) -> EngineTables:
-    loaded = load_directory(str(profile), allowed=[profile], interpolation=Interpolation.MONOTONE)
+    loaded = load_directory(profile, allowed=None, interpolation=Interpolation.MONOTONE)
     return EngineTables.of(loaded.profile).slowed(slowdown)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from slaplanner.core.engine import EngineTables
+from slaplanner.core.engine import Engine, EngineTables
 from slaplanner.core.model import Role
 from slaplanner.fleet.exposition import render
 from slaplanner.fleet.frontend import CARD, Dialect
@@ -244,3 +244,27 @@ def test_gpu_seconds_count_every_replica_that_holds_gpus() -> None:
     serving = serve()
     run(serving, ready(serving, 3), 10.0)
     assert serving.truth.report()["gpuSeconds"] == {"prefill": pytest.approx(30), "decode": pytest.approx(60)}
+
+
+def test_looking_often_serves_as_the_simulators_engine_does_at_one_go() -> None:
+    rng = np.random.default_rng(7)
+    count = 200
+    traffic = Traffic(
+        arrival_s=np.sort(rng.uniform(0.0, 10.0, count)),
+        isl_tokens=rng.integers(50, 4000, count).astype(float),
+        osl_tokens=rng.integers(1, 60, count).astype(float),
+    )
+    serving = serve(traffic=traffic)
+    run(serving, ready(serving, 2), 60.0, tick_s=0.125)
+    engine = Engine(serving.tables)
+    engine.advance(0.125)
+    for role in (Role.PREFILL, Role.PREFILL, Role.DECODE, Role.DECODE):
+        engine.add_worker(role)
+    engine.submit(
+        arrival_s=traffic.arrival_s + 0.125, isl_tokens=traffic.isl_tokens, osl_tokens=traffic.osl_tokens
+    )
+    engine.advance(60.0)
+    live, simulated = serving.engine.requests(), engine.requests()
+    assert live.ttft_ms == pytest.approx(simulated.ttft_ms)
+    assert live.itl_ms == pytest.approx(simulated.itl_ms)
+    assert serving.truth.served == count
