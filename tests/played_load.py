@@ -31,6 +31,8 @@ class Load:
     itl_s: float = 0.02
     stalled: bool = False
     """Requests arrive and produce no token."""
+    served_share: float = 1.0
+    """Below 1 there is back-pressure: more arrive than are completed."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class _Played:
         passed = now_s - self.since_s
         load = self.load
         started = load.requests_s * passed
-        served = 0.0 if load.stalled else started
+        served = 0.0 if load.stalled else started * load.served_share
         growth = {
             "requests_started_total": started,
             "requests_total": served,

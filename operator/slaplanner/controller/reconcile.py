@@ -173,18 +173,14 @@ def _require_gpus(fleet: Fleet) -> None:
 async def _observe(world: World, task: Task, plan: Plan) -> None:
     if plan.target is None or plan.model is None:
         return
-    try:
-        plan.traffic = await world.traffic(
-            task.policy,
-            plan.target,
-            plan.model,
-            at_s=task.at_s,
-            end_s=task.end_s,
-            kept=task.history,
-        )
-    except PlanningError as error:
-        plan.failure = plan.failure or error
-        plan.find(_failed(ConditionType.METRICS_AVAILABLE, error))
+    plan.traffic = await world.traffic(
+        task.policy,
+        plan.target,
+        plan.model,
+        at_s=task.at_s,
+        end_s=task.end_s,
+        kept=task.history,
+    )
 
 
 async def _decide(world: World, task: Task, plan: Plan) -> None:

@@ -28,6 +28,7 @@ from slaplanner.adapters.prometheus import (
     Scope,
     Source,
     discover_model,
+    nothing_known,
     observe,
     read_attainment,
     read_history,
@@ -200,7 +201,7 @@ class World:
     ) -> Traffic:
         """One observation at *at_s*, the history up to the grid time *end_s*, and the attainment.
 
-        Raises MetricsError only when nothing can be asked at all: no such connection.
+        What cannot be asked, such as a connection that nobody configured, is an observation that failed.
         """
         return await self._prometheus.run(
             self._traffic, policy, target, model, at_s=at_s, end_s=end_s, kept=kept
@@ -267,8 +268,11 @@ class World:
         kept: Series | None,
     ) -> Traffic:
         core = policy.to_core()
-        prometheus = self._connections.get(policy.spec.metrics.connection)
-        scope = scope_of(policy, model=model, dynamo_namespace=target.dynamo_namespace)
+        try:
+            prometheus = self._connections.get(policy.spec.metrics.connection)
+            scope = scope_of(policy, model=model, dynamo_namespace=target.dynamo_namespace)
+        except MetricsError as error:
+            return Traffic(observation=nothing_known(error, window_s=core.window_s))
         deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
         observation = observe(
             prometheus,

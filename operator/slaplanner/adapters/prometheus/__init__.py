@@ -11,7 +11,7 @@ from slaplanner.adapters.prometheus.connections import Connections
 from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.discovery import ModelDiscovery, discover_model
 from slaplanner.adapters.prometheus.history import read_history
-from slaplanner.adapters.prometheus.observe import observe
+from slaplanner.adapters.prometheus.observe import nothing_known, observe
 from slaplanner.adapters.prometheus.selectors import Matcher, MatchOperator, Scope, Source
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Scope",
     "Source",
     "discover_model",
+    "nothing_known",
     "observe",
     "read_attainment",
     "read_history",

@@ -85,7 +85,7 @@ def observe(
         )
         requests = demand.read(answers, prometheus, at_s=at_s, deadline=deadline)
     except MetricsError as error:
-        return _nothing_known(Unknown(error.reason, str(error)), window_s)
+        return nothing_known(error, window_s=window_s)
     seen = _seen(answers, requests, scope, window_s=window_s, interval_s=interval_s)
     if not (isinstance(requests, Known) and requests.value > 0):
         return seen
@@ -194,7 +194,9 @@ def _only(answers: Answers, name: str) -> float | None:
     return samples[0].value if len(samples) == 1 else math.nan
 
 
-def _nothing_known(unknown: Unknown, window_s: float) -> Observation:
+def nothing_known(error: MetricsError, *, window_s: float) -> Observation:
+    """The observation that *error* leaves: every figure unknown, for its reason."""
+    unknown = Unknown(error.reason, str(error))
     return Observation(
         window_s=window_s,
         requests=unknown,
