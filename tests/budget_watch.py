@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubernetes import client, watch
+from urllib3.exceptions import HTTPError
 
 from tests.scene import NAME, Scene
 from tests.testbed import wait_until
@@ -62,8 +63,17 @@ def budget_watch(scene: Scene) -> Iterator[BudgetWatch]:
         now = objects.get_namespaced_custom_object(*where, NAME)
         watched.seen.append(_seen(now))
         stream = watch.Watch()
+        over = threading.Event()
 
         def follow() -> None:
+            try:
+                record()
+            except HTTPError:
+                # Stopping cuts the connection under the one who reads from it.
+                if not over.is_set():
+                    raise
+
+        def record() -> None:
             changes = stream.stream(
                 objects.list_namespaced_custom_object,
                 *where,
@@ -74,19 +84,23 @@ def budget_watch(scene: Scene) -> Iterator[BudgetWatch]:
                 if change["type"] == "MODIFIED":
                     watched.seen.append(_seen(change["object"]))
 
-        thread = threading.Thread(target=follow, name="budget watch", daemon=True)
+        thread = threading.Thread(target=follow, name="budget watch")
         thread.start()
         try:
             yield watched
         finally:
-            _flush(scene, watched)
-            stream.stop()
+            try:
+                _flush(scene, watched)
+            finally:
+                over.set()
+                stream.stop()
+                thread.join()
 
 
 def _flush(scene: Scene, watched: BudgetWatch) -> None:
     """The watch has caught up with what the API server holds."""
 
-    last = int(scene.get(_PLURAL)["metadata"]["resourceVersion"])
+    last = int(scene.get(scene.graph_kind)["metadata"]["resourceVersion"])
     wait_until(lambda: watched.seen[-1].version >= last, what=f"the watch to reach version {last}")
 
 

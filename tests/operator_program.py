@@ -21,6 +21,7 @@ from tests.testbed import Cluster, free_port, wait_until
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 NAMESPACE = "slaplanner-system"
 SERVICE_ACCOUNT = "slaplanner"
+ROLE = "slaplanner"
 
 
 def install_operator(cluster: Cluster) -> None:
@@ -110,3 +111,33 @@ def _ready(program: OperatorProgram) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def without_right(cluster: Cluster, verb: str, resource: str) -> Iterator[None]:
+    """Take one right from the operator, that of *verb* on *resource*, until the block ends."""
+    role = json.loads(cluster.kubectl("get", "clusterrole", ROLE, "-o", "json").stdout)
+    (rule,) = [rule for rule in role["rules"] if resource in rule["resources"]]
+    patch = json.dumps({"rules": [_less(one, verb) if one is rule else one for one in role["rules"]]})
+    cluster.kubectl("patch", "clusterrole", ROLE, "--type=merge", f"--patch={patch}")
+    what = f"{resource.partition('/')[0]}.{rule['apiGroups'][0]}".removesuffix(".")
+    _, _, subresource = resource.partition("/")
+    question = [verb, what, *([f"--subresource={subresource}"] if subresource else [])]
+
+    def allowed() -> bool:
+        account = f"--as=system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
+        answer = cluster.kubectl("auth", "can-i", *question, account, "--all-namespaces", check=False)
+        return answer.stdout.startswith("yes")
+
+    wait_until(lambda: not allowed(), what=f"the right to {verb} {resource} to go")
+    try:
+        yield
+    finally:
+        restored = json.dumps({"rules": role["rules"]})
+        cluster.kubectl("patch", "clusterrole", ROLE, "--type=merge", f"--patch={restored}")
+        wait_until(allowed, what=f"the right to {verb} {resource} to come back")
+
+
+def _less(rule: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    verbs = [one for one in rule["verbs"] if one != verb]
+    return {**rule, "verbs": verbs}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +121,9 @@ class Scene:
         flags = [f"--subresource={subresource}"] if subresource else []
         self.kubectl("patch", kind, name, "--type=merge", *flags, f"--patch={json.dumps(document)}")
 
+    def patch_json(self, kind: str, name: str, operations: Sequence[Mapping[str, Any]]) -> None:
+        self.kubectl("patch", kind, name, "--type=json", f"--patch={json.dumps(list(operations))}")
+
     def play(self, load: Load) -> None:
         self.loads.play(self.dynamo_namespace, load)
 
@@ -130,8 +133,14 @@ class Scene:
 
     # What a user sees.
 
-    def get(self, kind: str, name: str = NAME) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
+    @property
+    def graph_kind(self) -> str:
+        """With its version: kubectl remembers the versions that an earlier test served."""
+        return f"dynamographdeployments.{self.version}.nvidia.com"
+
+    def get(self, kind: str, name: str = NAME, *, show_managed_fields: bool = False) -> dict[str, Any]:
+        flags = ["--show-managed-fields"] if show_managed_fields else []
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json", *flags))
         return found
 
     def status(self, name: str = NAME) -> dict[str, Any]:
@@ -145,11 +154,35 @@ class Scene:
 
     def replicas(self) -> dict[str, int]:
         """What the deployment asks for, per worker."""
-        spec = self.get("dynamographdeployments")["spec"]
+        spec = self.get(self.graph_kind)["spec"]
         listed = spec.get("components") or [
             {"name": name} | entry for name, entry in spec["services"].items()
         ]
         return {entry["name"]: entry.get("replicas", 1) for entry in listed if entry["name"] != "Frontend"}
+
+    def graph_conditions(self) -> dict[str, dict[str, Any]]:
+        """The deployment's own conditions, by type."""
+        conditions = self.get(self.graph_kind).get("status", {}).get("conditions", [])
+        return {entry["type"]: entry for entry in conditions}
+
+    def wait_graph_condition(self, kind: str, status: str | None, *, message: str = "") -> None:
+        """Wait until the deployment's condition says so; None: until it is gone."""
+
+        def said() -> bool:
+            found = self.graph_conditions().get(kind)
+            if found is None or status is None:
+                return found is None and status is None
+            return found["status"] == status and message in found["message"]
+
+        wait_until(said, what=f"{kind}={status} {message} on the deployment", timeout_s=PATIENCE_S)
+
+    def wait_gone(self, kind: str = "slapolicy", name: str = NAME, *, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until the object does not exist any more."""
+        wait_until(
+            lambda: not self.kubectl("get", kind, name, "--ignore-not-found", "-o", "name"),
+            what=f"{kind} {name} to be gone",
+            timeout_s=timeout_s,
+        )
 
     def events(self, reason: str) -> list[dict[str, Any]]:
         found = json.loads(self.kubectl("get", "events", "-o", "json"))
@@ -210,7 +243,7 @@ class Scene:
 
     def report(self, status: Mapping[str, Any], *, ready: bool, reason: str = "") -> None:
         """Write the deployment's status; its other conditions stay."""
-        conditions = self.get("dynamographdeployments").get("status", {}).get("conditions", [])
+        conditions = self.get(self.graph_kind).get("status", {}).get("conditions", [])
         ours = {
             "type": "Ready",
             "status": "True" if ready else "False",
@@ -220,7 +253,7 @@ class Scene:
         }
         others = [entry for entry in conditions if entry["type"] != "Ready"]
         self.patch(
-            "dynamographdeployments",
+            self.graph_kind,
             NAME,
             {"status": {**status, "conditions": [ours, *others]}},
             subresource="status",

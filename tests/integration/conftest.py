@@ -44,7 +44,9 @@ def scene(cluster: Cluster, namespace: str, played_loads: PlayedLoads) -> Scene:
 
 
 @pytest.fixture
-def served_scene(scene: Scene, operator: OperatorProgram) -> Callable[..., Scene]:
+def served_scene(
+    scene: Scene, operator: OperatorProgram, prometheus_server: PrometheusServer
+) -> Callable[..., Scene]:
     """A function that sets a deployment and its load up: `served_scene(Load(...), replicas={...})`."""
 
     def serve(load: Load | None = None, **options: object) -> Scene:
@@ -52,6 +54,10 @@ def served_scene(scene: Scene, operator: OperatorProgram) -> Callable[..., Scene
         scene.settle()
         if load is not None:
             scene.play(load)
+            # A policy that plans rarely would else find nothing, and not look again for long.
+            prometheus_server.wait_for(
+                f'{{__name__=~".*requests_started_total",dynamo_namespace="{scene.dynamo_namespace}"}}'
+            )
         return scene
 
     return serve

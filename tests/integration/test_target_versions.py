@@ -1,17 +1,12 @@
 """Both versions served, with conversion between them: written where others write, read in one shape."""
 
-import datetime as dt
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from slaplanner.core.model import Role
-from slaplanner.fleet.certificate import make_certificate
 from slaplanner.fleet.install import ConversionWebhook
-from slaplanner.fleet.webhook import answer
+from tests.conversion import serving_conversion
 from tests.graphs import ALPHA, BETA
 from tests.stored_graph import StoredGraph, without_replicas
 from tests.testbed import Cluster, Served, install_dynamo, uninstall_dynamo
@@ -19,35 +14,11 @@ from tests.testbed import Cluster, Served, install_dynamo, uninstall_dynamo
 P, D = Role.PREFILL, Role.DECODE
 
 
-class Conversion(BaseHTTPRequestHandler):
-    """Answers the API server's ConversionReviews, one per connection."""
-
-    def do_POST(self) -> None:
-        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        body = json.dumps(answer(review)).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        """Quiet: pytest shows what matters."""
-
-
 @pytest.fixture(scope="module")
 def conversion() -> Iterator[ConversionWebhook]:
     """The conversion between the versions, served beside the test."""
-    certificate = make_certificate("127.0.0.1", dt.datetime.now(dt.UTC))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Conversion) as server:
-        server.socket = certificate.server_context().wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, name="conversion")
-        thread.start()
-        yield ConversionWebhook(
-            url=f"https://127.0.0.1:{server.server_port}/convert", ca_pem=certificate.certificate
-        )
-        server.shutdown()
-        thread.join()
+    with serving_conversion() as webhook:
+        yield webhook
 
 
 @pytest.fixture(scope="module", autouse=True)
