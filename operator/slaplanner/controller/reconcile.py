@@ -103,8 +103,8 @@ async def make_plan(world: World, task: Task) -> Plan:
             message=pause.message,
         )
     )
-    await _load_profile(world, task, plan)
     await _look(world, task, plan)
+    await _load_profile(world, task, plan)
     await _observe(world, task, plan)
     await _decide(world, task, plan)
     await _act(world, task, plan)
@@ -115,10 +115,14 @@ async def _load_profile(world: World, task: Task, plan: Plan) -> None:
     try:
         plan.profile = await world.profile(task.policy)
     except PlanningError as error:
-        plan.failure = error
+        plan.failure = plan.failure or error
         plan.find(_failed(ConditionType.PROFILE_LOADED, error))
         return
     faults = plan.profile.faults
+    gpus = {role.gpus_per_replica for role in plan.target.fleet.roles} if plan.target else set()
+    if len(gpus) == 1 and (known := gpus.pop()) is not None:
+        # Figures per GPU can only be checked against a replica whose GPUs are known.
+        faults = await world.numerics.run(plan.profile.faults_on, known)
     plan.find(
         Finding(
             type=ConditionType.PROFILE_LOADED,
