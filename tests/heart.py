@@ -1,0 +1,208 @@
+"""A heart that beats on demand, in a world of plain values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from slaplanner.adapters.profiles import LoadedProfile, load_directory
+from slaplanner.adapters.target import Identity, Outcome, Rivals, TargetState, Verdict
+from slaplanner.controller.events import Event
+from slaplanner.controller.health import Pulse
+from slaplanner.controller.heartbeat import Heart
+from slaplanner.controller.records import Record, Records
+from slaplanner.controller.report import Reporter
+from slaplanner.controller.world import Traffic
+from slaplanner.core.errors import PlanningError
+from slaplanner.core.model import Interpolation, Role
+from slaplanner.core.rebalance import Write
+from slaplanner.settings import Settings
+from tests.planning import PROFILES, fleet, observation
+
+UID = "5f0c0ffe-0000-4000-8000-000000000001"
+
+
+REQUESTS_PER_HOUR = 60.0 * 3600.0
+"""Of 1,000 input tokens: 4 prefill replicas."""
+
+
+@lru_cache
+def loaded_profile() -> LoadedProfile:
+    directory = PROFILES / "h100_vllm_Qwen3-32B_bf16_tp2"
+    return load_directory(directory, allowed=(PROFILES,), interpolation=Interpolation.MONOTONE)
+
+
+class Inline:
+    """A pool without threads."""
+
+    async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+
+@dataclass(slots=True)
+class FakeWorld:
+    """Answers as it was told and keeps what it was ordered."""
+
+    target: TargetState | PlanningError
+    time_s: float = 1_000_000.0
+    rival: Rivals = field(default_factory=Rivals)
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Of the next writes; a write succeeds when there are none."""
+    during_plan: Callable[[], None] = lambda: None
+    orders: list[Mapping[Role, int]] = field(default_factory=list)
+    looks: int = 0
+    statuses: list[Mapping[str, Any]] = field(default_factory=list)
+    numerics: Inline = field(default_factory=Inline)
+    refits: Inline = field(default_factory=Inline)
+    versions: dict[str, str | None] = field(default_factory=lambda: {"target": "1", "profile": "1"})
+
+    def now_s(self) -> float:
+        return self.time_s
+
+    def watched_target(self, target: TargetState) -> str:  # noqa: ARG002 - there is one
+        return "target"
+
+    def watched_profile(self, policy: object) -> str:  # noqa: ARG002 - there is one
+        return "profile"
+
+    async def look(self, policy: object) -> TargetState:  # noqa: ARG002
+        self.looks += 1
+        if isinstance(self.target, PlanningError):
+            raise self.target
+        return self.target
+
+    async def model(self, policy: object, target: TargetState) -> str:  # noqa: ARG002
+        return "meta/llama-70b"
+
+    async def rivals(self, policy: object, target: TargetState) -> Rivals:  # noqa: ARG002
+        return self.rival
+
+    async def profile(self, policy: object) -> LoadedProfile:  # noqa: ARG002
+        return loaded_profile()
+
+    async def traffic(self, *_: object, **__: object) -> Traffic:
+        self.during_plan()
+        return Traffic(observation=observation(REQUESTS_PER_HOUR))
+
+    async def scale(
+        self,
+        policy: object,  # noqa: ARG002
+        target: TargetState,
+        desired: Mapping[Role, int],
+        *,
+        still_wanted: Callable[[], bool],
+    ) -> Outcome:
+        if not still_wanted():
+            return Outcome()
+        self.orders.append(dict(desired))
+        if self.outcomes:
+            return self.outcomes.pop(0)
+        moves = (
+            Write(role=role.role, before=role.replicas, replicas=desired[role.role])
+            for role in target.fleet.roles
+            if role.role in desired
+        )
+        return Outcome(written=tuple(move for move in moves if move.before != move.replicas))
+
+    async def write_status(self, *, status: Mapping[str, Any], **_: object) -> None:
+        self.statuses.append(status)
+
+    async def report_to_target(self, namespace: str, name: str, verdicts: Sequence[Verdict]) -> None:
+        """Nobody here reads it."""
+
+    def moved(self, **fields: Any) -> None:
+        """Somebody changed the deployment."""
+        assert isinstance(self.target, TargetState)
+        self.target = replace(self.target, **fields)
+        self.versions["target"] = str(int(self.versions["target"] or 0) + 1)
+
+
+@dataclass(slots=True)
+class FakeWatches:
+    """Knows the versions that the world has."""
+
+    world: FakeWorld
+
+    def version(self, watched: str) -> str | None:
+        return self.world.versions[watched]
+
+
+def target(prefill: int = 1, decode: int = 1, **fields: Any) -> TargetState:
+    """A deployment at rest."""
+    return replace(
+        TargetState(
+            identity=Identity(
+                namespace="serving", name="llama", uid="target-1", api_version="nvidia.com/v1beta1"
+            ),
+            fleet=fleet(prefill, decode),
+            dynamo_namespace="serving-llama",
+            model="meta/llama-70b",
+        ),
+        **fields,
+    )
+
+
+def document(
+    *, generation: int = 1, annotations: Mapping[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    """A policy that plans once an hour, as the API server shows it."""
+    return {
+        "apiVersion": "slaplanner.io/v1alpha1",
+        "kind": "SLAPolicy",
+        "metadata": {
+            "name": "llama",
+            "namespace": "serving",
+            "uid": UID,
+            "generation": generation,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "annotations": dict(annotations or {}),
+        },
+        "spec": {
+            "targetRef": {"name": "llama"},
+            "sla": {"ttft": 1000, "itl": 30},
+            "profile": {"configMapRef": {"name": "profile"}},
+            "planning": {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}},
+            **spec,
+        },
+    }
+
+
+@dataclass(slots=True)
+class Patient:
+    """One policy, and the heart that beats for it."""
+
+    world: FakeWorld
+    records: Records
+    heart: Heart
+    record: Record
+    events: list[Event]
+
+    async def beat(self) -> None:
+        await self.heart.beat(self.record)
+
+    def shows(self, shown: Mapping[str, Any]) -> None:
+        """The watch shows the policy in a new form."""
+        self.records.seen(copy.deepcopy(dict(shown)))
+
+
+def patient(
+    world: FakeWorld | None = None, shown: Mapping[str, Any] | None = None, **settings: Any
+) -> Patient:
+    """A policy that was just seen by an operator that has settled."""
+    world = world or FakeWorld(target())
+    records = Records()
+    record = records.seen(copy.deepcopy(dict(shown or document())))
+    told: list[Event] = []
+    reporter = Reporter(desk=world, records=records, post=lambda _, event: told.append(event))
+    heart = Heart(
+        world=world,  # type: ignore[arg-type]  # as much of one as a heart needs
+        records=records,
+        watches=FakeWatches(world),  # type: ignore[arg-type]
+        reporter=reporter,
+        pulse=Pulse(),
+        settings=Settings(**({"settle_s": 0.0} | settings)),
+    )
+    return Patient(world, records, heart, record, told)
