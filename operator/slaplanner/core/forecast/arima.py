@@ -8,6 +8,8 @@ and gives the same figures.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf, isfinite
+from operator import mul
 from typing import Self
 
 import numpy as np
@@ -15,15 +17,15 @@ import numpy as np
 from slaplanner.core.forecast.channels import CHANNELS, Array, Lookback
 from slaplanner.core.model import PredictorPolicy
 
-ORDERS = ((0, 1, 1), (1, 1, 1), (2, 1, 1), (1, 0, 0), (1, 0, 1), (2, 0, 1))
+Order = tuple[int, int, int]
+
+ORDERS: tuple[Order, ...] = ((0, 1, 1), (1, 1, 1), (2, 1, 1), (1, 0, 0), (1, 0, 1), (2, 0, 1))
 """(p, d, q) tried at each fit, beside the random walk (0, 1, 0)."""
 
 WINDOW = 400
 """Points that a fit sees by default: enough for a handful of parameters, few enough to follow changes."""
 
 _POINTS_PER_PARAMETER = 10
-_PENALTY = 1.0
-"""Relative gain in mean error that one more parameter must bring, times the number of points."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +36,7 @@ class ArimaFit:
     `state` (n,), `covariance` (n, n): the prediction for the point after the last one seen.
     """
 
-    order: tuple[int, int, int]
+    order: Order
     transition: Array
     design: Array
     noise: Array
@@ -47,8 +49,9 @@ class ArimaFit:
 def fit(values: Array) -> ArimaFit | None:
     """The best of `ORDERS` on *values*, shape (points,), NaN for gaps.
 
-    Best is the smallest mean absolute error of one step ahead, penalised per parameter. The
-    likelihood fits the parameters, but does not choose between orders: bursts would choose for it.
+    Best is the smallest mean absolute error of one step ahead, penalised per parameter as the
+    Bayesian information criterion does. The likelihood fits the parameters of the chosen order, but
+    does not choose between orders: bursts would choose for it.
 
     Returns:
         None while there are fewer than two known points.
@@ -64,19 +67,19 @@ def fit(values: Array) -> ArimaFit | None:
     scaled = (values - centre) / spread
     tail = values[1:]
     steps = np.abs(tail - _forward_filled(values)[:-1])[np.isfinite(tail)]
-    best, best_score = walk, np.log(float(np.mean(steps)) / spread + 1e-12)
+    best, best_score = None, np.log(float(np.mean(steps)) / spread + 1e-12)
     for order in ORDERS:
         parameters = order[0] + order[2] + (1 - order[1])
         if len(known) < _POINTS_PER_PARAMETER * (parameters + 1):
             continue
-        candidate = _fit_order(scaled, order, centre, spread)
-        if candidate is None:
-            continue
-        model, error = candidate
-        score = np.log(error + 1e-12) + _PENALTY * parameters / len(known)
+        guess = _guess(scaled, order)
+        error = _one_step_error(scaled, order, guess)
+        score = np.log(error + 1e-12) + 0.5 * np.log(len(known)) * parameters / len(known)
         if score < best_score:
-            best, best_score = model, score
-    return best
+            best, best_score = (order, guess), score
+    if best is None:
+        return walk
+    return _fit_order(scaled, *best, centre=centre, spread=spread) or walk
 
 
 def _forward_filled(values: Array) -> Array:
@@ -90,24 +93,75 @@ def _random_walk(last: float, scale: float) -> ArimaFit:
     return ArimaFit((0, 1, 0), one, np.ones(1), one, np.zeros(1), one, float(last), scale)
 
 
+def _guess(values: Array, order: Order) -> list[float]:
+    """AR and MA parameters by two regressions (Hannan and Rissanen, 1982); stable ones, or plain ones."""
+    p, d, q = order
+    plain = [0.2 if d else 0.6, 0.1][:p] + [-0.3 if d else 0.1, 0.0][:q]
+    moved = np.diff(values) if d else values
+    long = max(p, q) + max(2, min(8, len(moved) // 12))
+    surprises = _residuals(moved, _lags(moved, long))
+    columns = np.concatenate([_lags(moved, p), _lags(surprises, q)], axis=1)
+    rows = np.isfinite(columns).all(axis=1) & np.isfinite(moved)
+    if rows.sum() < 3 * (p + q):
+        return plain
+    found = np.linalg.lstsq(columns[rows], moved[rows], rcond=None)[0]
+    stable = _is_stable(found[:p]) and _is_stable(-found[p:])
+    return found.tolist() if stable else plain
+
+
+def _lags(values: Array, number: int) -> Array:
+    """Column k holds the value k + 1 points before, shape (points, number)."""
+    lagged = np.full((len(values), number), np.nan)
+    for lag in range(1, min(number, len(values) - 1) + 1):
+        lagged[lag:, lag - 1] = values[:-lag]
+    return lagged
+
+
+def _residuals(values: Array, columns: Array) -> Array:
+    rows = np.isfinite(columns).all(axis=1) & np.isfinite(values)
+    residuals = np.full(len(values), np.nan)
+    if rows.sum() > columns.shape[1]:
+        weights = np.linalg.lstsq(columns[rows], values[rows], rcond=None)[0]
+        residuals[rows] = values[rows] - columns[rows] @ weights
+    return residuals
+
+
+def _is_stable(coefficients: Array) -> bool:
+    """Whether the roots of z^n - c1 z^(n-1) - ... lie well inside the unit circle."""
+    return not len(coefficients) or bool(np.all(np.abs(np.roots([1.0, *-coefficients])) < 0.97))
+
+
+def _one_step_error(values: Array, order: Order, parameters: list[float]) -> float:
+    """Mean absolute error of one step ahead, by the recursion itself; infinite if it cannot be told."""
+    p, d, q = order
+    moved = np.diff(values) if d else values
+    ar, ma = parameters[:p], parameters[p:]
+    past, shocks, errors = [0.0] * p, [0.0] * q, []
+    for value in moved.tolist():
+        told = sum(map(mul, ar, past)) + sum(map(mul, ma, shocks))
+        shock = value - told if isfinite(value) else 0.0
+        if isfinite(value):
+            errors.append(abs(shock))
+        past = [value if isfinite(value) else told, *past][:p]
+        shocks = [shock, *shocks][:q]
+    settled = errors[p + q :]
+    return sum(settled) / len(settled) if settled else inf
+
+
 def _fit_order(
-    scaled: Array, order: tuple[int, int, int], centre: float, spread: float
-) -> tuple[ArimaFit, float] | None:
-    """The fit of one order, and its mean absolute one-step error in scaled units."""
+    scaled: Array, order: Order, guess: list[float], *, centre: float, spread: float
+) -> ArimaFit | None:
+    """Maximum likelihood from the guess; None when it does not come to usable figures."""
     from statsmodels.tsa.statespace.sarimax import SARIMAX  # noqa: PLC0415 - a second that most never need
 
-    p, d, q = order
-    start = [0.2 if d else 0.6, 0.1][:p] + [-0.3 if d else 0.1, 0.0][:q]
     model = SARIMAX(scaled, order=order, trend=None, concentrate_scale=True)
     try:
         result = model.fit(
-            start_params=start, disp=False, maxiter=30, cov_type="none", warn_convergence=False
+            start_params=guess, disp=False, maxiter=30, cov_type="none", warn_convergence=False
         )
     except (np.linalg.LinAlgError, ValueError):
         return None
     filtered = result.filter_results
-    errors = np.abs(filtered.forecasts_error[0])[1 + d :]
-    errors = errors[np.isfinite(errors)]
     noise = filtered.selection[:, :, 0] @ filtered.state_cov[:, :, 0] @ filtered.selection[:, :, 0].T
     fitted = ArimaFit(
         order=order,
@@ -119,17 +173,15 @@ def _fit_order(
         centre=centre,
         scale=spread,
     )
-    usable = len(errors) and all(
-        np.all(np.isfinite(part)) for part in (noise, fitted.state, fitted.transition)
-    )
-    return (fitted, float(np.mean(errors))) if usable else None
+    parts = (noise, fitted.state, fitted.covariance, fitted.transition)
+    return fitted if all(np.all(np.isfinite(part)) for part in parts) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arima:
     """The fitted models of all channels, padded with zeros to one size; silent where there is none."""
 
-    orders: tuple[tuple[int, int, int] | None, ...]
+    orders: tuple[Order | None, ...]
     transition: Array
     design: Array
     noise: Array

@@ -38,6 +38,8 @@ _LEAST_SHARE = 0.1
 """Of the slow usual error: a quiet hour does not make errors impossible."""
 _MOST_TIMES = 6.0
 """One error counts at most so many usual ones when the usual error is learnt."""
+_SURPRISE = 2.5
+"""Quick usual error over the slow one, from which models are fitted again."""
 _CEILING = 2.0
 """Bounds end at so many times the largest rate of the past; nothing that was seen supports more."""
 _PEAK_MEMORY = 0.9995
@@ -99,6 +101,11 @@ class Calibration:
             square=np.zeros((ROLES, len(_VIEWS), levels)),
             loss=np.full((ROLES, levels), np.nan),
         )
+
+    @property
+    def is_surprised(self) -> bool:
+        """Whether errors have lately grown so much that the series must have changed."""
+        return bool(np.any(self.usual[:, 0] > _SURPRISE * self.usual[:, -1]))
 
     def learnt(self, truth: Array) -> Self:
         """After the true token rates, shape (roles,); NaN is a gap."""
@@ -187,7 +194,7 @@ class Calibration:
         recent = [yardstick for yardstick, newest in _VIEWS if newest < WINDOW]
         ranked = _quantiles(self.scores[role])
         newest = _quantiles(self.scores[role][recent, -_RECENT:])
-        newest = np.where(_LEVELS > LEVELS[_ANCHOR], ranked[recent], newest)
+        newest = np.where(LEVELS[_ANCHOR] < _LEVELS, ranked[recent], newest)
         scores = np.concatenate([ranked, newest])
         on = np.concatenate([yards, yards[recent]])
         bound: Array = end + scores * on[:, None]
@@ -212,6 +219,6 @@ def _quantiles(scores: Array) -> Array:
     high = np.minimum(low + 1, number - 1)
     quantiles = ranked[:, low] * (1 - share) + ranked[:, high] * share
     trust = np.minimum(1.0, number * (1 - _LEVELS) / _TAIL_ERRORS)
-    tail = np.where(_LEVELS > LEVELS[_ANCHOR], quantiles[:, _ANCHOR, None] * _TAIL_RATIOS, quantiles)
+    tail = np.where(LEVELS[_ANCHOR] < _LEVELS, quantiles[:, _ANCHOR, None] * _TAIL_RATIOS, quantiles)
     trusted: Array = trust * quantiles + (1 - trust) * tail
     return trusted

@@ -21,6 +21,9 @@ _DISCOUNT = 0.98
 _RATE = 3.0
 _CLIP = 5.0
 """A single point moves the weights by at most so many usual errors."""
+_SURPRISE = 5.0
+"""An error of so many usual ones: the series has changed, and old merits count for less."""
+_KEPT_AFTER_SURPRISE = 0.5
 _SCALE_MEMORY = 0.05
 _LEARNERS = 2
 
@@ -70,6 +73,8 @@ class Mixture:
         gains = gains / np.maximum(usual, np.finfo(float).tiny)
         gains = np.clip(np.where(scored & np.isfinite(gains), gains, 0.0), -_CLIP, _CLIP)
         kept = np.where(scored, np.array([1.0, _DISCOUNT])[:, None, None], 1.0)[:, None]
+        surprised = scored & (np.abs(mixed - truth).min(axis=0) > _SURPRISE * usual)
+        kept = np.where(surprised, _KEPT_AFTER_SURPRISE, 1.0) * kept
         return replace(
             self,
             usual=usual,

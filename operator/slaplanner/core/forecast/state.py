@@ -58,6 +58,7 @@ class ForecastState:
             case PredictorType.PROPHET:
                 return True
             case PredictorType.ARIMA | PredictorType.AUTO:
-                return new >= min(_FITS_EVERY, max(_FIRST_FITS_EVERY, self.fitted_points // 4))
+                usual = min(_FITS_EVERY, max(_FIRST_FITS_EVERY, self.fitted_points // 4))
+                return new >= (_FIRST_FITS_EVERY if self.learner.calibration.is_surprised else usual)
             case _:
                 return False
