@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from kubernetes import client
 
 from tests.testbed import (
@@ -26,6 +27,12 @@ from tests.testbed import (
 from tests.testbed.missing import or_skip
 
 ROOT = Path(__file__).parents[1]
+# Every run tries a few examples of each property, so that unit tests stay quick; for a long look:
+# pytest --hypothesis-profile=thorough
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile("quick")
+
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
