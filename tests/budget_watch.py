@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,9 +81,11 @@ def budget_watch(scene: Scene) -> Iterator[BudgetWatch]:
                 resource_version=now["metadata"]["resourceVersion"],
                 field_selector=f"metadata.name={NAME}",
             )
-            for change in changes:
-                if change["type"] == "MODIFIED":
-                    watched.seen.append(_seen(change["object"]))
+            # The block's end closes the connection under it.
+            with contextlib.suppress(HTTPError):
+                for change in changes:
+                    if change["type"] == "MODIFIED":
+                        watched.seen.append(_seen(change["object"]))
 
         thread = threading.Thread(target=follow, name="budget watch")
         thread.start()

@@ -28,7 +28,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """One finding per condition that a plan can judge."""
     return (
-        _metrics(policy, observation),
+        metrics_finding(policy, observation),
         _forecast(policy, forecast),
         _sla(roles, policy),
         _budget(policy, allotted, roles),
@@ -36,7 +36,8 @@ def findings(
     )
 
 
-def _metrics(policy: Policy, observation: Observation) -> Finding:
+def metrics_finding(policy: Policy, observation: Observation) -> Finding:
+    """What was seen of the traffic; it can be told also when nothing can be decided from it."""
     requests, isl, osl = observation.requests, observation.isl_tokens, observation.osl_tokens
     if isinstance(requests, Unknown):
         return Finding(
