@@ -68,8 +68,18 @@ def running_operator(
     prometheus: str | None,
     settings: Mapping[str, Any] | None = None,
     namespace: str | None = None,
+    kubeconfig: Path | None = None,
 ) -> Iterator[OperatorProgram]:
-    """Run `slaplanner run` until the block ends. *prometheus* is the default connection's url."""
+    """Run `slaplanner run` until the block ends.
+
+    Args:
+        cluster: whose API server it serves.
+        scratch: for its settings and logs.
+        prometheus: the default connection's url; None: *settings* say all.
+        settings: of the administrator, beside those that make it quick.
+        namespace: the only one that it serves; None: all.
+        kubeconfig: another way to the API server than that of its service account.
+    """
     port = free_port()
     document = {"settleSeconds": 0, "heartbeatSeconds": 0.5, "port": port} | dict(settings or {})
     if prometheus is not None:
@@ -78,12 +88,12 @@ def running_operator(
     file = scratch / f"settings-{number}.yaml"
     file.write_text(yaml.safe_dump(document))
     log_file = scratch / f"operator-{number}.log"
-    kubeconfig = cluster.service_account_kubeconfig(namespace=NAMESPACE, name=SERVICE_ACCOUNT)
+    account = kubeconfig or cluster.service_account_kubeconfig(namespace=NAMESPACE, name=SERVICE_ACCOUNT)
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     command = [
         *(sys.executable, "-W", "error::DeprecationWarning:slaplanner", "-c"),
         "from slaplanner.cli import main; main()",
-        *("run", "--settings", str(file), "--kubeconfig", str(kubeconfig)),
+        *("run", "--settings", str(file), "--kubeconfig", str(account)),
     ]
     if namespace is not None:
         command += ["--namespace", namespace]
