@@ -68,6 +68,9 @@ class FakeWorld:
     def watched_profile(self, policy: object) -> str:  # noqa: ARG002 - there is one
         return "profile"
 
+    def polled_version(self, policy: object) -> None:
+        """Its target is watched."""
+
     async def look(self, policy: object) -> TargetState:  # noqa: ARG002
         self.looks += 1
         if isinstance(self.target, PlanningError):

@@ -97,4 +97,4 @@ def _moving(reason: Reason, message: str) -> Finding:
 
 
 def _count(value: int | None) -> str:
-    return "an unreported number of" if value is None else str(value)
+    return "an unreported number" if value is None else str(value)

@@ -1,0 +1,59 @@
+"""Events are told on change only: trouble and its end, and what a new policy waits for."""
+
+from __future__ import annotations
+
+import pytest
+
+from slaplanner.controller.events import Event, EventType, on_findings
+from slaplanner.core.decision import Finding
+from slaplanner.core.reasons import ConditionType, Reason
+
+Before = dict[ConditionType, tuple[bool | None, str]]
+METRICS, CONFLICT, PAUSED = (
+    ConditionType.METRICS_AVAILABLE,
+    ConditionType.TARGET_CONFLICT,
+    ConditionType.PAUSED,
+)
+
+
+def finding(kind: ConditionType, status: bool | None, reason: Reason) -> Finding:
+    return Finding(type=kind, status=status, reason=reason, message="why")
+
+
+@pytest.mark.parametrize(
+    ("before", "found", "told"),
+    [
+        pytest.param({}, finding(METRICS, True, Reason.METRICS_READ), ["MetricsAvailable"], id="first-good-news"),
+        pytest.param({}, finding(CONFLICT, False, Reason.NO_CONFLICT), [], id="no-news-that-nothing-is-wrong"),
+        pytest.param({}, finding(CONFLICT, True, Reason.OTHER_POLICY), ["TargetConflict"], id="first-trouble"),
+        pytest.param({METRICS: (True, "MetricsRead")}, finding(METRICS, True, Reason.METRICS_READ), [], id="same"),
+        pytest.param({METRICS: (True, "MetricsRead")}, finding(METRICS, True, Reason.IDLE), [],
+                     id="good-for-another-reason"),
+        pytest.param({METRICS: (True, "MetricsRead")}, finding(METRICS, False, Reason.NO_SERIES),
+                     ["MetricsUnavailable"], id="trouble"),
+        pytest.param({METRICS: (False, "NoSeries")}, finding(METRICS, False, Reason.STALE), ["MetricsUnavailable"],
+                     id="trouble-for-another-reason"),
+        pytest.param({METRICS: (False, "NoSeries")}, finding(METRICS, True, Reason.METRICS_READ),
+                     ["MetricsAvailable"], id="trouble-is-over"),
+        pytest.param({METRICS: (False, "NoSeries")}, finding(METRICS, None, Reason.PENDING), [], id="unknown"),
+        pytest.param({CONFLICT: (True, "OtherPolicy")}, finding(CONFLICT, False, Reason.NO_CONFLICT),
+                     ["TargetConflictResolved"], id="conflict-is-over"),
+        pytest.param({}, finding(PAUSED, True, Reason.PAUSED_SCALE_IN), ["Paused"], id="paused-from-the-start"),
+        pytest.param({PAUSED: (True, "Paused")}, finding(PAUSED, False, Reason.NOT_PAUSED), ["Resumed"], id="resumed"),
+        pytest.param({}, finding(ConditionType.PROGRESSING, True, Reason.SCALING), [], id="progress-is-told-by-scaled"),
+    ],
+)  # fmt: skip
+def test_a_finding_is_told_when_it_is_news(before: Before, found: Finding, told: list[str]):
+    assert [event.reason for event in on_findings(before, [found])] == told
+
+
+def test_trouble_is_a_warning_with_its_reason_in_front():
+    (event,) = on_findings({}, [finding(METRICS, False, Reason.NO_SERIES)])
+    assert event == Event(EventType.WARNING, "MetricsUnavailable", "NoSeries: why")
+
+
+def test_every_condition_has_names_for_its_bad_and_its_good_news():
+    for kind in ConditionType:
+        for status in (True, False):
+            before: Before = {kind: (not status, "Before")}
+            on_findings(before, [finding(kind, status, Reason.STABLE)])
