@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from slaplanner.core.model import Fleet, Policy, Role, RoleState
+from slaplanner.core.model import Fleet, Policy, Role, RoleState, Sizing
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation
+from slaplanner.core.sizing.service import prefill_factor
 
 LOWEST, HIGHEST = 0.25, 4.0
 """Bounds of the applied factors. A profile of other hardware or precision is off by 2; what is off
@@ -32,6 +33,9 @@ MIN_REQUESTS = 10.0
 
 FULL_WEIGHT_REQUESTS = 30.0
 """Requests at which a window counts half; with n it counts n / (n + this)."""
+
+MOST_KV_SHARE = 0.9
+"""Share of the KV above which requests wait for room, which their inter-token latency then shows."""
 
 _DIGITS = 4
 """Decimals kept of a factor, in memory as in the status, so that a restart changes nothing."""
@@ -177,11 +181,16 @@ def correct(
                 learnt[stage] = memory
                 factors[stage] = Factor(raw=raw, ignored="correction is disabled")
                 continue
+            seen = raw
+            if policy.sizing is Sizing.ATTAINMENT:
+                seen = _seen_through_queues(
+                    stage, raw, policy=policy, observation=observation, workers=workers, profile=profile
+                )
             ignored = _why_not(
-                raw, memory, workers=workers, policy=policy, observation=observation, now_s=now_s
+                seen, memory, workers=workers, policy=policy, observation=observation, now_s=now_s
             )
-            if not ignored and raw is not None:
-                memory = _towards(memory, raw, policy=policy, observation=observation, now_s=now_s)
+            if not ignored and seen is not None:
+                memory = _towards(memory, seen, policy=policy, observation=observation, now_s=now_s)
             learnt[stage] = memory
             factors[stage] = Factor(raw=raw, applied=memory.factor, ignored=ignored)
     return CorrectionState(stages=learnt), Correction(stages=factors)
@@ -220,6 +229,34 @@ def _raw(
     )
 
 
+def _seen_through_queues(
+    stage: Role,
+    raw: float | None,
+    *,
+    policy: Policy,
+    observation: Observation,
+    workers: RoleState,
+    profile: Profile,
+) -> float | None:
+    """The factor of the engine alone, for a sizing that models queues itself; None: a queue hides it."""
+    serving = _serving(workers)
+    if stage is Role.PREFILL:
+        return prefill_factor(observation, profile=profile, workers=serving, interval_s=policy.interval_s)
+    requests, duration = observation.requests, observation.request_duration_s
+    isl, osl = observation.isl_tokens, observation.osl_tokens
+    if not (
+        isinstance(requests, Known)
+        and isinstance(duration, Known)
+        and isinstance(isl, Known)
+        and isinstance(osl, Known)
+        and serving
+    ):
+        return None
+    inside = requests.value * duration.value / policy.interval_s / serving
+    held = inside * (isl.value + osl.value / 2)
+    return raw if held <= MOST_KV_SHARE * profile.decode.max_kv_tokens else None
+
+
 def _serving(workers: RoleState) -> int:
     return workers.serving if workers.serving is not None else workers.replicas
 
@@ -247,7 +284,8 @@ def _why_not(
     requests = _requests_in_window(policy, observation)
     if requests < MIN_REQUESTS:
         return f"{requests:.0f} requests in the window, at least {MIN_REQUESTS:.0f} are needed"
-    if workers.starting or workers.rollout:
+    # Those that start serve nobody yet; a mean that lumps queue and engine together still waits for them.
+    if workers.rollout or (workers.starting and policy.sizing is Sizing.THROUGHPUT):
         return "replicas are starting"
     if memory.workers_since_s is not None and now_s - memory.workers_since_s < observation.window_s:
         return "replicas started inside the window"

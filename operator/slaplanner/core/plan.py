@@ -19,12 +19,12 @@ from slaplanner.core.explain import explain
 from slaplanner.core.findings import findings
 from slaplanner.core.forecast import Forecast, forecast, horizon_steps
 from slaplanner.core.gates import gate
-from slaplanner.core.model import DEFAULT_STARTUP_S, FallbackMode, Fleet, Policy, Role, RolePolicy
+from slaplanner.core.model import DEFAULT_STARTUP_S, FallbackMode, Fleet, Policy, Role, RolePolicy, Sizing
 from slaplanner.core.placement import patience_s, watch_placement
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series
 from slaplanner.core.reasons import Reason
-from slaplanner.core.sizing import Demand, Sized, throughput
+from slaplanner.core.sizing import Demand, Sized, attainment, throughput
 from slaplanner.core.state import Lengths, PlannerState
 
 
@@ -84,11 +84,30 @@ def decide(
         isl_tokens=outlook.isl_tokens[0],
         osl_tokens=outlook.osl_tokens[0],
     )
-    sized = throughput.size(
-        policy=policy, profile=profile, demand=demand, correction=correction, gpus_per_replica=gpus
-    )
+    burstiness = state.burstiness.after(observation.arrivals)
+    if policy.sizing is Sizing.ATTAINMENT:
+        situation = attainment.Situation(
+            policy=policy,
+            profile=profile,
+            forecast=outlook,
+            correction=correction,
+            observation=observation,
+            fleet=fleet,
+            startup_s=startup_s,
+            burstiness=burstiness,
+        )
+        sized = attainment.size(situation, demand=demand, gpus_per_replica=gpus)
+    else:
+        sized = throughput.size(
+            policy=policy, profile=profile, demand=demand, correction=correction, gpus_per_replica=gpus
+        )
     state = replace(
-        state, failures=0, lengths=load.lengths, correction=correction_state, forecast=outlook.state
+        state,
+        failures=0,
+        lengths=load.lengths,
+        correction=correction_state,
+        forecast=outlook.state,
+        burstiness=burstiness,
     )
     state, steps = _steps(state, sized, fleet, policy, may_shrink=load.may_shrink, now_s=now_s)
     return _conclude(

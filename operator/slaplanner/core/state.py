@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from slaplanner.core import rivalry
 from slaplanner.core.correction import CorrectionState
 from slaplanner.core.damping import DampingState, Stamped
 from slaplanner.core.forecast import ForecastState
 from slaplanner.core.model import Role
 from slaplanner.core.placement import PlacementWatch
+from slaplanner.core.rivalry import Rivalry, peace
+from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.startup import StartupWatch
 
 VERSION = 1
@@ -59,8 +62,12 @@ class PlannerState:
     lengths: Lengths | None = None
     """The last known ones, kept through idle time and stalls."""
     correction: CorrectionState = field(default_factory=CorrectionState)
+    rivalry: Rivalry = field(default_factory=peace)
+    """Who writes our replicas back."""
     forecast: ForecastState | None = None
     """Fits and residuals; learnt again from history after a restart, so not persisted."""
+    burstiness: Burstiness = field(default_factory=Burstiness)
+    """How unevenly requests arrive; learnt again within ten plans, so not persisted."""
 
     def role(self, role: Role) -> RoleMemory:
         """What is remembered of *role*; nothing yet is an empty memory."""
@@ -103,6 +110,7 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         "fail": state.failures,
         **({"len": _rounded(state.lengths.isl_tokens, state.lengths.osl_tokens)} if state.lengths else {}),
         "corr": state.correction.to_document(),
+        **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
         "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
     }
 
@@ -120,6 +128,7 @@ def from_document(document: object) -> PlannerState:
             failures=int(document["fail"]),
             lengths=Lengths(isl_tokens=float(lengths[0]), osl_tokens=float(lengths[1])) if lengths else None,
             correction=CorrectionState.from_document(document["corr"]),
+            rivalry=rivalry.from_document(document.get("rival", {})),
             roles=tuple(_role_memory(Role(name), entry) for name, entry in document["roles"].items()),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):

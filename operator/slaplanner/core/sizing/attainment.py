@@ -1,0 +1,225 @@
+"""`sizing: Attainment`: the fewest replicas that keep the promised share of requests in time.
+
+Both targets are promises to each request, so each role is sized by the share of requests that it
+would make late, and not by means:
+
+    prefill   the TTFT target less the prompt's own time is what it may wait; the queue is loaded by
+              the forecast's upper levels, its variance by the spread of ISL and the burstiness
+    decode    the batch whose ITL is at the target, or that fills the KV, must hold the swings of the
+              number of sequences in flight, at the forecast's upper levels
+
+The levels are weighed by how likely they are for a fleet that shrinks slowly (see `coverage`), and
+the misses that the promise allows are shared by the roles. New replicas serve only after their start,
+so the end of the horizon (interval + start-up) decides on growth; shrinking acts at once, so every
+step of the horizon must let the survivors carry the load.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from slaplanner.core.correction import Correction
+from slaplanner.core.forecast import Forecast
+from slaplanner.core.model import Fleet, Policy, Role
+from slaplanner.core.profiles import Profile
+from slaplanner.core.readings import Known, Observation, Reading
+from slaplanner.core.reasons import Reason
+from slaplanner.core.sizing import throughput
+from slaplanner.core.sizing.arrays import Floats
+from slaplanner.core.sizing.batch import Batch, mean_context_tokens
+from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.sizing.coverage import Coverage, tokens_per_s
+from slaplanner.core.sizing.inflow import coming_sequences
+from slaplanner.core.sizing.lengths import Lengths, lengths
+from slaplanner.core.sizing.model import Demand, Sized, SizedRole
+from slaplanner.core.sizing.queueing import share_late
+from slaplanner.core.sizing.service import prefill_seconds
+from slaplanner.core.wording import figure
+
+MOST_REPLICAS = 1 << 16
+"""The search ends here; no cluster has more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything that sizing by attainment looks at."""
+
+    policy: Policy
+    profile: Profile
+    forecast: Forecast
+    correction: Correction
+    observation: Observation
+    fleet: Fleet
+    startup_s: float
+    burstiness: Burstiness
+
+    @property
+    def dispersion(self) -> float:
+        return self.burstiness.index
+
+    @property
+    def horizon_s(self) -> float:
+        return self.policy.interval_s + self.startup_s
+
+    @property
+    def coverage(self) -> Coverage:
+        held_s = self.policy.behavior.scale_down.stabilization_window_s
+        return Coverage.held(window_s=held_s, horizon_s=self.horizon_s)
+
+    @property
+    def isl(self) -> Lengths:
+        return lengths(max(1.0, self.forecast.isl_tokens[0]), self.observation.isl_histogram)
+
+    @property
+    def osl(self) -> Lengths:
+        return lengths(max(1.0, self.forecast.osl_tokens[0]), self.observation.osl_histogram)
+
+
+def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role, int]) -> Sized:
+    """Replicas per role of the policy's mode, floors applied; bounds and budget come later.
+
+    Args:
+        situation: what is known.
+        demand: the mean forecast, for the evidence.
+        gpus_per_replica: of each role of the mode.
+
+    Raises:
+        ProfileNotFound: the profile lacks a stage that a role of the mode needs.
+    """
+    policy = situation.policy
+    evidence = throughput.size(
+        policy=policy,
+        profile=situation.profile,
+        demand=demand,
+        correction=situation.correction,
+        gpus_per_replica=gpus_per_replica,
+    )
+    return Sized(roles=tuple(_sized(role, situation) for role in evidence.roles))
+
+
+def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
+    role, policy = evidence.role, situation.policy
+    floor = policy.role(role).min_replicas
+    stages = (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,)
+    allowed = (1.0 - policy.sla.attainment_percent / 100.0) / max(2, len(policy.mode.roles))
+    steps = range(1, situation.forecast.horizon_steps + 1)
+    needs = [sum(_need(stage, situation, step=step, allowed=allowed) for stage in stages) for step in steps]
+    if Role.DECODE in stages:
+        needs[-1] = max(needs[-1], _inflow_need(situation))
+    current = situation.fleet.role(role).replicas
+    need = max(needs[-1], min(current, max(needs)))
+    replicas = max(need, floor)
+    return replace(
+        evidence,
+        raw=float(need),
+        replicas=replicas,
+        limit=Reason.TOO_FEW_REPLICAS if need < floor else None,
+        message=(
+            f"{role}: {figure(evidence.load_tokens_s)} tokens/s are expected, and {replicas} replicas keep "
+            f"all but {figure(100.0 * allowed)} % of the requests in time over the next "
+            f"{figure(situation.horizon_s)} s, with arrivals {figure(situation.dispersion)} times as uneven "
+            f"as chance"
+        ),
+    )
+
+
+def _need(stage: Role, situation: Situation, *, step: int, allowed: float) -> int:
+    if stage is Role.PREFILL:
+        return prefill_need(
+            tokens_per_s(situation.forecast.prefill, step, situation.policy.interval_s),
+            situation,
+            allowed=allowed,
+        )
+    return decode_need(
+        tokens_per_s(situation.forecast.decode, step, situation.policy.interval_s), situation, allowed=allowed
+    )
+
+
+def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: float) -> int:
+    """Fewest prefill replicas that make at most *allowed* of the requests late for the TTFT target.
+
+    Args:
+        load_tokens_s: prompt tokens per second at each level of `coverage.LEVELS`.
+        situation: what is known.
+        allowed: share of requests, beyond those whose prompt alone takes too long.
+    """
+    isl, policy = situation.isl, situation.policy
+    seconds = prefill_seconds(situation.profile, isl) * situation.correction.prefill
+    mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
+    rate = load_tokens_s / isl.mean
+    serving = situation.fleet.role(Role.PREFILL).serving if policy.mode.roles[0] is Role.PREFILL else 0
+    waiting = max(0.0, _value(situation.observation.queued) - (serving or 0))
+    erlangs = rate * mean_s + waiting * mean_s / policy.interval_s
+    variance = rate * (second + (situation.dispersion - 1.0) * mean_s**2)
+    allowance_s = policy.sla.ttft_ms / 1e3 - seconds
+    hopeless = float(isl.share[allowance_s < 0.0].sum())
+    share = situation.coverage.by_requests(rate)
+
+    def late(replicas: int) -> float:
+        each = share_late(
+            erlangs=erlangs,
+            workers=replicas,
+            variance_per_s=variance,
+            allowance_s=allowance_s,
+            allowance_share=isl.share,
+            while_s=policy.interval_s,
+        )
+        return float(share @ each) - hopeless
+
+    return _fewest(late, allowed)
+
+
+def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: float) -> int:
+    """Fewest decode replicas whose batches exceed the ITL target or the KV with a chance of *allowed*.
+
+    Args:
+        load_tokens_s: output tokens per second at each level of `coverage.LEVELS`.
+        situation: what is known.
+        allowed: share of requests.
+    """
+    batch = _batch(situation)
+    share = situation.coverage.by_requests(load_tokens_s)
+    return _fewest(
+        lambda replicas: float(
+            share @ batch.share_late(load_tokens_s, replicas, dispersion=situation.dispersion)
+        ),
+        allowed,
+    )
+
+
+def _inflow_need(situation: Situation) -> int:
+    """Replicas for the sequences that are on their way; 1 when there is no sign of growth."""
+    sequences = coming_sequences(
+        situation.observation,
+        interval_s=situation.policy.interval_s,
+        ahead_s=situation.horizon_s,
+        dispersion=situation.dispersion,
+        prefill_workers=max(1, situation.fleet.roles[0].serving or 0),
+    )
+    return max(1, math.ceil(sequences / _batch(situation).room))
+
+
+def _batch(situation: Situation) -> Batch:
+    return Batch.within(
+        situation.profile.decode,
+        itl_ms=situation.policy.sla.itl_ms,
+        context_tokens=mean_context_tokens(situation.isl, situation.osl),
+        factor=situation.correction.decode,
+    )
+
+
+def _fewest(late: Callable[[int], float], allowed: float) -> int:
+    """The least count that makes at most *allowed* late; *late* never rises with the count."""
+    low, high = 0, 1
+    while high < MOST_REPLICAS and late(high) > allowed:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if late(middle) > allowed else (low, middle)
+    return high
+
+
+def _value(reading: Reading) -> float:
+    return reading.value if isinstance(reading, Known) else 0.0

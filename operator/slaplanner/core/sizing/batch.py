@@ -1,0 +1,76 @@
+"""Decode: how large a batch may be, and how many replicas keep it so.
+
+ITL is a promise to each request, so what counts is not the mean batch but how far it swings: the
+sequences in flight are counted like customers of a service without a queue, whose number varies with
+the burstiness of the arrivals. Their mean context is not that of the mean request: long answers stay
+longer, so a batch at any moment holds ISL + E[OSL^2] / (2 E[OSL]).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from slaplanner.core.profiles import DecodeProfile
+from slaplanner.core.sizing.arrays import Floats
+from slaplanner.core.sizing.lengths import Lengths
+
+KV_LIMIT = 0.97
+"""Share of the KV that a steady batch may fill: engines keep some free for the growth of what runs."""
+
+IMBALANCE = 0.5
+"""Sequences by which the fullest of equally loaded replicas exceeds the mean: requests are whole."""
+
+_POINTS = 60
+_BISECTIONS = 40
+
+
+def mean_context_tokens(isl: Lengths, osl: Lengths) -> float:
+    """Tokens that a sequence of the batch holds, seen at any moment."""
+    return isl.mean + osl.second_moment / (2.0 * osl.mean)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One replica's batches inside the ITL target: the largest, and throughput over size."""
+
+    largest: float
+    sizes: Floats
+    tokens_per_s: Floats
+
+    @staticmethod
+    def within(decode: DecodeProfile, *, itl_ms: float, context_tokens: float, factor: float) -> Batch:
+        """Batches whose ITL, *factor* times the profile's, is at most *itl_ms*; at least a batch of 1."""
+        full = KV_LIMIT * decode.max_kv_tokens / context_tokens
+        low, high = 0.0, full
+        if decode.itl_ms(concurrency=full, context_tokens=context_tokens) * factor <= itl_ms:
+            low = full
+        for _ in range(_BISECTIONS if low < full else 0):
+            middle = 0.5 * (low + high)
+            if decode.itl_ms(concurrency=middle, context_tokens=context_tokens) * factor <= itl_ms:
+                low = middle
+            else:
+                high = middle
+        largest = max(1.0, low)
+        sizes = np.linspace(0.0, largest, _POINTS + 1)[1:]
+        itl = np.array([decode.itl_ms(concurrency=n, context_tokens=context_tokens) for n in sizes.tolist()])
+        return Batch(largest, sizes, np.maximum.accumulate(1e3 * sizes / (factor * itl)))
+
+    @property
+    def room(self) -> float:
+        """Sequences per replica that the mean over all replicas may reach."""
+        return max(IMBALANCE, self.largest - IMBALANCE)
+
+    def share_late(self, tokens_per_s: Floats, replicas: int, *, dispersion: float) -> Floats:
+        """How likely a batch is too large, at each load; shape of *tokens_per_s*."""
+        each = tokens_per_s / replicas
+        most = float(self.tokens_per_s[-1])
+        size = np.where(
+            each <= most, np.interp(each, self.tokens_per_s, self.sizes), self.largest * each / most
+        )
+        inside = size * replicas
+        swing = np.sqrt(np.maximum(dispersion * inside, 1e-9))
+        late: Floats = ndtr((inside - replicas * self.room) / swing)
+        return late

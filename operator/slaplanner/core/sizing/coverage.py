@@ -1,0 +1,51 @@
+"""How likely each level of the coming load is, for a fleet that shrinks slowly.
+
+A recommendation is held for the scale-down window, so the fleet at any moment is as large as the
+largest of several recommendations, and it is too small only if all of them were. Recommendations
+whose horizons do not overlap err on their own; so with k of them the chance that the load is above
+all their p-bounds is not 1 - p, but (1 - p)^k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slaplanner.core.forecast import Demand
+from slaplanner.core.sizing.arrays import Floats
+
+_EDGES = np.array([0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 1.0])
+"""Where the forecast learns its bounds; below the median nothing is decided."""
+
+LEVELS = tuple((0.5 * (_EDGES[1:] + _EDGES[:-1])).tolist())
+"""One level in each part of the distribution."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coverage:
+    """The probability of each part of the load's distribution, one per level of `LEVELS`."""
+
+    mass: Floats
+
+    @staticmethod
+    def held(*, window_s: float, horizon_s: float) -> Coverage:
+        """For recommendations that are held for *window_s* and look *horizon_s* ahead.
+
+        >>> Coverage.held(window_s=0.0, horizon_s=150.0).mass.round(3).tolist()
+        [0.5, 0.1, 0.1, 0.1, 0.1, 0.05, 0.025, 0.015, 0.005, 0.005]
+        """
+        looks = 1.0 + window_s / horizon_s
+        above = (1.0 - _EDGES) ** looks
+        return Coverage(above[:-1] - above[1:])
+
+    def by_requests(self, load: Floats) -> Floats:
+        """The share of the requests that come in each part: a high load has more of them."""
+        weight = self.mass * np.maximum(load, 1e-9)
+        share: Floats = weight / weight.sum()
+        return share
+
+
+def tokens_per_s(demand: Demand, step: int, interval_s: float) -> Floats:
+    """The load at each level of `LEVELS`, at *step* of the horizon."""
+    return np.array([demand.upper(level, step) for level in LEVELS]) / interval_s

@@ -1,0 +1,50 @@
+"""Request lengths as a distribution: from a histogram and the exact mean beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slaplanner.core.readings import Histogram
+from slaplanner.core.sizing.arrays import Floats
+
+LEAST_COUNT = 20.0
+"""Requests below which the mean alone is believed: a handful shows no shape."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lengths:
+    """Lengths in tokens and the share of requests that has each."""
+
+    tokens: Floats
+    share: Floats
+
+    @property
+    def mean(self) -> float:
+        return float(self.share @ self.tokens)
+
+    @property
+    def second_moment(self) -> float:
+        return float(self.share @ self.tokens**2)
+
+
+def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
+    """One length per bucket, all at the same share of their buckets, so that the mean is *mean_tokens*.
+
+    >>> some = lengths(120.0, Histogram(edges=(100.0, 200.0, float("inf")), counts=(50.0, 50.0, 0.0)))
+    >>> some.tokens.round(1).tolist(), round(some.mean, 6)
+    ([70.0, 170.0], 120.0)
+    """
+    if histogram is None or histogram.total < LEAST_COUNT:
+        return Lengths(np.array([mean_tokens]), np.array([1.0]))
+    upper = np.asarray(histogram.edges, dtype=np.float64)
+    lower = np.concatenate([[0.0], upper[:-1]])
+    upper = np.where(np.isfinite(upper), upper, 2.0 * lower)
+    counts = np.asarray(histogram.counts, dtype=np.float64)
+    seen = counts > 0.0
+    share, lower, width = counts[seen] / counts.sum(), lower[seen], (upper - lower)[seen]
+    within = float((mean_tokens - share @ lower) / (share @ width)) if share @ width > 0.0 else 0.5
+    tokens = lower + min(1.0, max(0.0, within)) * width
+    # A forecast mean may lie outside what the buckets allow: then the whole shape is stretched.
+    return Lengths(tokens * (mean_tokens / float(share @ tokens)), share)

@@ -1,0 +1,74 @@
+"""How long work waits: a queue in front of several workers.
+
+`share_late` asks for the tail over a while: the work that waits is taken as a reflected Brownian
+motion, which flows in with a mean and a variance per second and flows out as fast as the workers go.
+Its law at any moment has a closed form (Harrison, Brownian motion and stochastic flow systems, 1985,
+section 3.6) that holds below capacity, where it becomes the usual exponential tail, and above it,
+where the backlog grows. `mean_wait_s` asks for the mean in the long run.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import log_ndtr, ndtr
+
+from slaplanner.core.sizing.arrays import Floats
+
+_MOMENTS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Shares of the while at which the backlog is looked at."""
+
+_LEAST_VARIANCE = 1e-12
+
+
+def share_late(
+    *,
+    erlangs: Floats,
+    workers: int,
+    variance_per_s: Floats,
+    allowance_s: Floats,
+    allowance_share: Floats,
+    while_s: float,
+) -> Floats:
+    """Share of the arrivals that wait longer than they may, averaged over the while.
+
+    Args:
+        erlangs: work that arrives per second, in worker-seconds; shape (levels,).
+        workers: how many serve.
+        variance_per_s: variance of that work, per second; shape (levels,).
+        allowance_s: how long a request may wait; shape (kinds,). Negative: it is late anyway.
+        allowance_share: share of the requests of each kind.
+        while_s: how long this load lasts, from an empty queue on.
+
+    Returns:
+        Shape (levels,), between 0 and 1.
+    """
+    at_s = while_s * np.array(_MOMENTS)[:, None, None]
+    drift = (workers - erlangs)[None, :, None]
+    variance = np.maximum(variance_per_s, _LEAST_VARIANCE)[None, :, None]
+    backlog = np.maximum(allowance_s, 0.0)[None, None, :] * workers
+    spread = np.sqrt(variance * at_s)
+    # P(V_t > v) = N(-(v + d t) / s) + exp(-2 d v / var) N((d t - v) / s); in logs against overflow
+    above = ndtr(-(backlog + drift * at_s) / spread)
+    log_more = -2.0 * drift * backlog / variance + log_ndtr((drift * at_s - backlog) / spread)
+    late = np.clip(above + np.exp(np.minimum(log_more, 0.0)), 0.0, 1.0).mean(axis=0)
+    late = np.where(allowance_s[None, :] < 0.0, 1.0, late)
+    shares: Floats = late @ allowance_share
+    return shares
+
+
+def mean_wait_s(
+    *, erlangs: float, workers: int, mean_s: float, second_moment_s2: float, dispersion: float
+) -> float:
+    """Mean wait in the long run; infinite at and above capacity.
+
+    Sakasegawa's approximation of M/M/c (1977) times Allen and Cunneen's factor of variability.
+    """
+    load = erlangs / workers
+    if load >= 1.0:
+        return math.inf
+    variability = (dispersion + second_moment_s2 / mean_s**2 - 1.0) / 2.0
+    return float(
+        load ** (math.sqrt(2.0 * (workers + 1)) - 1.0) / (workers * (1.0 - load)) * mean_s * variability
+    )

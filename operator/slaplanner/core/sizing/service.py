@@ -1,0 +1,63 @@
+"""How long a prompt takes on a worker, by the profile and, through the queue before it, in fact."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from slaplanner.core.profiles import Profile
+from slaplanner.core.readings import Known, Observation
+from slaplanner.core.sizing.arrays import Floats
+from slaplanner.core.sizing.burstiness import dispersion
+from slaplanner.core.sizing.lengths import Lengths, lengths
+from slaplanner.core.sizing.queueing import mean_wait_s
+
+LOWEST, HIGHEST = 0.25, 4.0
+"""Factors that are looked for."""
+
+MOST_WAIT_SHARE = 0.2
+"""A window whose TTFT is by more than this a wait tells of the queue, not of the engine."""
+
+_BISECTIONS = 30
+
+
+def prefill_seconds(profile: Profile, isl: Lengths) -> Floats:
+    """Service time of each length by the profile; beyond its longest prompt, that one's."""
+    longest = profile.prefill.isl_range[1]
+    return np.array([profile.prefill.ttft_ms(min(tokens, longest)) for tokens in isl.tokens.tolist()]) / 1e3
+
+
+def prefill_factor(
+    observation: Observation, *, profile: Profile, workers: int, interval_s: float
+) -> float | None:
+    """How much slower than profiled prompts are served: the factor that explains the mean TTFT.
+
+    With factor f a prompt is served in f times the profile's time and waits in a queue that is loaded
+    f times as much; both rise with f, so exactly one f gives the observed mean.
+
+    Returns:
+        None when a figure is unknown, or when the wait is too large a part of the TTFT.
+    """
+    ttft, isl_mean, requests = observation.ttft_ms, observation.isl_tokens, observation.requests
+    if not (isinstance(ttft, Known) and isinstance(isl_mean, Known) and isinstance(requests, Known)):
+        return None
+    if workers < 1 or isl_mean.value <= 0.0:
+        return None
+    isl = lengths(isl_mean.value, observation.isl_histogram)
+    seconds = prefill_seconds(profile, isl)
+    mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
+    low, high = LOWEST, HIGHEST
+    for _ in range(_BISECTIONS):
+        factor = math.sqrt(low * high)
+        told_s = factor * mean_s + mean_wait_s(
+            erlangs=requests.value / interval_s * factor * mean_s,
+            workers=workers,
+            mean_s=factor * mean_s,
+            second_moment_s2=factor**2 * second,
+            dispersion=dispersion(observation.arrivals) or 1.0,
+        )
+        low, high = (low, factor) if told_s > ttft.value / 1e3 else (factor, high)
+    factor = math.sqrt(low * high)
+    served_s = factor * mean_s
+    return factor if served_s >= (1.0 - MOST_WAIT_SHARE) * ttft.value / 1e3 else None
