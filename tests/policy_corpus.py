@@ -20,6 +20,16 @@ TAIL = "targetRef: {name: llama-70b}, profile: {configMapRef: {name: planner-pro
 
 Schema = Mapping[str, Any]
 
+VIRTUAL: Mapping[str, Any] = {
+    "targetRef": None,
+    "roles": [{"name": name, "gpusPerReplica": 1} for name in ("prefill", "decode")],
+    "connector": {
+        "type": "Virtual",
+        "virtual": {"backend": "Kubernetes", "dynamoNamespace": "fleet", "model": "llama"},
+    },
+}
+"""What makes the base object a policy of the virtual connector."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -170,6 +180,7 @@ _BY_PATTERN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": ("a-", ("A", "a.b", "-a", "a-")),
     r"^[a-zA-Z_][a-zA-Z0-9_]*$": ("_A9", ("9a", "a-b", "")),
+    r"^[A-Za-z0-9_][-._A-Za-z0-9]*$": ("a.B_-", ("-a", ".a", "a/b", "a b", "")),
     r"^/": ("/", ("profiles", "", "./a")),
 }
 """For each pattern of the schema: how a good text begins, and bad ones."""
@@ -257,12 +268,21 @@ def _with(path: str, value: Any) -> dict[str, Any]:
         companions = {"roles": [{"name": name, "fallbackReplicas": 1} for name in ("prefill", "decode")]}
     elif path == "roles[].name" and value == "agg":
         companions = {"mode": "agg"}
+    elif path == "connector.type" and value == "Virtual":
+        companions = VIRTUAL
+    elif path.startswith("connector.virtual"):
+        companions = merged(VIRTUAL, {"connector": {"virtual": {"backend": "Etcd"}}})
     return policy(**{**companions, **patch, **_shared(companions, patch)})
 
 
 def _shared(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """The sections that both patches touch, in one; nulls stay, for the merge that follows."""
-    return {key: {**first[key], **second[key]} for key in first.keys() & second.keys()}
+    shared = {}
+    for key in first.keys() & second.keys():
+        one, other = first[key], second[key]
+        both = isinstance(one, dict) and isinstance(other, dict)
+        shared[key] = {**one, **other, **_shared(one, other)} if both else other
+    return shared
 
 
 def _required_cases() -> Iterator[Case]:
@@ -279,6 +299,11 @@ def _required_cases() -> Iterator[Case]:
                 for parent in parents:
                     place = place.setdefault(parent, {})
                 place[last] = [value] if "items" in schema else value
+                if path.startswith("connector.virtual"):
+                    document = merged({"spec": merged(document["spec"], VIRTUAL)}, document)
+                    document["spec"].pop("targetRef")
+                    if path == "connector.virtual":
+                        document["spec"]["connector"]["virtual"] = value
                 yield Case(
                     name=f"{path}-without-{name}" if not accepted else f"{path}-with-{name}",
                     document=document,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,12 @@ ENDPOINT_VARIABLE: Final = "PROMETHEUS_ENDPOINT"
 
 DEFAULT_CONNECTION: Final = "default"
 """The connection of a policy that names none."""
+
+MAX_WAIT_VARIABLE: Final = "SCALING_MAX_WAIT_TIME"
+"""Environment variable with `scalingMaxWaitSeconds`, under the name that Dynamo's planner reads."""
+
+CHECK_INTERVAL_VARIABLE: Final = "SCALING_CHECK_INTERVAL"
+"""Environment variable with `scalingCheckIntervalSeconds`, likewise."""
 
 MAX_FILE_BYTES: Final = 1_000_000
 """A ConfigMap holds at most 1 MiB, so anything longer is the wrong file."""
@@ -162,6 +168,12 @@ class Settings:
     policy, longer spares the CPU where there are many policies."""
     watched_namespaces: tuple[str, ...] = ()
     """Namespaces whose policies are served; none: all of them."""
+    scaling_max_wait_s: float = 1800.0
+    """Seconds that a newer decision waits for the acknowledgement of the one before, for policies of the
+    connector Virtual that do not say `maxWaitSeconds`."""
+    scaling_check_interval_s: float = 10.0
+    """Seconds between two looks for an acknowledgement, for policies of the connector Virtual that do
+    not say `checkIntervalSeconds`."""
     port: int = 8080
     """Port of `/metrics`, `/healthz` and `/readyz`."""
 
@@ -172,6 +184,8 @@ class Settings:
         if not (math.isfinite(self.settle_s) and self.settle_s >= 0):
             raise ValueError(f"settleSeconds: found {self.settle_s}, wanted 0 or more")
         _check_positive("heartbeatSeconds", self.heartbeat_s)
+        _check_positive("scalingMaxWaitSeconds", self.scaling_max_wait_s)
+        _check_positive("scalingCheckIntervalSeconds", self.scaling_check_interval_s)
         if not 0 < self.port < 65536:
             raise ValueError(f"port: found {self.port}, wanted 1 to 65535")
 
@@ -190,7 +204,34 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
     environment = os.environ if env is None else env
     wanted = path or (Path(environment[PATH_VARIABLE]) if environment.get(PATH_VARIABLE) else None)
     document = _read_file(wanted or DEFAULT_PATH, optional=wanted is None)
-    return parse_settings(document, endpoint=environment.get(ENDPOINT_VARIABLE) or None)
+    settings = parse_settings(document, endpoint=environment.get(ENDPOINT_VARIABLE) or None)
+    return replace(
+        settings,
+        scaling_max_wait_s=seconds_from(environment, MAX_WAIT_VARIABLE, settings.scaling_max_wait_s),
+        scaling_check_interval_s=seconds_from(
+            environment, CHECK_INTERVAL_VARIABLE, settings.scaling_check_interval_s
+        ),
+    )
+
+
+def seconds_from(environment: Mapping[str, str], variable: str, otherwise: float) -> float:
+    """The seconds that *variable* gives; *otherwise* when it is absent or empty.
+
+    Raises:
+        SettingsError: it is not a number above 0.
+
+    >>> seconds_from({"SCALING_CHECK_INTERVAL": "2.5"}, "SCALING_CHECK_INTERVAL", 10.0)
+    2.5
+    """
+    text = environment.get(variable, "").strip()
+    if not text:
+        return otherwise
+    try:
+        value = float(text)
+        _check_positive(variable, value)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: found {text!r}, wanted seconds, more than 0") from error
+    return value
 
 
 def parse_settings(document: str, *, endpoint: str | None = None) -> Settings:

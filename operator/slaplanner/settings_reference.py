@@ -53,6 +53,8 @@ again whenever they are used, so a rotated one counts at once.
 |---|---|
 | `{settings.PATH_VARIABLE}` | Another path of the file, which then must exist. |
 | `{settings.ENDPOINT_VARIABLE}` | The url of the Prometheus connection `{settings.DEFAULT_CONNECTION}`; wins over the file's. |
+| `{settings.MAX_WAIT_VARIABLE}` | `scalingMaxWaitSeconds`; wins over the file's. |
+| `{settings.CHECK_INTERVAL_VARIABLE}` | `scalingCheckIntervalSeconds`; wins over the file's. |
 
 ```yaml
 prometheus:

@@ -15,7 +15,7 @@ from slaplanner.core.model import PredictorType, Sizing
 TARGET_KINDS = (TargetKind.DYNAMO_GRAPH_DEPLOYMENT,)
 PREDICTORS = (PredictorType.AUTO, PredictorType.CONSTANT)
 SIZINGS = (Sizing.THROUGHPUT,)
-CONNECTORS = (ConnectorType.KUBERNETES,)
+CONNECTORS = (ConnectorType.KUBERNETES, ConnectorType.VIRTUAL)
 
 DEFAULT_SIZING = Sizing.THROUGHPUT
 """What an absent `planning.sizing` means. Resolved in code: a default that the API server stores

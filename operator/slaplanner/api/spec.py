@@ -73,6 +73,33 @@ class Spec(Part):
             path=".targetRef.name",
         ),
         Rule(
+            rule=(
+                "self.connector.type != 'Virtual'"
+                " || (!has(self.targetRef.name) && !has(self.targetRef.apiVersion))"
+            ),
+            message="targetRef is for connector Kubernetes: with Virtual there is no target in the cluster",
+            path=".targetRef",
+        ),
+        Rule(
+            rule="(self.connector.type == 'Virtual') == has(self.connector.virtual)",
+            message="connector.virtual is required with connector Virtual, and not allowed without it",
+            path=".connector.virtual",
+        ),
+        Rule(
+            rule="self.connector.type != 'Virtual' || self.mode != 'agg'",
+            message="connector Virtual publishes prefill and decode workers: mode agg has neither",
+            path=".mode",
+        ),
+        Rule(
+            rule=(
+                "self.connector.type != 'Virtual' || (has(self.roles)"
+                " && (self.mode == 'disagg' ? ['prefill', 'decode'] : [self.mode])"
+                ".all(n, self.roles.exists(r, r.name == n && has(r.gpusPerReplica))))"
+            ),
+            message="connector Virtual needs gpusPerReplica for every role of the mode",
+            path=".roles",
+        ),
+        Rule(
             rule="has(self.profile.configMapRef) != has(self.profile.path)",
             message="exactly one of profile.configMapRef and profile.path is required",
             path=".profile",

@@ -184,6 +184,33 @@ class DecisionStatus(Part):
     message: str | None = _said("Why, for people, with the numbers.")
 
 
+class PublishedStatus(Part):
+    """What an outside system is to carry out."""
+
+    id: int = Field(description="Id of the decision; acknowledge it with this number.")
+    prefill: int | None = _said("Prefill workers that there should be. Absent: not planned by this policy.")
+    decode: int | None = _said("Decode workers that there should be. Absent: not planned by this policy.")
+    time: str | None = Field(
+        default=None, description="When it was published.", json_schema_extra={"format": "date-time"}
+    )
+    superseded: int | None = _said(
+        "Id of the decision that it replaced unacknowledged, after the longest wait."
+    )
+    waiting_since: str | None = Field(
+        default=None,
+        description="Since when a newer decision waits for this one's acknowledgement.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
+class AcknowledgedStatus(Part):
+    """What an outside system has carried out."""
+
+    id: int = Field(description="Id of the decision.")
+    prefill: int | None = _said("Prefill workers of that decision.")
+    decode: int | None = _said("Decode workers of that decision.")
+
+
 class StartupStatus(Part):
     """How long a new replica takes until it serves."""
 
@@ -227,6 +254,12 @@ class Status(Part):
     last_decision: DecisionStatus | None = _said("The last decision.")
     decisions: Annotated[tuple[DecisionStatus, ...], Field(max_length=DECISIONS_KEPT)] | None = Field(
         default=None, description="The last decisions, newest first.", json_schema_extra=_ATOMIC
+    )
+    last_published: PublishedStatus | None = _said(
+        "Connector Virtual: the decision that was published last, whoever is to carry it out."
+    )
+    last_acknowledged: AcknowledgedStatus | None = _said(
+        "Connector Virtual: the decision that was acknowledged last; its counts are those that run."
     )
     summary: SummaryStatus | None = _said("Ready-made texts of the printer columns.")
     planner_state: Annotated[str, Field(max_length=PLANNER_STATE_BYTES)] | None = _said(

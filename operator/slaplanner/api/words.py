@@ -18,6 +18,13 @@ class ConnectorType(StrEnum):
     VIRTUAL = "Virtual"
 
 
+class VirtualBackend(StrEnum):
+    """Where the virtual connector publishes decisions."""
+
+    KUBERNETES = "Kubernetes"
+    ETCD = "Etcd"
+
+
 class MetricsSource(StrEnum):
     """Which Dynamo component's metrics are read."""
 

@@ -123,3 +123,8 @@ def scale_limited(decision: Decision) -> Event | None:
 def write_failed(reason: Reason, message: str) -> Event:
     """Replicas could not be written."""
     return Event(EventType.WARNING, "ScaleFailed", f"{reason}: {message}")
+
+
+def remarked(reason: Reason, message: str) -> Event:
+    """Something about the target is odd, and hinders no plan."""
+    return Event(EventType.WARNING, reason.value, message)

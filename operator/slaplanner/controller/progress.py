@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from slaplanner.adapters.target import Outcome, Rivals, TargetState
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.model import Actuation
 from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.rebalance import Write
 
 
 def resolved(target: TargetState, model: str) -> Finding:
     """What was found in the target."""
     roles = ", ".join(
-        f"{role.role} is {role.component} with {role.gpus_per_replica} GPUs per replica"
+        f"{role.role}{f' is {role.component}' if role.component else ''} with {role.gpus_per_replica} GPUs per replica"
         for role in target.fleet.roles
     )
     return Finding(
         type=ConditionType.TARGET_RESOLVED,
         status=True,
-        reason=Reason.RESOLVED,
+        reason=target.resolved_as,
         message=f"{target.identity.name} serves {model}: {roles}",
     )
 
@@ -50,18 +53,27 @@ def progress(
 ) -> Finding:
     """Whether the target is on its way somewhere, and what it waits for."""
     written = _written(outcome) if outcome is not None else None
-    return written or _fleet(target) or _stable(decision, actuation)
+    return _awaiting(target, outcome) or written or _fleet(target) or _stable(decision, actuation)
+
+
+def _awaiting(target: TargetState, outcome: Outcome | None) -> Finding | None:
+    """A decision that is out and not yet acknowledged, and the one that waits behind it."""
+    if outcome is not None and outcome.error is not None:
+        return None
+    awaiting = outcome.awaiting if outcome is not None else target.awaiting
+    if awaiting is None:
+        return None
+    waiting = _moves(outcome.waiting) if outcome is not None else ""
+    return _moving(awaiting.reason, awaiting.message + (f"; waiting to publish {waiting}" if waiting else ""))
 
 
 def _written(outcome: Outcome) -> Finding | None:
     if outcome.error is not None:
         return _moving(outcome.error.reason, f"not all was written: {outcome.error}")
     if outcome.waiting:
-        moves = ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in outcome.waiting)
-        return _moving(outcome.waiting_for or Reason.SCALING, f"waiting to write {moves}")
+        return _moving(outcome.waiting_for or Reason.SCALING, f"waiting to write {_moves(outcome.waiting)}")
     if outcome.written:
-        moves = ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in outcome.written)
-        return _moving(Reason.SCALING, f"written: {moves}")
+        return _moving(Reason.SCALING, f"written: {_moves(outcome.written)}")
     return None
 
 
@@ -82,6 +94,10 @@ def _fleet(target: TargetState) -> Finding | None:
         )
         return _moving(Reason.SCALING, f"serving: {counts}")
     return None
+def _moves(writes: Sequence[Write]) -> str:
+    return ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in writes)
+
+
 
 
 def _stable(decision: Decision | None, actuation: Actuation) -> Finding:

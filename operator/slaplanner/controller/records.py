@@ -15,12 +15,14 @@ from slaplanner.adapters.target.conflicts import Claim
 from slaplanner.adapters.target.connector import Outcome, TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.schedule import Fingerprint
+from slaplanner.controller.virtual import published_place
 from slaplanner.core.decision import Decision
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Actuation
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
 from slaplanner.core.state import PlannerState
+from slaplanner.core.virtual.publishing import Remark
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Record:
     """Whether the last plans saw the SLA met, newest last; for the deployment's own condition."""
     refused: Reason | None = None
     """Why the last write of replicas failed, while it does: it is told once."""
+    remarks: tuple[Remark, ...] = ()
+    """What the last look found odd about the target: it is told once."""
     limited: bool = False
     """Whether the last plan gave a role less than its load needs, by the user's own rules."""
     verdict: Verdict | None = None
@@ -149,14 +153,20 @@ def _parse(record: Record) -> None:
 
 def _claim(record: Record) -> Claim | None:
     policy = record.policy
-    if policy is None or policy.spec.target_ref.name is None:
+    if policy is None:
+        return None
+    namespace, target = record.namespace, policy.spec.target_ref.name
+    if policy.spec.connector.virtual is not None:
+        # Policies of all namespaces may publish in one etcd.
+        namespace, target = "", published_place(policy.spec.connector.virtual)
+    if target is None:
         return None
     return Claim(
-        namespace=record.namespace,
+        namespace=namespace,
         policy=record.name,
         uid=record.uid,
         created_at=policy.metadata.creation_timestamp,
-        target=policy.spec.target_ref.name,
+        target=target,
         mode=policy.spec.mode,
         active=not record.deleted and policy.spec.actuation is Actuation.ENFORCE,
     )

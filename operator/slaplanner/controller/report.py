@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState, Verdict
+from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
-from slaplanner.api.policy import SLAPolicy
+from slaplanner.api.policy import KIND, SLAPolicy
 from slaplanner.api.status import build_status
 from slaplanner.api.status_diff import nothing_but_the_clock
 from slaplanner.controller import events, gauges, metrics
@@ -113,6 +114,14 @@ class Reporter:
         for event in _moves(record, decision, outcome):
             self._post(record, policy, event)
         gauges.count_moves(record, outcome)
+
+    def remarked(self, record: Record, policy: SLAPolicy) -> None:
+        """What is odd about the target, and was not before."""
+        remarks = record.target.remarks if record.target is not None else ()
+        for remark in remarks:
+            if remark not in record.remarks:
+                self._post(record, policy, events.remarked(remark.reason, remark.message))
+        record.remarks = remarks
 
     async def invalid(self, record: Record) -> None:
         """The policy cannot be read: say so once."""
@@ -216,11 +225,12 @@ class Reporter:
 
     def _post(self, record: Record, policy: SLAPolicy, event: Event) -> None:
         self.post(record.document, event)
-        if record.target is not None:
+        if record.target is not None and policy.spec.target_ref.name is not None:
             self.post(_target_reference(record.target, policy), event)
 
     async def _write(self, record: Record, status: Mapping[str, Any]) -> None:
-        before = record.latest_status or {}
+        before = _without_publications(record.latest_status or {})
+        status = _without_publications(status)
         if record.unwritten_status is None and nothing_but_the_clock(before, status):
             metrics.STATUS_WRITES.labels("skipped").inc()
             return
@@ -264,6 +274,13 @@ class Reporter:
             )
 
 
+def _without_publications(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The status as far as it is written here: what was published has a writer of its own."""
+    return {
+        name: value for name, value in status.items() if name not in (PUBLISHED_FIELD, ACKNOWLEDGED_FIELD)
+    }
+
+
 def _conditions_before(record: Record) -> dict[ConditionType, tuple[bool | None, str]]:
     known = frozenset(ConditionType)
     return {
@@ -291,7 +308,7 @@ def _facts(policy: SLAPolicy, plan: Plan) -> TargetFacts | None:
     identity = plan.target.identity
     return TargetFacts(
         name=identity.name,
-        kind=policy.spec.target_ref.kind.value,
+        kind=policy.spec.target_ref.kind.value if policy.spec.target_ref.name else KIND,
         api_version=identity.api_version,
         uid=identity.uid,
         model=plan.model,

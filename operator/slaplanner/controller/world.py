@@ -52,9 +52,11 @@ from slaplanner.adapters.target.graph import GROUP, PLURAL
 from slaplanner.api.policy import GROUP as POLICY_GROUP
 from slaplanner.api.policy import PLURAL as POLICY_PLURAL
 from slaplanner.api.policy import VERSION, SLAPolicy
+from slaplanner.api.words import VirtualBackend
 from slaplanner.controller import metrics
 from slaplanner.controller.histories import joined, points_to_read
 from slaplanner.controller.pools import Pool
+from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.core.errors import MetricsError, PlanningError, ProfileError, ProfileNotFound
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Known, Observation, Series
@@ -72,6 +74,7 @@ OBSERVATION_TIMEOUT_S = 12.0
 
 KUBERNETES_THREADS = 8
 PROMETHEUS_THREADS = 8
+ETCD_THREADS = 4
 NUMERICS_THREADS = 1
 """Numerics hold the interpreter lock, so more threads would only take turns."""
 
@@ -90,12 +93,14 @@ class World:
 
     def __init__(self, *, settings: Settings, api_client: ApiClient) -> None:
         self._settings = settings
+        self._api_client = api_client
         self._api = KubernetesApi(api_client, timeout_s=REQUEST_TIMEOUT_S)
         self._core = CoreV1Api(api_client)
         self._custom = CustomObjectsApi(api_client)
         self._connections = Connections(settings.prometheus, hook=_count_query)
         self._kubernetes = Pool("kubernetes", size=KUBERNETES_THREADS)
         self._prometheus = Pool("prometheus", size=PROMETHEUS_THREADS)
+        self._etcd = Pool("etcd", size=ETCD_THREADS)
         self.numerics = Pool("numerics", size=NUMERICS_THREADS)
         self.refits = Pool("refits", size=NUMERICS_THREADS)
 
@@ -106,6 +111,14 @@ class World:
     def connector(self, policy: SLAPolicy) -> Connector:
         """Whoever carries this policy's decisions out."""
         spec = policy.spec
+        if spec.connector.virtual is not None:
+            return virtual_connector(
+                policy,
+                spec.connector.virtual,
+                settings=self._settings,
+                api_client=self._api_client,
+                now_s=self.now_s,
+            )
         return GraphConnector(
             self._api,
             GraphTarget(
@@ -118,6 +131,10 @@ class World:
             ),
             discover=lambda namespace: self._discover(policy, namespace),
         )
+
+    def polled_version(self, policy: SLAPolicy) -> str | None:
+        """What changes when a target that cannot be watched is to be looked at; None: it can be."""
+        return virtual_version(policy, settings=self._settings, now_s=self.now_s())
 
     def watched_target(self, target: TargetState) -> Watched:
         """The target as something to watch, in the version that was read."""
@@ -144,7 +161,7 @@ class World:
 
     async def look(self, policy: SLAPolicy) -> TargetState:
         """The target now. Raises TargetError."""
-        return await self._timed("kubernetes", self._kubernetes, self.connector(policy).observe)
+        return await self._timed(*self._carrier(policy), self.connector(policy).observe)
 
     async def model(self, policy: SLAPolicy, target: TargetState) -> str:
         """The model that the target serves. Raises TargetError, MetricsError."""
@@ -164,7 +181,8 @@ class World:
     ) -> Outcome:
         """Bring the target closer to *desired*, within the budget at every moment."""
         budget = policy.spec.gpu_budget.max if policy.spec.gpu_budget else None
-        return await self._kubernetes.run(
+        _, pool = self._carrier(policy)
+        return await pool.run(
             self.connector(policy).set_replicas,
             target,
             desired,
@@ -314,6 +332,13 @@ class World:
             deadline=Deadline.after(REQUEST_TIMEOUT_S),
             matchers=_matchers(policy),
         ).found
+
+    def _carrier(self, policy: SLAPolicy) -> tuple[str, Pool]:
+        """Which outside system carries decisions out, and its threads."""
+        virtual = policy.spec.connector.virtual
+        if virtual is not None and virtual.backend is VirtualBackend.ETCD:
+            return "etcd", self._etcd
+        return "kubernetes", self._kubernetes
 
     async def _timed(
         self, system: str, pool: Pool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -60,6 +60,19 @@ class Reason(StrEnum):
     CONFLICT = "Conflict"
     """Somebody else changed the object meanwhile."""
     API_UNAVAILABLE = "APIUnavailable"
+    ETCD_UNAVAILABLE = "EtcdUnavailable"
+    """The etcd that decisions are published in does not answer."""
+    ETCD_REFUSED = "EtcdRefused"
+    """etcd answered, and refused: a user, a password, a permission."""
+
+    # What stands where decisions are published (events)
+    PUBLICATION_LOST = "PublicationLost"
+    """The last decision was deleted or overwritten; it is published again."""
+    PUBLICATION_UNREADABLE = "PublicationUnreadable"
+    """Something else than a number stands where an id or a count should."""
+    ACKNOWLEDGEMENT_OLD = "AcknowledgementOld"
+    ACKNOWLEDGEMENT_UNPUBLISHED = "AcknowledgementUnpublished"
+    """An id is acknowledged that was never published."""
 
     # ProfileLoaded
     LOADED = "Loaded"
@@ -113,7 +126,9 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     STABLE = "Stable"
     AWAITING_ACKNOWLEDGEMENT = "AwaitingAcknowledgement"
+    """A decision is published and not yet acknowledged."""
     ACKNOWLEDGEMENT_OVERDUE = "AcknowledgementOverdue"
+    """Not acknowledged within connector.virtual.maxWaitSeconds."""
     UNSCHEDULABLE = "Unschedulable"
 
     # Fallback

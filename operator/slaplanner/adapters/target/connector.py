@@ -15,6 +15,7 @@ from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Fleet, Role
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rebalance import Step, Write
+from slaplanner.core.virtual.publishing import Remark
 
 FIELD_MANAGER = "slaplanner"
 """Who writes, as managedFields show it; so that GitOps tools can ignore exactly our fields."""
@@ -72,6 +73,14 @@ class TargetState:
     """Scaling adapters by role: the objects that an autoscaler would point to."""
     replica_managers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
     """Field managers that own a role's replicas; empty where a scaling adapter keeps them."""
+    resolved_as: Reason = Reason.RESOLVED
+    """RESOLVED, or VIRTUAL: there is no target in the cluster."""
+    unheld: tuple[Role, ...] = ()
+    """Roles whose last decision does not stand where the target would find it."""
+    awaiting: Remark | None = None
+    """What the target has to acknowledge yet."""
+    remarks: tuple[Remark, ...] = ()
+    """What is odd about the target and hinders no plan; each is told once."""
     ready_reason: str = ""
     """The target's own word for why it is (not) ready."""
     ready_message: str = ""
@@ -83,11 +92,11 @@ class TargetState:
 
     @property
     def droppable(self) -> tuple[Role, ...]:
-        """Roles whose replicas vanish (absent means 1) when others leave them out of a manifest.
+        """Roles whose replicas are not held: others could leave them out, or they were never published.
 
         `Connector.set_replicas` makes them ours; with nothing desired it does only that.
         """
-        return tuple(
+        return self.unheld or tuple(
             role
             for role, managers in self.replica_managers.items()
             if managers and FIELD_MANAGER not in managers
@@ -102,6 +111,8 @@ class Outcome:
     waiting: tuple[Write, ...] = ()
     """Still to follow; the next plan asks again."""
     waiting_for: Reason | None = None
+    awaiting: Remark | None = None
+    """What the target has to acknowledge now."""
     error: ActuationError | None = None
     """Why the rest was not written; what is in `written` was."""
 

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints
 
 from slaplanner.api.built import CONNECTORS, TARGET_KINDS, choices
-from slaplanner.api.fields import Count, Gpus, ObjectName, OneOf, Part, Rule, Text
-from slaplanner.api.words import ConnectorType, TargetKind
+from slaplanner.api.fields import Count, Gpus, ObjectName, OneOf, Part, Rule, Seconds, Text
+from slaplanner.api.words import ConnectorType, TargetKind, VirtualBackend
 from slaplanner.core.model import Role
 
 
@@ -80,10 +80,71 @@ class RoleSpec(Part):
     )
 
 
+class EtcdRef(Part):
+    """Which etcd."""
+
+    connection: Annotated[
+        str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    ] = Field(
+        description="Name of an etcd connection that the operator's administrator has configured.",
+    )
+
+
+class VirtualSpec(Part):
+    """Where decisions are published, and for whom."""
+
+    backend: VirtualBackend = Field(
+        description=(
+            "Kubernetes publishes in status.lastPublished and reads acknowledgements from the annotation "
+            "slaplanner.io/scaled-decision-id; Etcd publishes in etcd, under the keys of Dynamo's own planner."
+        )
+    )
+    etcd: EtcdRef | None = Field(
+        default=None, description="Which etcd, with backend Etcd only. Absent: the connection default."
+    )
+    dynamo_namespace: Annotated[
+        str, StringConstraints(max_length=253, pattern=r"^[A-Za-z0-9_][-._A-Za-z0-9]*$")
+    ] = Field(
+        description=(
+            "Dynamo namespace of the fleet: the label dynamo_namespace of its metrics, and with backend Etcd "
+            "a part of the keys."
+        ),
+    )
+    model: Text = Field(
+        description="Model that the fleet serves: the label model of its metrics, in lower case.",
+    )
+    max_wait_seconds: Seconds | None = Field(
+        default=None,
+        description=(
+            "Seconds that a new decision waits for the acknowledgement of the one before; then it is published "
+            "all the same. Absent: the operator's SCALING_MAX_WAIT_TIME, else 1800."
+        ),
+    )
+    check_interval_seconds: Seconds | None = Field(
+        default=None,
+        description=(
+            "Seconds between two looks for the acknowledgement. "
+            "Absent: the operator's SCALING_CHECK_INTERVAL, else 10."
+        ),
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.backend == 'Etcd' || !has(self.etcd)",
+            message="etcd is for backend Etcd only",
+            path=".etcd",
+        ),
+    )
+
+
 class ConnectorSpec(Part):
     """Who carries decisions out."""
 
     type: Annotated[ConnectorType, OneOf(CONNECTORS)] = Field(
         default=ConnectorType.KUBERNETES,
         description=f"Who carries decisions out. {choices(CONNECTORS)} Immutable.",
+    )
+    virtual: VirtualSpec | None = Field(
+        default=None,
+        description="Where decisions are published. Required with type Virtual, not allowed otherwise.",
     )

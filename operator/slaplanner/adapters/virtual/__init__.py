@@ -1,0 +1,27 @@
+"""Where decisions are published: etcd under the keys of Dynamo's planner, or the policy's own status.
+
+`channel` is what both have in common, asynchronous and unaware of planning; `etcd_gateway` and
+`etcd_channel` speak to etcd, `kubernetes_channel` to the API server, `policy_document` says how a
+policy carries decisions (pure). `policy_store` and `connector` are the planner's side: a `Connector`
+like that for deployments, which remembers in the policy's status what must survive a restart.
+"""
+
+from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
+from slaplanner.adapters.virtual.connector import VirtualConnector, VirtualTarget
+from slaplanner.adapters.virtual.etcd_channel import EtcdChannel, open_etcd_channel
+from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
+from slaplanner.adapters.virtual.kubernetes_channel import KubernetesChannel
+from slaplanner.adapters.virtual.policy_store import PolicyStore
+
+__all__ = [
+    "Channel",
+    "ChannelError",
+    "EtcdChannel",
+    "EtcdGateway",
+    "KubernetesChannel",
+    "PolicyStore",
+    "Reading",
+    "VirtualConnector",
+    "VirtualTarget",
+    "open_etcd_channel",
+]

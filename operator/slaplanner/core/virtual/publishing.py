@@ -1,0 +1,204 @@
+"""The publisher's side: what was answered, and what may be published next.
+
+While a decision waits for its acknowledgement a newer one waits too; the latest wins, and after the
+longest wait, counted from the first that waited, it goes out all the same. Nothing is published when
+nothing changed. Ids are above every id that was ever seen, so a publisher or a backend that was
+restored from a backup never falls behind its readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from slaplanner.core.model import Role
+from slaplanner.core.reasons import Reason
+from slaplanner.core.virtual.decisions import ABSENT, Head
+from slaplanner.core.wording import figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What a publisher keeps, so that a restart forgets no id and no answer."""
+
+    id: int = ABSENT
+    """Of the decision that was published last."""
+    workers: Mapping[Role, int] = field(default_factory=dict)
+    published_at_s: float | None = None
+    superseded: int | None = None
+    """The unanswered decision that the last one replaced after the longest wait."""
+    waiting_since_s: float | None = None
+    """When the first of the decisions began to wait that wait now; None: none does."""
+    acknowledged_id: int = ABSENT
+    acknowledged_workers: Mapping[Role, int] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> bool:
+        """Whether nothing that was published waits for its acknowledgement."""
+        return self.acknowledged_id == self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something odd about what stands in the backend, worth telling once."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """The memory after one look at the backend."""
+
+    memory: Memory
+    lost: bool = False
+    """The last decision does not stand there any more, or not as it was published."""
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Publish these counts under this id."""
+
+    id: int
+    workers: Mapping[Role, int]
+    superseded: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Keep the decision back until the one before it is answered."""
+
+    since_s: float
+
+
+Move = Publish | Wait | None
+"""None: the last decision says it already."""
+
+
+def notice(memory: Memory, head: Head, *, roles: Sequence[Role], now_s: float) -> Noticed:
+    """What *head* tells a publisher of *roles*.
+
+    A decision above the remembered one was published by another publisher, or by this one before it
+    could remember: it counts. An acknowledgement that was seen once counts for ever.
+    """
+    decision = head.decision
+    if decision is not None and decision.id > memory.id:
+        memory = replace(
+            memory,
+            id=decision.id,
+            workers={role: decision.workers[role] for role in roles if role in decision.workers},
+            published_at_s=now_s,
+            superseded=None,
+        )
+    lost = memory.id != ABSENT and (
+        decision is None
+        or decision.id < memory.id
+        or any(decision.workers.get(role) != count for role, count in memory.workers.items())
+    )
+    remarks = [Remark(reason=Reason.PUBLICATION_UNREADABLE, message=fault) for fault in head.faults]
+    if lost and decision is None and not head.faults:
+        remarks.append(
+            Remark(
+                reason=Reason.PUBLICATION_LOST,
+                message=f"decision {memory.id} does not stand there any more; it is published again",
+            )
+        )
+    elif lost and decision is not None:
+        remarks.append(
+            Remark(
+                reason=Reason.PUBLICATION_LOST,
+                message=f"found decision {decision.id} ({_counts(decision.workers)}), wanted {memory.id} "
+                f"({_counts(memory.workers)}); it is published again",
+            )
+        )
+    answer = head.acknowledged_id
+    if answer == memory.id != ABSENT:
+        memory = replace(memory, acknowledged_id=answer, acknowledged_workers=memory.workers)
+    elif answer > memory.id:
+        remarks.append(
+            Remark(
+                reason=Reason.ACKNOWLEDGEMENT_UNPUBLISHED,
+                message=f"{answer} is acknowledged and was never published, the last decision is "
+                f"{_id(memory.id)}; it acknowledges nothing",
+            )
+        )
+    elif answer not in {ABSENT, memory.acknowledged_id}:
+        remarks.append(
+            Remark(
+                reason=Reason.ACKNOWLEDGEMENT_OLD,
+                message=f"{answer} is acknowledged, the last decision is {memory.id}; it is ignored",
+            )
+        )
+    return Noticed(memory=memory, lost=lost, remarks=tuple(remarks))
+
+
+def next_move(
+    noticed: Noticed,
+    head: Head,
+    wanted: Mapping[Role, int],
+    *,
+    now_s: float,
+    max_wait_s: float,
+) -> Move:
+    """Whether *wanted* goes out now."""
+    memory = noticed.memory
+    if memory.id == ABSENT or noticed.lost:
+        return Publish(id=next_id(memory, head), workers=dict(wanted))
+    if all(memory.workers.get(role) == count for role, count in wanted.items()):
+        return None
+    if memory.answered:
+        return Publish(id=next_id(memory, head), workers=dict(wanted))
+    # A clock that was set back must not make the wait longer than it is.
+    since_s = min(memory.waiting_since_s, now_s) if memory.waiting_since_s is not None else now_s
+    if now_s - since_s >= max_wait_s:
+        return Publish(id=next_id(memory, head), workers=dict(wanted), superseded=memory.id)
+    return Wait(since_s=since_s)
+
+
+def next_id(memory: Memory, head: Head) -> int:
+    """Above every id that was seen, wherever."""
+    standing = head.decision.id if head.decision is not None else ABSENT
+    return max(memory.id, memory.acknowledged_id, standing, head.acknowledged_id) + 1
+
+
+def remember(memory: Memory, move: Move, *, now_s: float) -> Memory:
+    """The memory after *move* was made."""
+    if move is None:
+        return replace(memory, waiting_since_s=None)
+    if isinstance(move, Wait):
+        return replace(memory, waiting_since_s=move.since_s)
+    return replace(
+        memory,
+        id=move.id,
+        workers=dict(move.workers),
+        published_at_s=now_s,
+        superseded=move.superseded,
+        waiting_since_s=None,
+    )
+
+
+def awaited(memory: Memory, *, now_s: float, max_wait_s: float) -> Remark | None:
+    """Which acknowledgement is waited for, since when; None when none is."""
+    if memory.answered:
+        return None
+    age_s = max(0.0, now_s - memory.published_at_s) if memory.published_at_s is not None else 0.0
+    message = (
+        f"decision {memory.id} ({_counts(memory.workers)}) was published {figure(age_s)} s ago, "
+        f"the last acknowledged is {_id(memory.acknowledged_id)}"
+    )
+    if memory.superseded is not None:
+        message += f"; it went out though {memory.superseded} was not acknowledged in {figure(max_wait_s)} s"
+    overdue = memory.superseded is not None or age_s >= max_wait_s
+    return Remark(
+        reason=Reason.ACKNOWLEDGEMENT_OVERDUE if overdue else Reason.AWAITING_ACKNOWLEDGEMENT,
+        message=message,
+    )
+
+
+def _id(number: int) -> str:
+    return "none" if number == ABSENT else str(number)
+
+
+def _counts(workers: Mapping[Role, int]) -> str:
+    return ", ".join(f"{role} {count}" for role, count in workers.items())
