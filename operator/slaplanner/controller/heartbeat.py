@@ -28,6 +28,7 @@ from slaplanner.core.forecast import horizon_steps, refit
 from slaplanner.core.model import Actuation, Policy
 from slaplanner.core.plan import startup_seconds
 from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.rivalry import asked, wrote
 from slaplanner.core.startup import watch_startup
 from slaplanner.core.state import PlannerState
 from slaplanner.settings import Settings
@@ -155,6 +156,8 @@ class Heart:
         started = time.monotonic()
         planned_for = (policy.metadata.generation, policy.metadata.annotations.get(PAUSED))
         state = record.state or PlannerState()
+        if record.fingerprint is not None and seen is not None and seen.asks_more_than(record.fingerprint):
+            state = replace(state, rivalry=asked(state.rivalry))
         end_s = last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=core.interval_s)
         task = Task(
             policy=policy,
@@ -226,6 +229,8 @@ class Heart:
             decision.desired,
             still_wanted=still_wanted,
         )
+        if record.state is not None:
+            record.state = replace(record.state, rivalry=wrote(record.state.rivalry, record.outcome.written))
         self.reporter.moved(record, policy, decision, record.outcome)
         await self.reporter.progressed(record, progress(decision, target, record.outcome))
 

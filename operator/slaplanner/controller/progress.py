@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slaplanner.adapters.target import Outcome, Rivals, TargetState
+from slaplanner.adapters.target import Outcome, Rival, Rivals, TargetState
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.model import Actuation
 from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.rivalry import Rivalry
 from slaplanner.core.rebalance import Write
 
 
@@ -41,6 +42,21 @@ def conflict(rivals: Rivals) -> Finding:
         status=True,
         reason=rivals.found[0].reason,
         message=f"also scaled by {named}; nothing is written{unchecked}",
+    )
+
+
+def fight(rivalry: Rivalry) -> tuple[Rival, ...]:
+    """Field managers that keep writing our replicas back, as one rival."""
+    if not rivalry.rivals:
+        return ()
+    named = ", ".join(repr(name) for name in rivalry.rivals)
+    roles = ", ".join(rivalry.roles)
+    return (
+        Rival(
+            reason=Reason.OTHER_FIELD_MANAGER,
+            name=f"field manager {named}, which keeps writing the replicas of {roles} back "
+            f"(we try again after {rivalry.pause_s:.0f} s, or when a plan is requested)",
+        ),
     )
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from slaplanner.adapters.profiles import LoadedProfile
-from slaplanner.adapters.target import Claim, Outcome, Rivals, TargetState, policy_rivals
+from slaplanner.adapters.target import FIELD_MANAGER, Claim, Outcome, Rivals, TargetState, policy_rivals
 from slaplanner.api.annotations import pause_request
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.pools import Pool
-from slaplanner.controller.progress import conflict, progress, resolved
+from slaplanner.controller.progress import conflict, fight, progress, resolved
 from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import PlanningError, TargetError
@@ -23,6 +23,7 @@ from slaplanner.core.model import Actuation, Fleet, Policy, Role
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.rivalry import Rivalry, ended, looked, wrote
 from slaplanner.core.state import PlannerState
 
 
@@ -86,6 +87,8 @@ class Plan:
     outcome: Outcome | None = None
     failure: PlanningError | None = None
     """Why there is no decision."""
+    may_write: bool = False
+    """Nobody else scales the target, or a fight is old enough for one more try."""
 
     def find(self, finding: Finding) -> None:
         self.findings[finding.type] = finding
@@ -144,6 +147,7 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
         _require_gpus(target.fleet)
         plan.model = await world.model(task.policy, target)
         rivals = await world.rivals(task.policy, target)
+        plan.state = replace(plan.state, rivalry=_reverts(plan.state, target, task))
     except PlanningError as error:
         plan.failure = plan.failure or error
         plan.find(_failed(ConditionType.TARGET_RESOLVED, error))
@@ -151,7 +155,23 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
     plan.find(resolved(target, plan.model))
     mine = next((claim for claim in task.claims if claim.uid == task.policy.metadata.uid), None)
     others = policy_rivals(mine, task.claims) if mine is not None else ()
-    plan.find(conflict(replace(rivals, found=(*others, *rivals.found))))
+    rivalry = plan.state.rivalry
+    plan.find(conflict(replace(rivals, found=(*others, *rivals.found, *fight(rivalry)))))
+    plan.may_write = not others and not rivals.found and rivalry.may_write(task.at_s)
+
+
+def _reverts(state: PlannerState, target: TargetState, task: Task) -> Rivalry:
+    """Whether what we wrote still stands, and who wrote over it."""
+    return looked(
+        state.rivalry,
+        {role.role: role.replicas for role in target.fleet.roles},
+        {
+            role: tuple(name for name in managers if name != FIELD_MANAGER)
+            for role, managers in target.replica_managers.items()
+        },
+        now_s=task.at_s,
+        interval_s=task.core.interval_s,
+    )
 
 
 def _with_startup(target: TargetState, state: PlannerState) -> TargetState:
@@ -216,8 +236,7 @@ async def _act(world: World, task: Task, plan: Plan) -> None:
     """Carry the decision out, unless something speaks against it."""
     if plan.decision is None or plan.target is None:
         return
-    contested = plan.findings[ConditionType.TARGET_CONFLICT].status
-    if task.core.actuation is Actuation.ENFORCE and not contested and task.still_wanted():
+    if task.core.actuation is Actuation.ENFORCE and plan.may_write and task.still_wanted():
         if plan.decision.changes:
             plan.outcome = await world.scale(
                 task.policy, plan.target, plan.decision.desired, still_wanted=task.still_wanted
@@ -225,10 +244,18 @@ async def _act(world: World, task: Task, plan: Plan) -> None:
         elif plan.target.droppable:
             # Nothing moves, but replicas that another manager may drop become ours first.
             plan.outcome = await world.scale(task.policy, plan.target, {}, still_wanted=task.still_wanted)
+        plan.state = replace(plan.state, rivalry=_after_writing(plan.state.rivalry, plan))
     refused = plan.outcome.error if plan.outcome else None
     if refused is not None and refused.reason is not Reason.CONFLICT:
         plan.find(_failed(ConditionType.TARGET_RESOLVED, refused))
     plan.find(progress(plan.decision, plan.target, plan.outcome, actuation=task.core.actuation))
+
+
+def _after_writing(rivalry: Rivalry, plan: Plan) -> Rivalry:
+    if plan.decision is not None and not plan.decision.changes:
+        # Both sides want the same: nothing is left to fight about.
+        return ended(rivalry)
+    return wrote(rivalry, plan.outcome.written) if plan.outcome is not None else rivalry
 
 
 def _failed(kind: ConditionType, error: PlanningError) -> Finding:

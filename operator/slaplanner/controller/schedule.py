@@ -45,6 +45,10 @@ class Fingerprint:
     target: str
     profile: str
 
+    def asks_more_than(self, before: Fingerprint) -> bool:
+        """Whether the user changed the policy, or asked for a plan, since *before*."""
+        return (self.generation, self.annotations) != (before.generation, before.annotations)
+
     def digest(self) -> str:
         """Eight characters for the status, by which a restarted operator sees what changed meanwhile."""
         return f"{zlib.crc32(repr(self).encode()):08x}"
@@ -85,7 +89,7 @@ def due(
 
 
 def _changed(before: Fingerprint, after: Fingerprint) -> Trigger | None:
-    if (before.generation, before.annotations) != (after.generation, after.annotations):
+    if after.asks_more_than(before):
         return Trigger.SPEC
     if before.target != after.target:
         return Trigger.TARGET

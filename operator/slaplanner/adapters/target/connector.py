@@ -42,7 +42,7 @@ class Rival:
     """Somebody else who scales the same role."""
 
     reason: Reason
-    """OTHER_POLICY, OTHER_AUTOSCALER or OTHER_PLANNER."""
+    """OTHER_POLICY, OTHER_AUTOSCALER, OTHER_PLANNER or OTHER_FIELD_MANAGER."""
     name: str
     """Kind and name, as a user would look it up."""
     role: Role | None = None
