@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
-from slaplanner.adapters.target import Identity, Outcome, Rivals, TargetState, Verdict
+from slaplanner.adapters.target import ApiRefusal, Identity, Outcome, Rivals, TargetState, Verdict
 from slaplanner.controller.events import Event
 from slaplanner.controller.health import Pulse
 from slaplanner.controller.heartbeat import Heart
@@ -51,6 +51,10 @@ class FakeWorld:
     rival: Rivals = field(default_factory=Rivals)
     outcomes: list[Outcome] = field(default_factory=list)
     """Of the next writes; a write succeeds when there are none."""
+    refusal: ApiRefusal | None = None
+    """What writes of the status are answered with; None: they succeed."""
+    reports: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
+    """By namespace and deployment: the policies that speak of it."""
     during_plan: Callable[[], None] = lambda: None
     orders: list[Mapping[Role, int]] = field(default_factory=list)
     looks: int = 0
@@ -111,10 +115,12 @@ class FakeWorld:
         return Outcome(written=tuple(move for move in moves if move.before != move.replicas))
 
     async def write_status(self, *, status: Mapping[str, Any], **_: object) -> None:
+        if self.refusal is not None:
+            raise self.refusal
         self.statuses.append(status)
 
     async def report_to_target(self, namespace: str, name: str, verdicts: Sequence[Verdict]) -> None:
-        """Nobody here reads it."""
+        self.reports.append((namespace, name, tuple(verdict.policy for verdict in verdicts)))
 
     def moved(self, **fields: Any) -> None:
         """Somebody changed the deployment."""

@@ -1,0 +1,102 @@
+"""What is told of plans when a write is refused, when a policy goes, and when its target is no good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from slaplanner.adapters.target import ApiRefusal
+from slaplanner.adapters.target.failures import Failure
+from slaplanner.core.errors import TargetError
+from slaplanner.core.reasons import Reason
+from tests.heart import Patient, document, patient, target
+
+REFUSED = ApiRefusal(Failure(reason=Reason.FORBIDDEN, message="missing permission", status=403))
+GONE = ApiRefusal(
+    Failure(reason=Reason.TARGET_NOT_FOUND, message="no such policy", status=404, not_found=True)
+)
+HOUR_S = 3600.0
+
+
+@pytest.fixture
+def one() -> Patient:
+    return patient()
+
+
+def plan(one: Patient) -> None:
+    """One more plan, an hour later."""
+    one.world.time_s += HOUR_S
+    asyncio.run(one.beat())
+
+
+def told(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
+    found = next(entry for entry in status["conditions"] if entry["type"] == kind)
+    return found["status"], found["reason"]
+
+
+class TestARefusedStatus:
+    def test_the_next_heartbeat_writes_it(self, one: Patient):
+        one.world.refusal = REFUSED
+        plan(one)
+        assert one.world.statuses == []
+        one.world.refusal = None
+        asyncio.run(one.beat())
+        (status,) = one.world.statuses
+        assert told(status, "Ready") == ("True", "Planned")
+
+    def test_plans_go_on_and_none_of_them_is_lost_from_the_report(self, one: Patient):
+        one.world.refusal = REFUSED
+        plan(one)
+        one.world.moved(fleet=target(4, 2).fleet)
+        plan(one)
+        one.world.refusal = None
+        plan(one)
+        shown = one.record.latest_status
+        assert shown is not None
+        assert [entry["id"] for entry in shown["decisions"]] == [2, 1]
+
+    def test_what_was_told_as_an_event_is_not_told_again(self, one: Patient):
+        one.world.refusal = REFUSED
+        plan(one)
+        count = len(one.events)
+        one.world.moved(fleet=target(4, 2).fleet)
+        plan(one)
+        assert count > 0
+        assert len(one.events) == count
+
+    def test_a_policy_that_is_gone_needs_no_status(self, one: Patient):
+        one.world.refusal = GONE
+        plan(one)
+        assert one.record.unwritten_status is None
+
+
+class TestTheDeploymentsConditions:
+    def test_they_tell_of_a_target_that_cannot_be_planned_for(self, one: Patient):
+        one.world.target = TargetError("two play decode", reason=Reason.DUPLICATE_ROLE)
+        plan(one)
+        assert one.world.reports == [("serving", "llama", ("llama",))]
+        assert one.record.verdict is not None
+        assert (one.record.verdict.planned, one.record.verdict.planned_reason) == ("False", "DuplicateRole")
+
+    def test_they_say_nothing_under_observe(self):
+        one = patient(shown=document(actuation="Observe"))
+        plan(one)
+        assert one.world.reports == []
+
+    def test_they_go_with_the_policy(self, one: Patient):
+        plan(one)
+        asyncio.run(one.heart.reporter.withdrawn(one.record))
+        assert one.world.reports[-1] == ("serving", "llama", ())
+
+    def test_they_go_although_this_operator_never_planned_the_policy(self, one: Patient):
+        asyncio.run(one.heart.reporter.withdrawn(one.record))
+        assert one.world.reports == [("serving", "llama", ())]
+
+    def test_they_go_when_the_policy_cannot_be_read_any_more(self, one: Patient):
+        plan(one)
+        one.shows(document(generation=2, mode="sideways"))
+        asyncio.run(one.beat())
+        assert one.world.reports[-1] == ("serving", "llama", ())
