@@ -124,8 +124,8 @@ class Heart:
             record.target = None
             return
         record.target, record.target_version = target, version
-        record.state = _learn_startup(record.state or PlannerState(), target, now_s=now_s)
         self.reporter.remarked(record, policy)
+        record.state = _learn_startup(record.state or PlannerState(), target, now_s=now_s)
         if record.decision is None:
             return
         if not _unfinished(record.outcome):
@@ -133,11 +133,11 @@ class Heart:
             await self._own(record, policy, core, target)
         await self.reporter.progressed(record, progress(record.decision, target, record.outcome))
 
-    async def _own(self, record: Record, policy: SLAPolicy, core: Policy, target: TargetState) -> None:
     def _target_version(self, policy: SLAPolicy, target: TargetState) -> str | None:
         polled = self.world.polled_version(policy)
         return polled or self.watches.version(self.world.watched_target(target))
 
+    async def _own(self, record: Record, policy: SLAPolicy, core: Policy, target: TargetState) -> None:
         """Own replicas before whoever else owns them leaves them out: absent means 1."""
         if not target.droppable or record.contested or core.actuation is Actuation.OBSERVE:
             return
@@ -182,10 +182,10 @@ class Heart:
                 else self._target_version(policy, plan.target)
             )
         record.target = plan.target
+        self.reporter.remarked(record, policy)
         record.state, record.outcome = plan.state, plan.outcome
         if plan.target is not None:
             record.state = _learn_startup(plan.state, plan.target, now_s=planned.at_s)
-        self.reporter.remarked(record, policy)
         record.decision = plan.decision
         if plan.traffic is not None and plan.traffic.observation.history is not None:
             record.history = plan.traffic.observation.history

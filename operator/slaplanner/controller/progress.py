@@ -8,8 +8,8 @@ from slaplanner.adapters.target import Outcome, Rival, Rivals, TargetState
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.model import Actuation
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.rivalry import Rivalry
 from slaplanner.core.rebalance import Write
+from slaplanner.core.rivalry import Rivalry
 
 
 def resolved(target: TargetState, model: str) -> Finding:
@@ -93,6 +93,10 @@ def _written(outcome: Outcome) -> Finding | None:
     return None
 
 
+def _moves(writes: Sequence[Write]) -> str:
+    return ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in writes)
+
+
 def _fleet(target: TargetState) -> Finding | None:
     for role in target.fleet.roles:
         if role.rollout:
@@ -110,10 +114,6 @@ def _fleet(target: TargetState) -> Finding | None:
         )
         return _moving(Reason.SCALING, f"serving: {counts}")
     return None
-def _moves(writes: Sequence[Write]) -> str:
-    return ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in writes)
-
-
 
 
 def _stable(decision: Decision | None, actuation: Actuation) -> Finding:

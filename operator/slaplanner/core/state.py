@@ -13,13 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slaplanner.core import rivalry
-from slaplanner.core import rivalry
 from slaplanner.core.correction import CorrectionState
 from slaplanner.core.damping import DampingState, Stamped
 from slaplanner.core.forecast import ForecastState
 from slaplanner.core.model import Role
 from slaplanner.core.placement import PlacementWatch
-from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.startup import StartupWatch
@@ -64,8 +62,6 @@ class PlannerState:
     lengths: Lengths | None = None
     """The last known ones, kept through idle time and stalls."""
     correction: CorrectionState = field(default_factory=CorrectionState)
-    rivalry: Rivalry = field(default_factory=peace)
-    """Who writes our replicas back."""
     rivalry: Rivalry = field(default_factory=peace)
     """Who writes our replicas back."""
     forecast: ForecastState | None = None
@@ -115,7 +111,6 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         **({"len": _rounded(state.lengths.isl_tokens, state.lengths.osl_tokens)} if state.lengths else {}),
         "corr": state.correction.to_document(),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
-        **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
         "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
     }
 
@@ -133,7 +128,6 @@ def from_document(document: object) -> PlannerState:
             failures=int(document["fail"]),
             lengths=Lengths(isl_tokens=float(lengths[0]), osl_tokens=float(lengths[1])) if lengths else None,
             correction=CorrectionState.from_document(document["corr"]),
-            rivalry=rivalry.from_document(document.get("rival", {})),
             rivalry=rivalry.from_document(document.get("rival", {})),
             roles=tuple(_role_memory(Role(name), entry) for name, entry in document["roles"].items()),
         )
