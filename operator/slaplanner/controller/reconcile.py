@@ -19,6 +19,7 @@ from slaplanner.controller.progress import conflict, fight, progress, resolved
 from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import PlanningError, TargetError
+from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Fleet, Policy, Role
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Series
@@ -205,6 +206,7 @@ async def _observe(world: World, task: Task, plan: Plan) -> None:
         end_s=task.end_s,
         kept=task.history,
     )
+    plan.find(metrics_finding(task.core, plan.traffic.observation))
 
 
 async def _decide(world: World, task: Task, plan: Plan) -> None:

@@ -1,0 +1,263 @@
+"""An operator that ends at any moment and comes back: nothing is lost, doubled or out of budget."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slaplanner.controller.schedule import last_slot_s, phase_s
+from tests.budget_watch import budget_watch
+from tests.gateway import HttpDoor, Manner, TcpDoor
+from tests.operator_program import (
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    OperatorProgram,
+    install_operator,
+    running_operator,
+)
+from tests.played_load import Load
+from tests.scene import NAME, Scene, graph, policy
+from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo, wait_until
+
+PREFILL_HEAVY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
+"""Needs 4 prefill and 2 decode replicas, of 2 GPUs each."""
+DECODE_HEAVY = {"requests_s": 30.0, "isl": 300.0, "osl": 1000.0}
+"""Needs 1 prefill and 4 decode replicas."""
+BUDGET = 12
+EXIT_S = 5.0
+
+Start = Callable[..., contextlib.AbstractContextManager[OperatorProgram]]
+End = Callable[[OperatorProgram], object]
+
+
+@pytest.fixture(scope="module")
+def scratch(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    install_dynamo(cluster, Served.V1BETA1)
+    install_operator(cluster)
+    return tmp_path_factory.mktemp("operator")
+
+
+@pytest.fixture
+def start(scratch: Path, scene: Scene, prometheus_server: PrometheusServer) -> Start:
+    """Starts an operator for the scene's namespace alone."""
+
+    def begin(**options: Any) -> contextlib.AbstractContextManager[OperatorProgram]:
+        options.setdefault("prometheus", prometheus_server.url)
+        return running_operator(scene.cluster, scratch, namespace=scene.namespace, **options)
+
+    return begin
+
+
+def ends() -> list[Any]:
+    return [
+        pytest.param(OperatorProgram.stop, id="SIGTERM"),
+        pytest.param(OperatorProgram.kill, id="SIGKILL"),
+    ]
+
+
+def set_up(scene: Scene, load: Load, **options: Any) -> None:
+    scene.apply(graph(**options))
+    scene.settle()
+    scene.play(load)
+
+
+@contextlib.contextmanager
+def half_a_rebalance(scene: Scene, start: Start, end: End) -> Iterator[None]:
+    """Prefill has shrunk, decode waits for its GPUs, and the operator has ended."""
+    set_up(scene, PREFILL_HEAVY, replicas={"prefill": 4, "decode": 2})
+    scene.apply(policy(gpuBudget={"max": BUDGET}))
+    with start() as operator:
+        scene.wait_condition("Ready", "True")
+        with budget_watch(scene) as watched:
+            scene.loads.change(scene.dynamo_namespace, **DECODE_HEAVY)
+            scene.wait_replicas(prefill=1, decode=2)
+            end(operator)
+            yield
+        watched.within(BUDGET)
+
+
+@pytest.mark.parametrize("end", ends())
+def test_the_second_half_of_a_rebalance_is_finished_by_the_next_operator(
+    scene: Scene, start: Start, end: End
+) -> None:
+    with half_a_rebalance(scene, start, end), start():
+        scene.wait_plans()
+        assert scene.replicas() == {"prefill": 1, "decode": 2}
+        scene.settle(prefill=1)
+        scene.wait_replicas(prefill=1, decode=4)
+
+
+@pytest.mark.parametrize("end", ends())
+def test_the_second_half_is_dropped_when_the_load_has_changed_meanwhile(
+    scene: Scene, start: Start, end: End
+) -> None:
+    """The next operator starts from the deployment as it is."""
+    with half_a_rebalance(scene, start, end):
+        scene.settle(prefill=1)
+        scene.loads.change(scene.dynamo_namespace, requests_s=0.0)
+        with start():
+            scene.wait_condition("MetricsAvailable", "True", "Idle")
+            scene.wait_replicas(prefill=1, decode=1)
+            assert all(decision["to"][1]["replicas"] < 4 for decision in scene.status()["decisions"][-1:])
+
+
+def test_a_signal_ends_the_operator_in_time_while_prometheus_hangs(
+    scene: Scene, start: Start, prometheus_server: PrometheusServer
+) -> None:
+    set_up(scene, PREFILL_HEAVY)
+    with HttpDoor(prometheus_server.url) as door:
+        door.behave(Manner(silent=True))
+        with start(prometheus=door.url) as operator:
+            scene.apply(policy())
+            assert door.asked.wait(timeout=30)
+            began = time.monotonic()
+            operator.stop()
+            assert time.monotonic() - began < EXIT_S
+
+
+def test_a_signal_ends_the_operator_in_time_while_the_api_server_hangs(
+    scene: Scene, scratch: Path, prometheus_server: PrometheusServer
+) -> None:
+    set_up(scene, PREFILL_HEAVY)
+    own = scene.cluster.service_account_kubeconfig(namespace=NAMESPACE, name=SERVICE_ACCOUNT)
+    document = yaml.safe_load(own.read_text())
+    reached = document["clusters"][0]["cluster"]
+    host, _, port = reached["server"].removeprefix("https://").partition(":")
+    with TcpDoor(host, int(port)) as door:
+        reached["server"] = f"https://127.0.0.1:{door.port}"
+        through = scratch / "through-the-door.kubeconfig"
+        through.write_text(yaml.safe_dump(document))
+        with running_operator(
+            scene.cluster,
+            scratch,
+            prometheus=prometheus_server.url,
+            namespace=scene.namespace,
+            kubeconfig=through,
+        ) as operator:
+            scene.apply(policy())
+            scene.wait_condition("Ready", "True")
+            door.freeze()
+            began = time.monotonic()
+            operator.stop()
+            assert time.monotonic() - began < EXIT_S
+            door.thaw()
+
+
+def test_a_restarted_operator_remembers_what_it_recommended(scene: Scene, start: Start) -> None:
+    """The scale-down window outlives the process: fallen load takes nothing away meanwhile."""
+    window = {"scaleDown": {"stabilizationWindowSeconds": 300}}
+    set_up(scene, PREFILL_HEAVY)
+    scene.apply(policy(behavior=window))
+    with start() as operator:
+        scene.wait_replicas(prefill=4, decode=2)
+        scene.settle()
+        scene.wait_plans()
+        decided = scene.decisions()
+        operator.kill()
+    scene.loads.change(scene.dynamo_namespace, requests_s=1.0)
+    with start():
+        scene.wait_condition("MetricsAvailable", "True", "MetricsRead", message="1 requests/s")
+        assert scene.decisions() > decided
+        assert scene.replicas() == {"prefill": 4, "decode": 2}
+        limits = {role["name"]: role["limitedBy"] for role in scene.status()["roles"]}
+        assert limits == {"prefill": "StabilizedDown", "decode": "StabilizedDown"}
+
+
+def test_a_policy_that_was_edited_while_the_operator_was_away_is_planned_at_once(
+    scene: Scene, start: Start
+) -> None:
+    rarely = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
+    set_up(scene, PREFILL_HEAVY)
+    scene.apply(policy(planning=rarely))
+    with start() as operator:
+        scene.wait_replicas(prefill=4, decode=2)
+        operator.stop()
+    scene.settle()
+    scene.patch("slapolicy", NAME, {"spec": {"roles": [{"name": "decode", "minReplicas": 3}]}})
+    with start():
+        scene.wait_replicas(prefill=4, decode=3)
+
+
+def test_an_operator_that_finds_nothing_changed_waits_for_the_grid(scene: Scene, start: Start) -> None:
+    rarely = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
+    set_up(scene, PREFILL_HEAVY)
+    scene.apply(policy(planning=rarely))
+    with start() as operator:
+        scene.wait_replicas(prefill=4, decode=2)
+        scene.settle()
+        scene.wait_condition("Progressing", "False", "Stable")
+        operator.kill()
+    decided = scene.decisions()
+    uid = scene.get("slapolicy")["metadata"]["uid"]
+    slot = last_slot_s(now_s=time.time(), uid=uid, interval_s=3600)
+    with start() as operator:
+        wait_until(lambda: "slaplanner_policies 1.0" in operator.metrics(), what="heartbeats")
+        beats = operator.metrics()
+        assert scene.decisions() == decided or slot != last_slot_s(
+            now_s=time.time(), uid=uid, interval_s=3600
+        ), beats
+
+
+INTERVAL_S = 10
+REMEMBERING = {
+    "scaleUp": {"policies": [{"type": "Replicas", "value": 2, "periodSeconds": 15}]},
+    "scaleDown": {"stabilizationWindowSeconds": 25},
+}
+"""Each plan depends on those before it."""
+
+
+@pytest.fixture
+def twin(scene: Scene, cluster: Cluster) -> Iterator[Scene]:
+    """A second scene, for whom everything is the same."""
+    namespace = cluster.create_namespace(f"{scene.namespace}-twin")
+    twin = Scene(cluster=cluster, namespace=namespace, loads=scene.loads)
+    twin.apply_profile()
+    yield twin
+    cluster.delete_namespace(namespace)
+
+
+def with_phase(scene: Scene, wanted_s: float | None) -> float:
+    """Apply the policy, anew until it plans at that phase of the grid; returns the phase."""
+    planning = {"intervalSeconds": INTERVAL_S, "sizing": "Throughput", "predictor": {"type": "Constant"}}
+    document = policy(planning=planning, behavior=REMEMBERING)
+    while True:
+        scene.apply(document)
+        uid = scene.get("slapolicy")["metadata"]["uid"]
+        found_s = phase_s(uid=uid, interval_s=INTERVAL_S)
+        if wanted_s is None or found_s == wanted_s:
+            return found_s
+        scene.kubectl("delete", "slapolicy", NAME)
+
+
+def test_an_operator_that_was_killed_three_times_decides_what_the_other_one_does(
+    scene: Scene, twin: Scene, start: Start, scratch: Path, prometheus_server: PrometheusServer
+) -> None:
+    both = (scene, twin)
+    for one in both:
+        one.apply(graph())
+        one.settle()
+    phase = with_phase(scene, None)
+    with_phase(twin, phase)
+    for one in both:
+        one.play(PREFILL_HEAVY)
+    undisturbed = running_operator(
+        twin.cluster, scratch, prometheus=prometheus_server.url, namespace=twin.namespace
+    )
+    with budget_watch(scene) as disturbed_moves, budget_watch(twin) as moves, undisturbed:
+        for requests_s in (60.0, 90.0, 10.0):
+            for one in both:
+                one.loads.change(one.dynamo_namespace, requests_s=requests_s)
+            with start() as operator:
+                decided = scene.decisions()
+                wait_until(lambda: scene.decisions() > decided, what="a decision")  # noqa: B023
+                operator.kill()
+        with start():
+            for one in both:
+                one.wait_replicas(prefill=1, decode=1, timeout_s=90)
+    assert disturbed_moves.asked() == moves.asked()
