@@ -16,6 +16,7 @@ _COMMANDS = {
     "profile": "slaplanner.cli.profile:profile",
     "release": "slaplanner.cli.release:release",
     "run": "slaplanner.cli.run:run",
+    "simulate": "slaplanner.cli.simulate:simulate",
     "validate": "slaplanner.cli.validate:validate",
 }
 

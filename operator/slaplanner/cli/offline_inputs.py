@@ -1,0 +1,67 @@
+"""What the offline commands read: a policy, profiles, a target, a trace; each fault one clear message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slaplanner.adapters.profiles import LoadedProfile, load_directory
+from slaplanner.adapters.target.graph import parse_graph
+from slaplanner.adapters.target.roles import resolve_roles
+from slaplanner.api.documents import DocumentError, read_documents
+from slaplanner.api.policy import KIND, SLAPolicy
+from slaplanner.core.errors import PlanningError
+from slaplanner.core.model import Policy
+from slaplanner.offline.traces import TraceError
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Bad input ends with one message and exit code 1."""
+    try:
+        yield
+    except (PlanningError, TraceError, DocumentError, UnicodeDecodeError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def read_policy(path: str) -> SLAPolicy:
+    """The one SLAPolicy of a YAML file, or of standard input (-)."""
+    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    contents: list[Any] = [document.content for document in read_documents(text)]
+    policies = [entry for entry in contents if isinstance(entry, dict) and entry.get("kind") == KIND]
+    if len(policies) != 1:
+        raise click.ClickException(f"{path}: found {len(policies)} objects of kind {KIND}, wanted one")
+    return SLAPolicy.parse(policies[0])
+
+
+def read_profile(directory: str | None, policy: SLAPolicy) -> LoadedProfile:
+    """The profile of *directory*, else of the policy's own path."""
+    path = directory or policy.spec.profile.path
+    if path is None:
+        raise click.UsageError("the policy names a ConfigMap; give the profile's directory with --profile")
+    return load_directory(path, allowed=None, interpolation=policy.spec.profile.interpolation)
+
+
+def with_gpus(policy: Policy, target: str | None) -> Policy:
+    """GPUs per replica from the target's manifest, else the policy's, else 1, said on stderr."""
+    known = {entry.role: entry.gpus_per_replica for entry in policy.roles}
+    if target is not None:
+        documents = [d.content for d in read_documents(Path(target).read_text(encoding="utf-8"))]
+        if len(documents) != 1:
+            raise click.ClickException(f"{target}: found {len(documents)} objects, wanted one graph")
+        graph = parse_graph(documents[0])
+        known = {
+            entry.role: entry.gpus_per_replica for entry in resolve_roles(graph, policy.mode, policy.roles)
+        }
+    for role, gpus in known.items():
+        if gpus is None:
+            click.echo(f"GPUs per {role.value} replica are unknown: 1 is assumed", err=True)
+            known[role] = 1
+    roles = tuple(replace(entry, gpus_per_replica=known[entry.role]) for entry in policy.roles)
+    return replace(policy, roles=roles)

@@ -1,0 +1,217 @@
+"""`slaplanner simulate`: what a policy would do to a trace, in a closed loop, without a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from slaplanner.cli.offline_inputs import failing_clearly, read_policy, read_profile, with_gpus
+from slaplanner.cli.progress import Bar
+from slaplanner.cli.simulate_tables import print_comparison, print_csv, print_score
+from slaplanner.core.engine import COMPILED, EngineTables
+from slaplanner.core.model import Mode, Role
+from slaplanner.core.profiles import ProfileTables
+from slaplanner.offline.simulation.compare import Comparison, compare, tasks
+from slaplanner.offline.simulation.document import comparison_document, score_document
+from slaplanner.offline.simulation.loop import (
+    Fault,
+    PrometheusSilent,
+    Run,
+    Scenario,
+    WorkerLost,
+)
+from slaplanner.offline.simulation.loop import (
+    simulate as play,
+)
+from slaplanner.offline.simulation.planners import PolicyPlanner
+from slaplanner.offline.simulation.score import score
+from slaplanner.offline.simulation.start import start_replicas
+from slaplanner.offline.simulation.traffic import Traffic
+from slaplanner.offline.traces import read_trace
+
+UNSCORED_S = 300.0
+"""Five minutes: a planner that has seen nothing yet is not judged."""
+
+SLOW_REQUESTS = 20_000
+"""Above it, plain Python takes minutes."""
+
+
+def _loss(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[WorkerLost, ...]:
+    faults = []
+    for value in values:
+        role, _, at_s = value.partition("@")
+        try:
+            faults.append(WorkerLost(at_s=float(at_s), role=Role(role)))
+        except ValueError as error:
+            raise click.BadParameter(f"found {value!r}, wanted ROLE@SECONDS as in decode@900") from error
+    return tuple(faults)
+
+
+@click.command(
+    name="simulate",
+    epilog="""\b
+Examples:
+  slaplanner simulate -f policy.yaml --trace day.jsonl.gz --report day.html
+  slaplanner simulate -f policy.yaml --trace day.jsonl.gz --compare --output json
+  slaplanner simulate -f policy.yaml --trace day.jsonl.gz --lose decode@900 --silence 1800
+""",
+)
+@click.option(
+    "-f",
+    "--filename",
+    "policy_file",
+    required=True,
+    metavar="POLICY.yaml",
+    help="The SLAPolicy; - for standard input.",
+)
+@click.option(
+    "--profile", metavar="DIR", help="What the planner believes; default: the policy's profile.path."
+)
+@click.option("--fleet-profile", metavar="DIR", help="What the fleet can really do; default: the same.")
+@click.option("--target", metavar="DGD.yaml", help="The DynamoGraphDeployment, for GPUs per replica.")
+@click.option("--trace", required=True, type=click.Path(path_type=Path), help="Mooncake JSON lines, .gz too.")
+@click.option(
+    "--amplify",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Copies of each request, jittered by up to 5 s.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the jitter.")
+@click.option(
+    "--start-prefill",
+    type=click.IntRange(0),
+    help="Replicas at the start; default: what the first minute needs.",
+)
+@click.option("--start-decode", type=click.IntRange(0), help="The same for decode.")
+@click.option(
+    "--unscored",
+    type=click.FloatRange(0),
+    default=UNSCORED_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Requests that arrive earlier do not count.",
+)
+@click.option(
+    "--lose",
+    multiple=True,
+    callback=_loss,
+    metavar="ROLE@SECONDS",
+    help="A worker crashes then; may be repeated.",
+)
+@click.option(
+    "--silence",
+    multiple=True,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Prometheus is silent from then on for ten minutes; may be repeated.",
+)
+@click.option(
+    "--compare",
+    "with_rivals",
+    is_flag=True,
+    help="Simulate HPAs, constant sizes, a clairvoyant and the formulas too.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="One page with everything, plots included.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="csv: one line per plan.",
+)
+def simulate(
+    *,
+    policy_file: str,
+    profile: str | None,
+    fleet_profile: str | None,
+    target: str | None,
+    trace: Path,
+    amplify: int,
+    seed: int,
+    start_prefill: int | None,
+    start_decode: int | None,
+    unscored: float,
+    lose: tuple[WorkerLost, ...],
+    silence: tuple[float, ...],
+    with_rivals: bool,
+    report: Path | None,
+    output: str,
+) -> None:
+    """Play a trace through a simulated fleet that the policy's planner scales.
+
+    Request by request: prompts queue for prefill, sequences decode in batches, workers take their time to
+    start and drain before they go. Results go to standard output, progress to standard error. Exit code 0:
+    simulated; 1: the input is bad; 2: usage.
+    """
+    with failing_clearly():
+        written = read_policy(policy_file)
+        believed = read_profile(profile, written)
+        fleet = read_profile(fleet_profile, written) if fleet_profile else believed
+        policy = with_gpus(written.to_core(), target)
+        if policy.mode is not Mode.DISAGG:
+            raise click.ClickException(
+                f"found mode {policy.mode.value}, wanted disagg: both roles are simulated"
+            )
+        traffic = _traffic(trace, amplify=amplify, seed=seed, longest_isl=fleet.profile.prefill.isl_range[1])
+        tables = EngineTables.of(fleet.profile)
+        start = start_replicas(traffic, policy=policy, profile=fleet.profile)
+    if start_prefill is not None:
+        start[Role.PREFILL] = start_prefill
+    if start_decode is not None:
+        start[Role.DECODE] = start_decode
+    faults: tuple[Fault, ...] = (*lose, *(PrometheusSilent(at_s=at_s) for at_s in silence))
+    scenario = Scenario(
+        traffic=traffic, policy=policy, tables=tables, start=start, unscored_s=unscored, faults=faults
+    )
+    if not COMPILED and len(traffic) > SLOW_REQUESTS:
+        click.echo("numba is not installed (extra simulate): this takes minutes instead of seconds", err=True)
+    with failing_clearly(), Bar("simulating") as bar:
+        run = play(scenario, PolicyPlanner(policy=policy, profile=believed.profile), progress=bar.to)
+    rivals = _compared(scenario, believed.tables) if with_rivals else None
+    _show(run, rivals, output=output)
+    if report is not None:
+        from slaplanner.offline.simulation.report import write_report  # noqa: PLC0415 - plots are an extra
+
+        with failing_clearly():
+            write_report(report, run, rivals, title=f"{written.metadata.name} on {trace.name}")
+        click.echo(f"wrote {report}", err=True)
+
+
+def _traffic(trace: Path, *, amplify: int, seed: int, longest_isl: float) -> Traffic:
+    read = read_trace(trace)
+    return Traffic(
+        arrival_s=read.t_s - read.t_s[0],
+        isl_tokens=np.minimum(read.isl_tokens.astype(np.float64), longest_isl),
+        osl_tokens=read.osl_tokens.astype(np.float64),
+    ).amplified(amplify, seed=seed)
+
+
+def _compared(scenario: Scenario, measured: ProfileTables) -> Comparison:
+    with Bar("comparing", total=len(tasks())) as bar:
+        return compare(scenario, measured, done=lambda _: bar.step())
+
+
+def _show(run: Run, rivals: Comparison | None, *, output: str) -> None:
+    result = score(run)
+    if output == "json":
+        document = score_document(result)
+        if rivals is not None:
+            document["comparison"] = comparison_document(rivals)
+        click.echo(json.dumps(document, indent=2))
+    elif output == "csv":
+        print_csv(run)
+    else:
+        print_score(result, run.scenario.policy)
+        if rivals is not None:
+            print_comparison(rivals)

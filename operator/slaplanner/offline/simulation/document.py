@@ -1,0 +1,74 @@
+"""Simulations as plain JSON values: a stable format for scripts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from slaplanner.core.model import Role
+from slaplanner.offline.simulation.compare import Comparison, Entry
+from slaplanner.offline.simulation.score import Attainment, Percentiles, Score
+
+DIGITS = 4
+
+
+def score_document(score: Score) -> dict[str, Any]:
+    """One run: attainments in percent, latencies in ms, GPU-hours."""
+    return {
+        "attainment": _attainment(score.attainment),
+        "unscored": {**_attainment(score.unscored), "requests": score.unscored.requests},
+        "latency": {"ttft": _percentiles(score.ttft_ms), "itl": _percentiles(score.itl_ms)},
+        "gpuHours": {
+            **{role.value: _figure(hours) for role, hours in score.gpu_hours.items()},
+            "total": _figure(score.total_gpu_hours),
+        },
+        "requests": score.requests,
+        "unfinished": score.unfinished,
+        "moves": score.moves,
+        "budgetViolations": score.budget_violations,
+        "preemptions": score.preempted,
+        "hours": [
+            {
+                "t": hour.begin_s,
+                "attainment": _attainment(hour.attainment),
+                "requests": hour.attainment.requests,
+                "gpuHours": _figure(hour.gpu_hours),
+            }
+            for hour in score.hours
+        ],
+    }
+
+
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """Every rival, and the bound that nobody can pass."""
+    return {
+        "fluidBoundGpuHours": _figure(comparison.fluid_bound_gpu_hours),
+        "entries": [_entry(entry) for entry in comparison.entries],
+    }
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind.value,
+        "name": entry.name,
+        "keepsPromise": entry.feasible,
+        "runs": entry.runs,
+        "attainment": _attainment(entry.score.attainment),
+        "gpuHours": {
+            **{role.value: _figure(entry.score.gpu_hours[role]) for role in (Role.PREFILL, Role.DECODE)},
+            "total": _figure(entry.score.total_gpu_hours),
+        },
+        "moves": entry.score.moves,
+    }
+
+
+def _attainment(attainment: Attainment) -> dict[str, Any]:
+    return {name: _figure(getattr(attainment, name)) for name in ("both", "ttft", "itl")}
+
+
+def _percentiles(percentiles: Percentiles) -> dict[str, Any]:
+    return {name: _figure(getattr(percentiles, name)) for name in ("p50", "p99")}
+
+
+def _figure(value: float) -> float | None:
+    return round(value, DIGITS) if math.isfinite(value) else None
