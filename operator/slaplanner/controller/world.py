@@ -181,14 +181,19 @@ class World:
     ) -> Outcome:
         """Bring the target closer to *desired*, within the budget at every moment."""
         budget = policy.spec.gpu_budget.max if policy.spec.gpu_budget else None
-        _, pool = self._carrier(policy)
-        return await pool.run(
+        system, pool = self._carrier(policy)
+        outcome = await self._timed(
+            system,
+            pool,
             self.connector(policy).set_replicas,
             target,
             desired,
             gpu_budget=budget,
             still_wanted=still_wanted,
         )
+        if outcome.error is not None:
+            metrics.OUTSIDE_ERRORS.labels(system, outcome.error.reason).inc()
+        return outcome
 
     async def profile(self, policy: SLAPolicy) -> LoadedProfile:
         """The policy's profile. Raises ProfileError."""
