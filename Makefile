@@ -41,14 +41,16 @@ check: $(READY)  ## Format, lint, types, import contracts, spelling, derived fil
 	@$(MAKE) --no-print-directory derived
 
 .PHONY: derived
-derived: $(READY)  ## Check that the CRD and the reference pages follow from the code
+derived: $(READY)  ## Check that the CRD, the reference pages and Argo CD's ConfigMap follow from their source
 	$(BIN)/python -m slaplanner.api.generate --check
 	$(BIN)/python -m slaplanner.controller.reference --check
+	$(BIN)/python manifests/argocd/derive.py --check
 
 .PHONY: docs
-docs: $(READY)  ## Write what is derived: the CRD and the reference pages
+docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD's ConfigMap
 	$(BIN)/python -m slaplanner.api.generate
 	$(BIN)/python -m slaplanner.controller.reference
+	$(BIN)/python manifests/argocd/derive.py
 	$(BIN)/python -m slaplanner.settings_reference > docs/reference/settings.md
 
 .PHONY: unit
@@ -62,6 +64,11 @@ test: check bed  ## All tests: unit, on real parts, and the whole loop on real t
 .PHONY: bench
 bench: $(READY)  ## Errors of both interpolations on the measured profiles
 	$(BIN)/python benchmarks/profiles.py
+
+.PHONY: bench-forecast
+bench-forecast: $(READY)  ## Predictors on real load, beside pmdarima and Prophet: about ten minutes
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python benchmarks/forecast.py
 
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit

@@ -216,7 +216,7 @@ def _outcome(
         ms_median=float(np.median(cpu_ms)),
         ms_p99=float(np.quantile(cpu_ms, 0.99)),
         refit_ms=tuple(1000 * seconds for seconds in walk.refit_s),
-        sampled=len(asked) if asked is not None and len(asked) < length - 1 else None,
+        sampled=SLOW_SAMPLE if asked is not None and len(asked) == SLOW_SAMPLE else None,
         ahead=ahead,
         at_horizon=at_horizon,
         upper=upper,
@@ -247,19 +247,23 @@ def _score(
     upper: dict[float, FloatArray],
     first: int,
 ) -> Score:
-    coverage, pinball = {}, {}
+    coverage = {}
     for level, bound in upper.items():
         met = _met(truth, bound, first)
-        error = truth[met] - bound[met]
-        loss = np.where(error >= 0, level * error, (level - 1) * error)
-        coverage[level] = float(np.mean(error <= 0)) if met.any() else float("nan")
-        pinball[level] = _share(loss, truth[met])
+        coverage[level] = float(np.mean(truth[met] <= bound[met])) if met.any() else float("nan")
     return Score(
         wape=wape(truth, ahead, first),
         wape_horizon=wape(truth, at_horizon, first),
         coverage=coverage,
-        pinball=pinball,
+        pinball={level: pinball(truth, bound, level, first) for level, bound in upper.items()},
     )
+
+
+def pinball(truth: FloatArray, bound: FloatArray, level: float, first: int = 0) -> float:
+    """Sum of pinball losses of an upper bound over the sum of the truth, from point *first* on."""
+    met = _met(truth, bound, first)
+    error = truth[met] - bound[met]
+    return _share(np.where(error >= 0, level * error, (level - 1) * error), truth[met])
 
 
 def wape(truth: FloatArray, guess: FloatArray, first: int = 0) -> float:
