@@ -157,12 +157,11 @@ class Reporter:
             await self._write(record, record.unwritten_status)
 
     def age(self, record: Record, *, now_s: float) -> None:
-        """How long ago the last plan was."""
-        if record.attempted_at_s is not None:
+        """How long ago the last plan was. A policy that went meanwhile has no series any more."""
+        if record.attempted_at_s is not None and not record.deleted:
             metrics.PLAN_AGE.labels(record.namespace, record.name).set(
                 max(0.0, now_s - record.attempted_at_s)
             )
-        metrics.POLICIES.set(len(self.records))
 
     async def withdrawn(self, record: Record) -> None:
         """The policy goes: what remains on the deployment is what the other policies say."""

@@ -13,7 +13,7 @@ from kubernetes import aio
 from kubernetes.client import ApiClient
 
 from slaplanner.adapters.object_versions import ObjectVersions
-from slaplanner.controller import health
+from slaplanner.controller import health, metrics
 from slaplanner.controller.events import Event
 from slaplanner.controller.health import Pulse
 from slaplanner.controller.heartbeat import Heart
@@ -86,6 +86,7 @@ class Operator:
         record = self.records.seen(document)
         if gone:
             self.records.gone(record.uid)
+        metrics.POLICIES.set(len(self.records))
         if record.deleted and not record.withdrawn:
             record.withdrawn = True
             self.pulse.gone(record.uid)
