@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -237,3 +241,48 @@ class TestAskingAndObserving:
         assert scene.events("Scaled") == []
         scene.patch("slapolicy", "llama", {"spec": {"actuation": "Enforce"}})
         scene.wait_replicas(prefill=4, decode=2)
+
+
+@contextlib.contextmanager
+def lenient_admission(cluster: Cluster) -> Iterator[None]:
+    """A spec of any shape is stored, as by a definition of another release."""
+    name = "slapolicies.slaplanner.io"
+    strict = json.loads(cluster.kubectl("get", "customresourcedefinition", name, "-o", "json").stdout)
+    strict["metadata"] = {"name": name}
+    lenient = copy.deepcopy(strict)
+    properties = lenient["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    properties["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+    def serve(definition: dict[str, Any], *, accepts_nonsense: bool) -> None:
+        cluster.kubectl("replace", "-f", "-", stdin=json.dumps(definition))
+        nonsense = json.dumps(policy("nonsense", sla={"ttft": -1}))
+
+        def accepted() -> bool:
+            create = ("create", "--dry-run=server", "--validate=false", "-f", "-")
+            return cluster.kubectl(*create, stdin=nonsense, check=False).returncode == 0
+
+        wait_until(lambda: accepted() == accepts_nonsense, what="the definition to act")
+
+    serve(lenient, accepts_nonsense=True)
+    try:
+        yield
+    finally:
+        serve(strict, accepts_nonsense=False)
+
+
+def test_a_stored_policy_that_cannot_be_read_says_why_and_plans_again_when_mended(served_scene: SetUp):
+    scene = served_scene(BUSY)
+    scene.apply(policy())
+    scene.wait_replicas(prefill=4, decode=2)
+    scene.wait_graph_condition("SLAPlanned", "True")
+    scene.settle()
+    with lenient_admission(scene.cluster):
+        scene.patch("slapolicy", "llama", {"spec": {"sla": {"ttft": -1}}})
+    found = scene.wait_condition("TargetResolved", "False", "InvalidSpec", message="spec.sla.ttft")
+    assert found["observedGeneration"] == scene.get("slapolicy")["metadata"]["generation"]
+    assert scene.condition("Ready")["reason"] == "InvalidSpec"
+    scene.wait_graph_condition("SLAPlanned", None)
+    assert scene.replicas() == {"prefill": 4, "decode": 2}
+    scene.patch("slapolicy", "llama", {"spec": {"sla": {"ttft": 500}}})
+    scene.wait_condition("Ready", "True", "Planned")
+    scene.wait_graph_condition("SLAPlanned", "True")
