@@ -18,6 +18,7 @@ _COMMANDS = {
     "run": "slaplanner.cli.run:run",
     "simulate": "slaplanner.cli.simulate:simulate",
     "validate": "slaplanner.cli.validate:validate",
+    "virtual": "slaplanner.cli.virtual:virtual",
 }
 
 

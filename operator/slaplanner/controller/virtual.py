@@ -7,13 +7,10 @@ from functools import partial
 
 from kubernetes.client import ApiClient
 
-from slaplanner.adapters.virtual import (
-    PolicyStore,
-    VirtualConnector,
-    VirtualTarget,
-    open_etcd_channel,
-)
+from slaplanner.adapters.virtual.connector import VirtualConnector, VirtualTarget
+from slaplanner.adapters.virtual.etcd_channel import open_etcd_channel
 from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_ANNOTATION
+from slaplanner.adapters.virtual.policy_store import PolicyStore
 from slaplanner.api.parts.target import VirtualSpec
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.words import VirtualBackend

@@ -5,23 +5,3 @@
 policy carries decisions (pure). `policy_store` and `connector` are the planner's side: a `Connector`
 like that for deployments, which remembers in the policy's status what must survive a restart.
 """
-
-from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
-from slaplanner.adapters.virtual.connector import VirtualConnector, VirtualTarget
-from slaplanner.adapters.virtual.etcd_channel import EtcdChannel, open_etcd_channel
-from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
-from slaplanner.adapters.virtual.kubernetes_channel import KubernetesChannel
-from slaplanner.adapters.virtual.policy_store import PolicyStore
-
-__all__ = [
-    "Channel",
-    "ChannelError",
-    "EtcdChannel",
-    "EtcdGateway",
-    "KubernetesChannel",
-    "PolicyStore",
-    "Reading",
-    "VirtualConnector",
-    "VirtualTarget",
-    "open_etcd_channel",
-]

@@ -40,6 +40,10 @@ class Published:
     """Of the roles that somebody has decided on; others are absent."""
     series: Series = field(default_factory=Series)
 
+    def count(self, role: Role) -> int:
+        """Workers of *role*; `ABSENT` when nobody has decided on them."""
+        return self.workers.get(role, ABSENT)
+
     def newer_than(self, other: Published | None) -> bool:
         """Whether whoever has applied *other* may apply this one.
 
