@@ -1,17 +1,19 @@
-"""`slaplanner validate`: policies checked against the CRD, without a cluster."""
+"""`slaplanner validate`: policies checked against the CRD, and their surroundings, without a cluster."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slaplanner.api.documents import DocumentError, read_documents
+from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.verdict import is_policy, judge
+from slaplanner.cli.placed import Placed
 
 EXIT_INVALID = 1
 
@@ -23,6 +25,8 @@ class _Count:
     policies: int = 0
     refused: int = 0
     warnings: int = 0
+    objects: list[Placed] = field(default_factory=list)
+    accepted: list[tuple[Placed, SLAPolicy]] = field(default_factory=list)
 
 
 @click.command(
@@ -31,22 +35,29 @@ Examples:
   slaplanner validate examples/01-minimal.yaml
   slaplanner validate policies/            # every .yaml and .yml below
   kustomize build overlays/prod | slaplanner validate -
+  slaplanner validate --strict .           # in a pipeline: warnings fail it too
 """
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("-q", "--quiet", is_flag=True, help="Print faults only.")
-def validate(files: tuple[str, ...], *, quiet: bool) -> None:
+@click.option("--strict", is_flag=True, help="Exit with 1 also for warnings.")
+def validate(files: tuple[str, ...], *, quiet: bool, strict: bool) -> None:
     """Check SLAPolicies as an API server would, CEL rules and strict fields included, without one.
 
     FILE may hold several documents, be a directory, or be - for standard input. Documents of
-    other kinds are skipped. Exit code 0: all fine; 1: something would be refused; 2: usage.
+    other kinds are searched for what will fight with a policy over replicas: manifests that set
+    them, Argo CD Applications that do not ignore them, autoscalers. That is warned of.
+
+    Exit code 0: all fine; 1: something would be refused, or with --strict warned of; 2: usage.
     """
     count = _Count()
     for name, text in _texts(files):
         _check_text(name, text, count, quiet=quiet)
+    if len(count.objects) > count.policies:
+        _check_together(count, quiet=quiet)
     if not quiet:
         click.echo(f"{count.policies} checked, {count.refused} refused, {count.warnings} warnings")
-    if count.refused:
+    if count.refused or (strict and count.warnings):
         sys.exit(EXIT_INVALID)
 
 
@@ -76,10 +87,22 @@ def _check_text(name: str, text: str, count: _Count, *, quiet: bool) -> None:
     try:
         for document in read_documents(text):
             for content in _objects(document.content):
+                if isinstance(content, dict):
+                    count.objects.append(Placed(file=name, line=document.line, content=content))
                 _check_object(f"{name}:{document.line}", content, count, quiet=quiet)
     except DocumentError as error:
         count.refused += 1
         click.echo(f"{name}: not YAML that Kubernetes reads: {error}", err=True)
+
+
+def _check_together(count: _Count, *, quiet: bool) -> None:
+    # It reads deployments as the operator does, with the cluster client that policies alone need not wait for.
+    from slaplanner.cli.fights import fights  # noqa: PLC0415
+
+    for fight in fights(count.objects, count.accepted):
+        count.warnings += 1
+        if not quiet:
+            click.echo(f"{fight.where}: warning: {fight.message}", err=True)
 
 
 def _objects(content: Any) -> Iterator[Any]:
@@ -108,5 +131,7 @@ def _check_object(where: str, content: Any, count: _Count, *, quiet: bool) -> No
             click.echo(f"{label}: warning: {warning.path}: {warning.message}", err=True)
     if not verdict.accepted:
         count.refused += 1
-    elif not quiet:
+        return
+    count.accepted.append((count.objects[-1], SLAPolicy.parse(content)))
+    if not quiet:
         click.echo(f"{label}: ok")
