@@ -13,8 +13,8 @@ from slaplanner.api.words import ConnectorType, TargetKind
 from slaplanner.core.model import PredictorType, Sizing
 
 TARGET_KINDS = (TargetKind.DYNAMO_GRAPH_DEPLOYMENT,)
-PREDICTORS = (PredictorType.AUTO, PredictorType.CONSTANT)
-SIZINGS = (Sizing.THROUGHPUT,)
+PREDICTORS = tuple(PredictorType)
+SIZINGS = tuple(Sizing)
 CONNECTORS = (ConnectorType.KUBERNETES, ConnectorType.VIRTUAL)
 
 DEFAULT_SIZING = Sizing.THROUGHPUT
