@@ -70,6 +70,10 @@ bench-forecast: $(READY)  ## Predictors on real load, beside pmdarima and Prophe
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/forecast.py
 
+.PHONY: bench-sizing
+bench-sizing: $(READY)  ## Sizing beside HPAs, constant sizes and a clairvoyant, four scenarios: about twenty minutes
+	$(BIN)/python -m benchmarks.sizing
+
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit
 

@@ -6,7 +6,7 @@ import sys
 import click
 
 from tests.testbed import standing
-from tests.testbed.binaries import find_control_plane, find_prometheus
+from tests.testbed.binaries import find_argocd, find_control_plane, find_prometheus
 from tests.testbed.errors import TestBedError
 from tests.testbed.gomodule import cache_directory
 
@@ -37,6 +37,7 @@ def build() -> None:
     for path in (parts.etcd, parts.kube_apiserver, parts.kube_controller_manager, parts.kubectl):
         click.echo(path)
     click.echo(find_prometheus(say=say))
+    click.echo(find_argocd(say=say))
     say(f"compiled parts are kept in {cache_directory()}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.testbed.argocd import ArgoCD
 from tests.testbed.binaries import find_control_plane, find_etcd, find_kubectl, find_prometheus
 from tests.testbed.cluster import Cluster, users_kubeconfig
 from tests.testbed.controlplane import ControlPlane
@@ -67,6 +68,21 @@ class Bed:
         self._stack.callback(server.stop)
         server.start()
         return server
+
+    def another_control_plane(self, name: str) -> ControlPlane:
+        """One more control plane, for tests that would be in the way of others; the caller may stop it."""
+        control_plane = ControlPlane(find_control_plane(say=self._say), self.directory / name)
+        self._stack.callback(control_plane.stop)
+        control_plane.start()
+        return control_plane
+
+    def argocd(self, cluster: Cluster) -> ArgoCD:
+        """An Argo CD on *cluster*, ready, that knows SLAPolicies."""
+        argocd = ArgoCD(cluster, self.directory / "argocd", say=self._say)
+        self._say("starting Argo CD")
+        self._stack.callback(argocd.stop)
+        argocd.start()
+        return argocd
 
     def etcd(self, name: str, *, tls: bool = False, root_password: str | None = None) -> EtcdServer:
         """One more etcd, apart from the control plane's; the caller may stop it earlier."""

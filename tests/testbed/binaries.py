@@ -1,4 +1,4 @@
-"""Which etcd, API server, kubectl and Prometheus a bed uses.
+"""Which etcd, API server, kubectl, Prometheus and Argo CD a bed uses.
 
 The order of choice, part by part: the directory in `KUBEBUILDER_ASSETS` (trusted as it is), PATH
 (when the version fits), the cache of earlier builds, compiling. What remains missing is named in
@@ -19,6 +19,7 @@ from tests.testbed.gomodule import GoModule, Say, quiet
 TESTS = Path(__file__).resolve().parents[1]
 KUBERNETES_VERSION = "v1.36.3"
 PROMETHEUS_TAGS = ("netgo", "remove_all_sd")
+ARGOCD_VERSION = "3.2.6"
 
 Version = tuple[int, int]
 # ValidatingAdmissionPolicy and CEL's lists extensions have been stable since 1.32; a 1.36 API
@@ -46,6 +47,11 @@ PROMETHEUS = GoModule(
     directory=TESTS / "prometheus",
     packages={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
     tags=PROMETHEUS_TAGS,
+)
+ARGOCD = GoModule(
+    directory=TESTS / "argocd",
+    packages={"argocd": "github.com/argoproj/argo-cd/v3/cmd"},
+    ldflags=f"-s -w -X github.com/argoproj/argo-cd/v3/common.version={ARGOCD_VERSION}",
 )
 
 
@@ -98,6 +104,26 @@ def find_prometheus(*, say: Say = quiet) -> Path:
     return (found or _compile(PROMETHEUS, ["prometheus"], say=say, instead="the package `prometheus`"))[
         "prometheus"
     ]
+
+
+def find_argocd(*, say: Say = quiet) -> Path:
+    """The one program that plays every part of Argo CD, by the name that it is called by.
+
+    Always our own build: what users have on PATH is a client of any version.
+    """
+    return _compile(ARGOCD, ["argocd"], say=say)["argocd"]
+
+
+def find_redis() -> Path:
+    """Argo CD's cache; there is no Go module of it to compile.
+
+    Raises:
+        MachineLacksError: it is not on PATH.
+    """
+    found = shutil.which("redis-server")
+    if found is None:
+        raise MachineLacksError("Argo CD needs `redis-server`. Install the package `redis-server`.")
+    return Path(found)
 
 
 def _find(name: str, *, fits: Callable[[Version | None], bool]) -> dict[str, Path]:

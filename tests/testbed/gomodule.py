@@ -7,6 +7,7 @@ version of Go. So a changed pin rebuilds by itself, and switching back costs not
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -113,10 +114,42 @@ def go_version(directory: Path) -> str | None:
     return answer.stdout.strip() or None
 
 
+def module_directory(module: GoModule, path: str) -> Path:
+    """Where the source of the Go module *path*, of the version that *module* pins, lies on this machine.
+
+    Raises:
+        MachineLacksError: there is no Go.
+        BuildFailedError: it could not be downloaded.
+    """
+    if go_version(module.directory) is None:
+        raise MachineLacksError(f"files of {path} are needed, and there is no `go` on PATH")
+    answer = subprocess.run(
+        ["go", "mod", "download", "-json", path],
+        cwd=module.directory,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise BuildFailedError(
+            f"`go mod download {path}` ended with code {answer.returncode}:\n{answer.stderr}"
+        )
+    return Path(json.loads(answer.stdout)["Dir"])
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+
+
 def _run_with_progress(command: list[str], directory: Path, *, what: str, say: Say) -> None:
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     process = subprocess.Popen(
-        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=directory,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     packages = 0

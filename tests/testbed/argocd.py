@@ -1,0 +1,242 @@
+"""A real Argo CD beside a cluster: repository server, application controller and their cache.
+
+There is no Argo CD API server and no user: Applications are applied with kubectl, repositories are
+directories of this machine, and the cluster that Argo CD syncs to is the one that it lives in. What
+a user does in its interface (actions, the health of one object) is done by the same Lua engine in
+the `argocd` command.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.testbed.binaries import ARGOCD, TESTS, find_argocd, find_redis
+from tests.testbed.cluster import Cluster
+from tests.testbed.errors import PartFailedError
+from tests.testbed.gomodule import Say, module_directory, quiet
+from tests.testbed.processes import Server, free_port, loopback_session
+
+CUSTOMIZATIONS = TESTS.parent / "manifests/argocd/argocd-cm.yaml"
+NAMESPACE = "argocd"
+CLUSTER_NAME = "testbed"
+"""As an Application's destination names the cluster."""
+ACCOUNT = "argocd-application-controller"
+PARTS = ("argocd", "argocd-repo-server", "argocd-application-controller")
+RESYNC_S = 5
+SELF_HEAL_S = 1
+COMMAND_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 2.0
+
+_LABELS = {"app.kubernetes.io/part-of": "argocd"}
+
+
+class ArgoCD:
+    """One Argo CD, with what `manifests/argocd` teaches it about SLAPolicies."""
+
+    def __init__(self, cluster: Cluster, directory: Path, *, say: Say = quiet) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.cluster = cluster
+        self.directory = directory
+        binary, redis = find_argocd(say=say), find_redis()
+        for part in PARTS:
+            # One program that plays the part by whose name it is called.
+            (directory / part).symlink_to(binary)
+        self._redis_port, self._repo_port, self._controller_port = free_port(), free_port(), free_port()
+        self._repo_metrics_port = free_port()
+        self._http = loopback_session()
+        self._redis = Server(
+            "redis-server",
+            [
+                *(redis, "--port", str(self._redis_port), "--bind", "127.0.0.1"),
+                *("--save", "", "--appendonly", "no", "--dir", directory),
+            ],
+            log=directory / "redis.log",
+        )
+        self._repo_server = Server(
+            "argocd-repo-server",
+            [
+                directory / "argocd-repo-server",
+                *("--kubeconfig", cluster.kubeconfig, "--namespace", NAMESPACE, "--disable-tls"),
+                *("--address", "127.0.0.1", "--port", str(self._repo_port)),
+                *("--metrics-address", "127.0.0.1", "--metrics-port", str(self._repo_metrics_port)),
+                *("--redis", f"127.0.0.1:{self._redis_port}"),
+                # A commit is seen by the next refresh of its Application, not minutes later.
+                *("--revision-cache-expiration", "1s", "--repo-cache-expiration", "1h"),
+                *("--loglevel", "warn"),
+            ],
+            log=directory / "repo-server.log",
+            env=self._environment(),
+        )
+        self._controller = Server(
+            "argocd-application-controller",
+            [
+                directory / "argocd-application-controller",
+                *("--kubeconfig", cluster.kubeconfig, "--namespace", NAMESPACE),
+                *("--repo-server", f"127.0.0.1:{self._repo_port}", "--repo-server-plaintext"),
+                *("--redis", f"127.0.0.1:{self._redis_port}"),
+                *("--metrics-port", str(self._controller_port)),
+                *("--app-resync", str(RESYNC_S), "--self-heal-timeout-seconds", str(SELF_HEAL_S)),
+                # Without these it waits ever longer before it heals again: the worst rival is the eager one.
+                *("--self-heal-backoff-timeout-seconds", "1", "--self-heal-backoff-factor", "1"),
+                *("--self-heal-backoff-cap-seconds", str(SELF_HEAL_S)),
+                *("--loglevel", "warn"),
+            ],
+            log=directory / "application-controller.log",
+            env=self._environment(),
+        )
+
+    def start(self) -> None:
+        """Install the definitions and the configuration, start all parts, wait until they answer."""
+        crds = module_directory(ARGOCD, "github.com/argoproj/argo-cd/v3") / "manifests/crds"
+        self.cluster.install_crds(crds / "application-crd.yaml", crds / "appproject-crd.yaml")
+        self._apply(*_account())
+        self._apply(*_configuration(), self._cluster_secret())
+        self.cluster.kubectl(
+            *("patch", "configmap", "argocd-cm", f"--namespace={NAMESPACE}", f"--patch-file={CUSTOMIZATIONS}")
+        )
+        for server in (self._redis, self._repo_server, self._controller):
+            server.start()
+        self._repo_server.wait_ready(lambda: self._healthy(self._repo_metrics_port))
+        self._controller.wait_ready(lambda: self._healthy(self._controller_port))
+
+    def stop(self) -> None:
+        for server in (self._controller, self._repo_server, self._redis):
+            server.stop()
+        self._http.close()
+
+    def tail(self) -> str:
+        """The ends of all logs."""
+        return f"{self._controller.tail()}\n{self._repo_server.tail()}\n{self._redis.tail()}"
+
+    def command(self, *arguments: str | Path) -> str:
+        """What `argocd ...` prints; for its offline commands, which need no server.
+
+        Raises:
+            PartFailedError: its exit code is not 0.
+        """
+        words = [str(argument) for argument in arguments]
+        result = subprocess.run(
+            [str(self.directory / "argocd"), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT_S,
+            env={**os.environ, **self._environment()},
+            stdin=subprocess.DEVNULL,
+        )
+        if result.returncode != 0:
+            raise PartFailedError(
+                f"argocd {' '.join(words)} ended with code {result.returncode}\n{result.stdout}{result.stderr}"
+            )
+        return result.stdout
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "ARGOCD_GPG_ENABLED": "false",
+            "HOME": str(self.directory),
+            "GIT_CONFIG_COUNT": "1",
+            # The repository belongs to the test's user, the clone to the server's: the same, here.
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+        }
+
+    def _healthy(self, port: int) -> bool:
+        return self._http.get(f"http://127.0.0.1:{port}/healthz", timeout=REQUEST_TIMEOUT_S).ok
+
+    def _apply(self, *objects: Mapping[str, Any]) -> None:
+        self.cluster.kubectl(
+            *("apply", "--server-side", "--force-conflicts", "-f", "-"), stdin=yaml.safe_dump_all(objects)
+        )
+
+    def _cluster_secret(self) -> dict[str, Any]:
+        """The cluster as Argo CD reaches it, under the name that Applications use."""
+        access = yaml.safe_load(
+            self.cluster.service_account_kubeconfig(namespace=NAMESPACE, name=ACCOUNT).read_text()
+        )
+        (cluster,), (user,) = access["clusters"], access["users"]
+        authority = Path(cluster["cluster"]["certificate-authority"])
+        config = {
+            "bearerToken": user["user"]["token"],
+            "tlsClientConfig": {
+                "insecure": False,
+                "caData": base64.b64encode(authority.read_bytes()).decode(),
+            },
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": "cluster-testbed",
+                "namespace": NAMESPACE,
+                "labels": {**_LABELS, "argocd.argoproj.io/secret-type": "cluster"},
+            },
+            "stringData": {
+                "name": CLUSTER_NAME,
+                "server": cluster["cluster"]["server"],
+                "config": json.dumps(config),
+            },
+        }
+
+
+def _account() -> list[dict[str, Any]]:
+    """Who Argo CD is in the cluster: it may do anything, as in its own installation."""
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": ACCOUNT, "namespace": NAMESPACE},
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": ACCOUNT},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "cluster-admin",
+            },
+            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
+        },
+    ]
+
+
+def _configuration() -> list[dict[str, Any]]:
+    """What Argo CD reads when it starts; absent, its parts wait for it."""
+
+    def head(kind: str, name: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": _LABELS},
+        }
+
+    return [
+        head("ConfigMap", "argocd-cm"),
+        *(
+            head("ConfigMap", f"argocd-{name}-cm")
+            for name in ("rbac", "ssh-known-hosts", "tls-certs", "gpg-keys")
+        ),
+        head("ConfigMap", "argocd-cmd-params-cm"),
+        head("Secret", "argocd-secret") | {"stringData": {"server.secretkey": secrets.token_urlsafe(32)}},
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "AppProject",
+            "metadata": {"name": "default", "namespace": NAMESPACE},
+            "spec": {
+                "sourceRepos": ["*"],
+                "destinations": [{"server": "*", "namespace": "*"}],
+                "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
+            },
+        },
+    ]
