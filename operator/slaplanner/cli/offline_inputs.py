@@ -16,6 +16,7 @@ from slaplanner.adapters.target.graph import parse_graph
 from slaplanner.adapters.target.roles import resolve_roles
 from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.policy import KIND, SLAPolicy
+from slaplanner.api.verdict import judge
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Policy
 from slaplanner.offline.traces import TraceError
@@ -26,17 +27,24 @@ def failing_clearly() -> Iterator[None]:
     """Bad input ends with one message and exit code 1."""
     try:
         yield
-    except (PlanningError, TraceError, DocumentError, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+    except (PlanningError, TraceError, DocumentError, UnicodeDecodeError) as error:
         raise click.ClickException(str(error)) from error
 
 
 def read_policy(path: str) -> SLAPolicy:
-    """The one SLAPolicy of a YAML file, or of standard input (-)."""
+    """The one SLAPolicy of a YAML file, or of standard input (-), refused where an API server would."""
     text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     contents: list[Any] = [document.content for document in read_documents(text)]
     policies = [entry for entry in contents if isinstance(entry, dict) and entry.get("kind") == KIND]
     if len(policies) != 1:
         raise click.ClickException(f"{path}: found {len(policies)} objects of kind {KIND}, wanted one")
+    faults = judge(policies[0]).faults
+    if faults:
+        raise click.ClickException(
+            f"{path}: {'; '.join(f'{fault.path}: {fault.message}' for fault in faults)}"
+        )
     return SLAPolicy.parse(policies[0])
 
 

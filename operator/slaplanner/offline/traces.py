@@ -161,17 +161,17 @@ def parse_trace(file: BinaryIO, *, name: str) -> Trace:
     )
 
 
-def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0) -> IntervalLoad:
+def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least: int = 2) -> IntervalLoad:
     """Requests and mean lengths of each interval from *start_s* to the one with the last arrival.
 
     Raises:
-        TraceError: the trace fills a single interval, which leaves nothing to predict.
+        TraceError: the trace fills less than *least* intervals; a single one leaves nothing to predict.
     """
     index = np.floor((trace.t_s - start_s) / interval_s).astype(np.int64)
     index = index[index >= 0]
     used = slice(len(trace) - index.size, len(trace))
     count = int(index[-1]) + 1 if index.size else 0
-    if count < 2:
+    if count < least:
         raise TraceError(
             f"{trace.name}: found {count} interval of {interval_s:g} s (requests over {trace.span_s:g} s), "
             "wanted at least two: one to learn from and one to predict"
