@@ -12,8 +12,9 @@ from slaplanner.core.rebalance import Write
 from slaplanner.core.rivalry import Rivalry
 
 
-def resolved(target: TargetState, model: str) -> Finding:
-    """What was found in the target."""
+def resolved(target: TargetState, model: str | None) -> Finding:
+    """What was found in the target; *model* is None while only Prometheus could name it and does not."""
+    served = model or "a model that only its metrics name"
     roles = ", ".join(
         f"{role.role}{f' is {role.component}' if role.component else ''} with {role.gpus_per_replica} GPUs per replica"
         for role in target.fleet.roles
@@ -22,7 +23,7 @@ def resolved(target: TargetState, model: str) -> Finding:
         type=ConditionType.TARGET_RESOLVED,
         status=True,
         reason=target.resolved_as,
-        message=f"{target.identity.name} serves {model}: {roles}",
+        message=f"{target.identity.name} serves {served}: {roles}",
     )
 
 

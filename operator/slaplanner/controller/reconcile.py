@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from slaplanner.adapters.profiles import LoadedProfile
+from slaplanner.adapters.prometheus import nothing_known
 from slaplanner.adapters.target import FIELD_MANAGER, Claim, Outcome, Rivals, TargetState, policy_rivals
 from slaplanner.api.annotations import pause_request
 from slaplanner.api.policy import SLAPolicy
@@ -18,7 +19,7 @@ from slaplanner.controller.pools import Pool
 from slaplanner.controller.progress import conflict, fight, progress, resolved
 from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
-from slaplanner.core.errors import PlanningError, TargetError
+from slaplanner.core.errors import MetricsError, PlanningError, TargetError
 from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Fleet, Policy, Role
 from slaplanner.core.plan import decide
@@ -146,7 +147,7 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
         plan.state = replace(plan.state, target=target.identity.uid)
         plan.target = _with_startup(target, plan.state)
         _require_gpus(target.fleet)
-        plan.model = await world.model(task.policy, target)
+        await _name_model(world, task, plan, target)
         rivals = await world.rivals(task.policy, target)
         plan.state = replace(plan.state, rivalry=_reverts(plan.state, target, task))
     except PlanningError as error:
@@ -159,6 +160,14 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
     rivalry = plan.state.rivalry
     plan.find(conflict(replace(rivals, found=(*others, *rivals.found, *fight(rivalry)))))
     plan.may_write = not others and not rivals.found and rivalry.may_write(task.at_s)
+
+
+async def _name_model(world: World, task: Task, plan: Plan, target: TargetState) -> None:
+    """The model that the target serves. Where only Prometheus knows it, silence is a failed observation."""
+    try:
+        plan.model = await world.model(task.policy, target)
+    except MetricsError as error:
+        plan.traffic = Traffic(observation=nothing_known(error, window_s=task.core.window_s))
 
 
 def _reverts(state: PlannerState, target: TargetState, task: Task) -> Rivalry:
@@ -196,17 +205,17 @@ def _require_gpus(fleet: Fleet) -> None:
 
 
 async def _observe(world: World, task: Task, plan: Plan) -> None:
-    if plan.target is None or plan.model is None:
-        return
-    plan.traffic = await world.traffic(
-        task.policy,
-        plan.target,
-        plan.model,
-        at_s=task.at_s,
-        end_s=task.end_s,
-        kept=task.history,
-    )
-    plan.find(metrics_finding(task.core, plan.traffic.observation))
+    if plan.target is not None and plan.model is not None:
+        plan.traffic = await world.traffic(
+            task.policy,
+            plan.target,
+            plan.model,
+            at_s=task.at_s,
+            end_s=task.end_s,
+            kept=task.history,
+        )
+    if plan.traffic is not None:
+        plan.find(metrics_finding(task.core, plan.traffic.observation))
 
 
 async def _decide(world: World, task: Task, plan: Plan) -> None:
