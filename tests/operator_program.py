@@ -53,7 +53,7 @@ class OperatorProgram:
         self.process.wait()
 
     def stop(self) -> float:
-        """SIGTERM; the exit code must be 0."""
+        """SIGTERM; the exit code must be 0, within the five seconds that it has and as many for a busy machine."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=10)
         assert code == 0, f"the operator ended with {code}:\n{self.log_file.read_text()[-4000:]}"
@@ -101,7 +101,7 @@ def running_operator(
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
     program = OperatorProgram(process=process, port=port, log_file=log_file)
     try:
-        wait_until(lambda: _ready(program), what="the operator to be ready", timeout_s=30)
+        wait_until(lambda: _ready(program), what="the operator to be ready", timeout_s=60)
         yield program
     finally:
         if process.poll() is None:

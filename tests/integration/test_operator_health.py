@@ -1,0 +1,178 @@
+"""Probes, metrics, the settle time and the planning grid of a running operator."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from slaplanner.controller.schedule import phase_s
+from tests.gateway import HttpDoor, Manner
+from tests.operator_program import OperatorProgram, install_operator, running_operator
+from tests.played_load import Load
+from tests.scene import Scene, graph, policy
+from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo, wait_until
+
+BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
+"""Needs 4 prefill and 2 decode replicas."""
+INTERVAL_S = 5
+SLOW_S = 6.0
+"""A question to the slow Prometheus takes longer than the interval between plans."""
+FAMILIES = (
+    "plan_age_seconds",
+    "plan_duration_seconds_count",
+    "decisions_total",
+    "observed_requests_per_second",
+    "observed_ttft_seconds",
+    "observed_itl_seconds",
+    "forecast_requests_per_second",
+    "forecast_tokens_per_second",
+    "expected_latency_seconds",
+    "replicas_desired",
+    "replicas_current",
+    "gpus_desired",
+    "gpus_current",
+    "gpu_budget",
+    "attainment_ratio",
+    "condition",
+)
+"""Of each policy."""
+PROCESS_FAMILIES = (
+    "outside_request_duration_seconds",
+    "outside_errors_total",
+    "event_loop_lag_seconds",
+    "policies",
+)
+
+Serve = Callable[..., Scene]
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("operator")
+
+
+@pytest.fixture(scope="module")
+def door(prometheus_server: PrometheusServer) -> Iterator[HttpDoor]:
+    with HttpDoor(prometheus_server.url) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def operator(
+    cluster: Cluster, prometheus_server: PrometheusServer, door: HttpDoor, scratch: Path
+) -> Iterator[OperatorProgram]:
+    """Knows Prometheus directly, and through a door with much patience."""
+    install_dynamo(cluster, Served.V1BETA1)
+    install_operator(cluster)
+    patient = {"url": door.url, "readTimeoutSeconds": SLOW_S}
+    connections = {"default": {"url": prometheus_server.url}, "patient": patient}
+    with running_operator(cluster, scratch, prometheus=None, settings={"prometheus": connections}) as program:
+        yield program
+
+
+def figure(program: OperatorProgram, name: str) -> float:
+    """The process's own gauge."""
+    found = re.search(rf"^slaplanner_{name} (\S+)$", program.metrics(), re.MULTILINE)
+    assert found is not None, f"no {name} among the metrics"
+    return float(found[1])
+
+
+def answers(program: OperatorProgram, path: str) -> str:
+    with urlopen(f"http://127.0.0.1:{program.port}{path}") as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def at_s(decision: dict[str, str]) -> float:
+    return datetime.fromisoformat(decision["time"]).timestamp()
+
+
+def test_every_family_is_there_and_a_deleted_policy_takes_its_series_along(
+    served_scene: Serve, operator: OperatorProgram
+) -> None:
+    scene = served_scene(BUSY)
+    scene.apply(policy(gpuBudget={"max": 40}))
+    scene.wait_replicas(prefill=4, decode=2)
+    ours = f'namespace="{scene.namespace}",policy="llama"'
+
+    def missing() -> list[str]:
+        text = operator.metrics()
+        series = [
+            name for name in FAMILIES if not re.search(rf"^slaplanner_{name}{{.*{ours}", text, re.MULTILINE)
+        ]
+        return series + [name for name in PROCESS_FAMILIES if f"# TYPE slaplanner_{name} " not in text]
+
+    wait_until(lambda: not missing(), what="every family")
+    assert f'slaplanner_replicas_desired{{{ours},role="prefill"}} 4.0' in operator.metrics()
+    assert f'slaplanner_scales_total{{direction="up",{ours},role="decode"}} 1.0' in operator.metrics()
+    scene.kubectl("delete", "slapolicy", "llama")
+    wait_until(lambda: ours not in operator.metrics(), what="the policy's series to go")
+    assert answers(operator, "/healthz") == "ok\n"
+    assert answers(operator, "/readyz") == "ok\n"
+
+
+def test_one_policys_slow_prometheus_holds_nobody_else_up(
+    served_scene: Serve, operator: OperatorProgram, door: HttpDoor
+) -> None:
+    """Its plans overrun the interval: they skip, one question is open at a time, and the loop goes on."""
+    scene = served_scene(BUSY)
+    metrics = {"windowSeconds": 5, "connection": "patient"}
+    slow = policy("slow", metrics=metrics, mode="prefill")
+    quick = policy("quick", mode="decode")
+    door.behave(Manner(silent=True))
+    door.most_at_once = 0
+    try:
+        scene.apply(slow, quick)
+        assert door.asked.wait(timeout=30)
+        scene.wait_plans(2, name="quick")
+        scene.wait_condition("MetricsAvailable", "False", "PrometheusUnavailable", name="slow")
+        wait_until(lambda: scene.decisions("slow") == 2, what="a second slow plan", timeout_s=40)
+        assert scene.decisions("quick") > 3
+        assert door.most_at_once == 1
+        assert figure(operator, "event_loop_lag_seconds") < SLOW_S / 2
+        assert answers(operator, "/healthz") == "ok\n"
+    finally:
+        door.open()
+
+
+def test_plans_lie_on_the_policys_own_grid(served_scene: Serve, operator: OperatorProgram) -> None:
+    scene = served_scene(BUSY)
+    scene.apply(policy())
+    scene.wait_condition("Ready", "True")
+    # A load that moves, so that every plan is told.
+    scene.loads.change(scene.dynamo_namespace, requests_s=90.0)
+    wait_until(lambda: scene.decisions() >= 4, what="four decisions", timeout_s=40)
+    uid = scene.get("slapolicy")["metadata"]["uid"]
+    grid = phase_s(uid=uid, interval_s=INTERVAL_S)
+    first, *later = sorted({at_s(decision) for decision in scene.status()["decisions"]})
+    offsets = {(at - grid) % INTERVAL_S for at in later}
+    assert 0.0 in offsets, (first, later, grid)
+
+
+def test_a_new_operator_is_ready_at_once_and_writes_nothing_before_it_has_settled(
+    cluster: Cluster, scene: Scene, scratch: Path, prometheus_server: PrometheusServer
+) -> None:
+    settle_s = 4.0
+    scene.apply(graph())
+    scene.settle()
+    scene.play(BUSY)
+    began_s = time.time()
+    with running_operator(
+        cluster,
+        scratch,
+        prometheus=prometheus_server.url,
+        settings={"settleSeconds": settle_s},
+        namespace=scene.namespace,
+    ) as program:
+        scene.apply(policy())
+        assert answers(program, "/readyz") == "ok\n"
+        scene.wait_replicas(prefill=4, decode=2)
+        scene.wait_condition("Ready", "True")
+    first = min(at_s(decision) for decision in scene.status()["decisions"])
+    assert first >= int(began_s + settle_s)
