@@ -203,6 +203,15 @@ def report(load: Load, result: Backtest, rival: Rival | None, console: Console) 
     ):
         table.add_row(what, *(f"{figure:.2f}" if figure else "-" for figure in figures), "")
     console.print(table)
+    return verdicts + other_claims(load, outcomes, rival, console)
+
+
+def other_claims(
+    load: Load, outcomes: dict[str, Outcome], rival: Rival | None, console: Console
+) -> list[Verdict]:
+    """Speed, and the comparisons with the last value and with pmdarima."""
+    auto = outcomes["Auto"]
+    verdicts: list[Verdict] = []
     verdicts.append(
         Verdict(
             load.name,

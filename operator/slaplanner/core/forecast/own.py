@@ -58,4 +58,4 @@ class Own:
                     f"{self.name} answered an array of shape {answer.shape}, wanted ({horizon},)"
                 )
             path[0, channel] = answer[steps.astype(int) - 1]
-        return np.where(path >= 0, path, np.nan)
+        return np.where(np.isfinite(path) & (path >= 0), path, np.nan)
