@@ -14,6 +14,7 @@ from tests.testbed import Cluster, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill replicas and 2 for decode."""
+RARELY = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
 UNTOUCHED = {"prefill": 1, "decode": 1}
 SECOND = "second"
 SCALED_OBJECTS = {
@@ -106,7 +107,7 @@ class TestTwoPoliciesOnOneRole:
         scene.apply(policy())
         scene.wait_replicas(prefill=4, decode=2)
         scene.settle()
-        second = policy(SECOND, roles=[{"name": "prefill", "minReplicas": 9}])
+        second = policy(SECOND, roles=[{"name": "prefill", "minReplicas": 9}], planning=RARELY)
         scene.apply(second)
         refuses_to_write(
             scene, "OtherPolicy", "SLAPolicy 'llama' (prefill)", "SLAPolicy 'llama' (decode)", name=SECOND

@@ -99,7 +99,7 @@ class Heart:
         fingerprint = Fingerprint(
             generation=policy.metadata.generation,
             annotations=(annotations.get(PAUSED), annotations.get(PLAN_REQUESTED_AT)),
-            target=_target_print(record),
+            target=_target_print(record, self.records.seniors(record)),
             profile=profile,
         )
         if record.seen_digest is not None and record.fingerprint is None:
@@ -262,8 +262,8 @@ def _unfinished(outcome: Outcome | None) -> bool:
     return bool(outcome.waiting) or (outcome.error is not None and outcome.error.reason is Reason.CONFLICT)
 
 
-def _target_print(record: Record) -> str:
-    """The target as far as a change of it asks for a plan."""
+def _target_print(record: Record, seniors: tuple[str, ...]) -> str:
+    """The target, and who goes before us there, as far as a change of them asks for a plan."""
     target = record.target
     if target is None:
         return "absent"
@@ -272,4 +272,4 @@ def _target_print(record: Record) -> str:
         limit in _GATED for role in record.decision.roles for limit in role.limits
     )
     waiting = "moving" if gated and not target.settled else ""
-    return f"{target.identity.uid} {roles} {waiting}"
+    return " ".join((target.identity.uid, roles, waiting, *seniors))

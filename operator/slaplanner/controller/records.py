@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slaplanner.adapters.target.conditions import Verdict
-from slaplanner.adapters.target.conflicts import Claim
+from slaplanner.adapters.target.conflicts import Claim, policy_rivals
 from slaplanner.adapters.target.connector import Outcome, TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.schedule import Fingerprint
@@ -118,6 +118,15 @@ class Records:
     def claims(self) -> list[Claim]:
         """What every policy wants to scale, for finding conflicts."""
         return [claim for record in self if (claim := _claim(record)) is not None]
+
+    def seniors(self, record: Record) -> tuple[str, ...]:
+        """The policies that go before this one on its target, by name."""
+        mine = _claim(record)
+        if mine is None:
+            return ()
+        near = (other for other in self if other.namespace == record.namespace)
+        claims = [claim for other in near if (claim := _claim(other)) is not None]
+        return tuple(sorted({rival.name for rival in policy_rivals(mine, claims)}))
 
     def verdicts(self, namespace: str, target: str) -> list[Verdict]:
         """What the policies of one deployment say of it."""

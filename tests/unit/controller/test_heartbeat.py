@@ -154,6 +154,19 @@ class TestReplicasThatOthersOwn:
         assert one.world.orders == []
 
 
+def test_whoever_waited_for_an_older_policy_plans_as_soon_as_it_goes():
+    one = patient()
+    older = document()
+    older["metadata"] |= {"name": "older", "uid": "0", "creationTimestamp": "2025-01-01T00:00:00Z"}
+    one.heart.records.seen(older)
+    beats(one, 3)
+    assert one.record.contested
+    assert one.world.orders == []
+    one.heart.records.gone("0")
+    beats(one, 2)
+    assert len(one.world.orders) == 1
+
+
 class TestATargetThatIsAbsent:
     def test_it_is_looked_for_with_every_heartbeat(self):
         world = FakeWorld(TargetError("no such deployment", reason=Reason.TARGET_NOT_FOUND))

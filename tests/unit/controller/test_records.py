@@ -67,6 +67,21 @@ def test_claims_are_those_of_policies_that_write():
     assert claims["enforces"].mode is Mode.PREFILL
 
 
+def test_seniors_are_the_older_writers_of_the_same_roles():
+    records = Records()
+    ours = records.seen(shown("ours", "5"))
+    for name, uid, spec in (
+        ("older", "1", {}),
+        ("observer", "2", {"actuation": "Observe"}),
+        ("elsewhere", "3", {"targetRef": {"name": "other"}}),
+        ("younger", "9", {}),
+    ):
+        records.seen(shown(name, uid, **spec))
+    assert records.seniors(ours) == ("SLAPolicy 'older'",)
+    records.seen(shown("older", "1", deleted=True))
+    assert records.seniors(ours) == ()
+
+
 def test_verdicts_are_those_of_the_same_deployment():
     records = Records()
     for name, uid, spec in (
