@@ -11,6 +11,7 @@ import importlib
 import click
 
 _COMMANDS = {
+    "dryrun": "slaplanner.cli.dryrun:dryrun",
     "fleet": "slaplanner.cli.fleet:fleet",
     "forecast": "slaplanner.cli.forecast:forecast",
     "profile": "slaplanner.cli.profile:profile",

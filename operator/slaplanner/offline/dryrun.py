@@ -43,6 +43,12 @@ class Load:
     isl_tokens: float | None
     osl_tokens: float | None
 
+    def tokens(self, role: Role) -> float:
+        """What the interval asks of *role*: input tokens for prefill, output tokens for decode, both for agg."""
+        isl, osl = self.isl_tokens or 0.0, self.osl_tokens or 0.0
+        each = {Role.PREFILL: isl, Role.DECODE: osl, Role.AGG: isl + osl}
+        return self.requests * each[role]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolePoint:
@@ -50,7 +56,7 @@ class RolePoint:
 
     replicas: int
     load_tokens_s: float
-    """What came: input tokens for prefill, output tokens for decode, both for agg."""
+    """What came."""
     safe_tokens_s: float
     """What the replicas carry within the targets, at the lengths that came."""
 
@@ -208,7 +214,7 @@ class _Run:
         roles = {
             role: RolePoint(
                 replicas=count,
-                load_tokens_s=load.requests * _tokens(role, isl, osl) / self.policy.interval_s,
+                load_tokens_s=load.tokens(role) / self.policy.interval_s,
                 safe_tokens_s=safe_throughput_tokens_s(
                     role,
                     replicas=count,
@@ -231,11 +237,6 @@ class _Run:
             reason=START_REASON if plan is None else plan.reason.value,
             message="" if plan is None else plan.message,
         )
-
-
-def _tokens(role: Role, isl_tokens: float, osl_tokens: float) -> float:
-    """Tokens of one request that count as load of *role*."""
-    return {Role.PREFILL: isl_tokens, Role.DECODE: osl_tokens, Role.AGG: isl_tokens + osl_tokens}[role]
 
 
 def _load(seen: Interval) -> Load:

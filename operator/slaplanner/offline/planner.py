@@ -84,6 +84,7 @@ class Planner:
     _intervals: int = 0
 
     def __post_init__(self) -> None:
+        self.policy = replace(self.policy, window_s=self.policy.interval_s)
         roles = self.policy.mode.roles
         self.replicas = {role: self.replicas.get(role, 1) for role in roles}
         self.gpus_per_replica = {
