@@ -91,7 +91,7 @@ class EtcdServer:
     def get(self, key: str) -> str | None:
         """The value of *key*, None when absent; for assertions that take no client under test."""
         answer = self._call("kv/range", {"key": _encode(key)})
-        return base64.b64decode(answer["kvs"][0]["value"]).decode() if answer.get("kvs") else None
+        return base64.b64decode(answer["kvs"][0].get("value", "")).decode() if answer.get("kvs") else None
 
     def put(self, key: str, value: str) -> None:
         self._call("kv/put", {"key": _encode(key), "value": _encode(value)})

@@ -160,14 +160,19 @@ class EtcdGateway:
         return self._token
 
     async def _ask(self, path: str, body: Mapping[str, Any], token: str | None) -> Mapping[str, Any]:
-        """Ask the endpoints in turn, beginning with the one that answered last."""
+        """Ask the endpoints in turn, beginning with the one that answered last.
+
+        That one is asked again in the end: its connection may have died unnoticed, and nothing that is
+        asked does harm when it is asked twice (transactions are guarded by what was read).
+        """
         endpoints = self._connection.endpoints
+        attempts = len(endpoints) + 1
         troubles: list[str] = []
-        for _ in endpoints:
+        for _ in range(attempts):
             endpoint = endpoints[self._first]
             try:
                 async with self._post(
-                    endpoint, path, body, token, timeout_s=self._timeout_s / len(endpoints)
+                    endpoint, path, body, token, timeout_s=self._timeout_s / attempts
                 ) as response:
                     content = await response.content.read(LARGEST_ANSWER_BYTES + 1)
                     if response.status == 200 and len(content) <= LARGEST_ANSWER_BYTES:

@@ -1,0 +1,252 @@
+"""Decisions in a real etcd: their life, several clients, outages, and what strangers leave in the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from slaplanner.adapters.virtual.channel import ChannelError
+from slaplanner.core.reasons import Reason
+from slaplanner.settings import BasicAuth, ClientCertificate
+from slaplanner.virtual import (
+    ABSENT,
+    Channel,
+    Role,
+    ScalingTimeoutError,
+    VirtualConnector,
+    VirtualConnectorClient,
+    VirtualConnectorCoordinator,
+    etcd_channel,
+)
+from tests.testbed import EtcdFactory, EtcdServer
+
+PREFIX = "v1/fleet/planner/"
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def etcd(etcd_server: EtcdFactory) -> EtcdServer:
+    return etcd_server()
+
+
+@pytest_asyncio.fixture
+async def channel(etcd: EtcdServer) -> AsyncIterator[Channel]:
+    async with etcd_channel([etcd.endpoint], "fleet") as channel:
+        yield channel
+
+
+@pytest.fixture
+def coordinator(channel: Channel) -> VirtualConnectorCoordinator:
+    return VirtualConnectorCoordinator(channel, check_interval_s=0.02, max_wait_s=0.2)
+
+
+def keys(etcd: EtcdServer) -> dict[str, str | None]:
+    names = ("num_prefill_workers", "num_decode_workers", "decision_id", "scaled_decision_id")
+    return {name: etcd.get(f"{PREFIX}{name}") for name in names}
+
+
+async def test_the_life_of_a_decision(
+    etcd: EtcdServer, channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    client = VirtualConnectorClient(channel)
+    assert (await client.get()).id == ABSENT
+    assert await coordinator.is_scaling_ready()
+    assert await coordinator.update_scaling_decision(3, 2)
+    assert keys(etcd) == {
+        "num_prefill_workers": "3",
+        "num_decode_workers": "2",
+        "decision_id": "0",
+        "scaled_decision_id": None,
+    }
+    assert not await coordinator.update_scaling_decision(3, 2)
+    assert not await coordinator.update_scaling_decision(4, 2)
+    decision = await client.wait()
+    assert await client.complete(decision)
+    assert keys(etcd)["scaled_decision_id"] == "0"
+    assert await coordinator.is_scaling_ready()
+    assert await coordinator.update_scaling_decision(decode=5)
+    assert (await client.wait()).workers == {Role.PREFILL: 3, Role.DECODE: 5}
+
+
+async def test_a_role_that_is_not_planned_keeps_its_key(
+    etcd: EtcdServer, coordinator: VirtualConnectorCoordinator
+) -> None:
+    etcd.put(f"{PREFIX}num_decode_workers", "7")
+    await coordinator.update_scaling_decision(prefill=3)
+    assert keys(etcd)["num_decode_workers"] == "7"
+
+
+async def test_an_unanswered_decision_is_reported_or_raised(
+    coordinator: VirtualConnectorCoordinator,
+) -> None:
+    await coordinator.update_scaling_decision(3, 2)
+    assert not await coordinator.wait_for_scaling_completion()
+    with pytest.raises(ScalingTimeoutError, match=r"decision 0 was not acknowledged in 0\.2 s"):
+        await coordinator.wait_for_scaling_completion(strict=True)
+
+
+async def test_a_waiting_client_is_told_at_once(
+    channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    client = VirtualConnectorClient(channel, look_every_s=3600)
+    waiting = asyncio.create_task(client.wait())
+    await asyncio.sleep(0)
+    await coordinator.update_scaling_decision(3, 2)
+    assert (await asyncio.wait_for(waiting, 10)).id == 0
+
+
+async def test_two_clients_and_one_that_dies_before_it_answers(
+    channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    one, other = VirtualConnectorClient(channel), VirtualConnectorClient(channel)
+    await coordinator.update_scaling_decision(3, 2)
+    assert (await one.wait()).id == (await other.wait()).id == 0
+    late = VirtualConnectorClient(channel)
+    pending = await late.wait()
+    assert pending.id == 0
+    assert await late.complete(pending)
+    assert await one.complete(pending), "answering again changes nothing"
+    await coordinator.update_scaling_decision(4, 2)
+    newer = await one.wait()
+    assert await one.complete(newer)
+    assert await other.wait() == newer, "also when somebody else has answered it"
+    assert not await other.complete(pending), "an older one is not answered any more"
+
+
+async def test_two_publishers_never_give_out_one_id_twice(channel: Channel, etcd: EtcdServer) -> None:
+    publishers = [VirtualConnectorCoordinator(channel, max_wait_s=0.000001) for _ in range(2)]
+    published = 0
+    for round_ in range(20):
+        moves = await asyncio.gather(
+            *(
+                publisher.update_scaling_decision(1 + 2 * round_ + number, 1)
+                for number, publisher in enumerate(publishers)
+            )
+        )
+        published += sum(moves)
+    assert published >= 20
+    assert keys(etcd)["decision_id"] == str(published - 1)
+
+
+async def test_a_restarted_publisher_goes_on_with_the_stored_id(
+    channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    await coordinator.update_scaling_decision(3, 2)
+    again = VirtualConnectorCoordinator(channel, max_wait_s=600)
+    assert not await again.update_scaling_decision(3, 2)
+    assert not await again.is_scaling_ready()
+    assert (await again.read_state()).id == 0
+
+
+async def test_deleted_keys_are_published_again_above_all_ids(
+    etcd: EtcdServer, channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    client = VirtualConnectorClient(channel)
+    await coordinator.update_scaling_decision(3, 2)
+    await client.complete(await client.wait())
+    assert await coordinator.is_scaling_ready()
+    etcd.delete_prefix(PREFIX)
+    assert await coordinator.update_scaling_decision(3, 2)
+    assert (await client.wait()).id == 1
+
+
+@pytest.mark.parametrize("value", ["", "x", "-3", "1.5", "99999999999999999999", "0" * 5000])
+@pytest.mark.parametrize("key", ["decision_id", "scaled_decision_id", "num_prefill_workers"])
+async def test_garbage_counts_as_absent(
+    key: str, value: str, etcd: EtcdServer, channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    client = VirtualConnectorClient(channel)
+    await coordinator.update_scaling_decision(3, 2)
+    await client.complete(await client.wait())
+    assert await coordinator.is_scaling_ready()
+    etcd.put(f"{PREFIX}{key}", value)
+    reading = await channel.read()
+    assert [fault.partition(":")[0] for fault in reading.head.faults] == [key]
+    assert await coordinator.update_scaling_decision(4, 2)
+    assert keys(etcd)["decision_id"] == "1"
+    decision = await client.wait()
+    assert (decision.id, decision.workers) == (1, {Role.PREFILL: 4, Role.DECODE: 2})
+    assert await client.complete(decision)
+    assert await coordinator.is_scaling_ready()
+
+
+async def test_an_outage_loses_nothing(
+    etcd: EtcdServer, channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    client = VirtualConnectorClient(channel, look_every_s=0.2)
+    await coordinator.update_scaling_decision(3, 2)
+    await client.complete(await client.wait())
+    waiting = asyncio.create_task(client.wait())
+    etcd.stop()
+    with pytest.raises(ChannelError) as caught:
+        await coordinator.update_scaling_decision(4, 2)
+    assert caught.value.reason is Reason.ETCD_UNAVAILABLE
+    assert etcd.endpoint in str(caught.value)
+    etcd.start()
+    assert await coordinator.update_scaling_decision(4, 2)
+    decision = await asyncio.wait_for(waiting, 20)
+    assert (decision.id, decision.count(Role.PREFILL)) == (1, 4)
+
+
+async def test_the_next_endpoint_answers_when_one_does_not(etcd: EtcdServer) -> None:
+    async with etcd_channel(["http://127.0.0.1:9", etcd.endpoint], "fleet") as channel:
+        assert await VirtualConnectorCoordinator(channel).update_scaling_decision(3, 2)
+        assert (await asyncio.wait_for(VirtualConnectorClient(channel).wait(), 10)).id == 0
+
+
+async def test_tls_with_a_client_certificate(etcd_server: EtcdFactory) -> None:
+    etcd = etcd_server(tls=True)
+    assert etcd.tls is not None
+    pair = etcd.tls.client
+    certificate = ClientCertificate(cert_file=pair.certificate, key_file=pair.key)
+    async with etcd_channel(
+        [etcd.endpoint], "fleet", ca_file=etcd.tls.ca, client_certificate=certificate
+    ) as channel:
+        await VirtualConnectorCoordinator(channel).update_scaling_decision(3, 2)
+        assert (await VirtualConnectorClient(channel).wait()).id == 0
+    async with etcd_channel([etcd.endpoint], "fleet", ca_file=etcd.tls.ca) as channel:
+        with pytest.raises(ChannelError):
+            await channel.read()
+
+
+async def test_a_user_and_a_password_read_at_every_login(etcd_server: EtcdFactory, tmp_path: Path) -> None:
+    etcd = etcd_server(root_password=PASSWORD)
+    login = BasicAuth(username_file=tmp_path / "user", password_file=tmp_path / "password")
+    login.username_file.write_text("root\n")
+    login.password_file.write_text("wrong")
+    async with etcd_channel([etcd.endpoint], "fleet", basic_auth=login) as channel:
+        with pytest.raises(ChannelError) as caught:
+            await channel.read()
+        assert caught.value.reason is Reason.ETCD_REFUSED
+        login.password_file.write_text(f"{PASSWORD}\n")
+        client = VirtualConnectorClient(channel)
+        waiting = asyncio.create_task(client.wait())
+        await VirtualConnectorCoordinator(channel).update_scaling_decision(3, 2)
+        assert await client.complete(await asyncio.wait_for(waiting, 10))
+        # Simple tokens do not outlive the server: the next request logs in again.
+        etcd.restart()
+        assert (await client.get()).id == 0
+
+
+async def test_scaling_by_component(channel: Channel) -> None:
+    coordinator = VirtualConnectorCoordinator(channel, check_interval_s=0.02, max_wait_s=10)
+    connector = VirtualConnector(coordinator, models={Role.PREFILL: "Llama", Role.DECODE: "llama"})
+    assert connector.get_model_name() == "llama"
+    client = VirtualConnectorClient(channel)
+
+    async def follow() -> None:
+        async for decision in client.watch():
+            await client.complete(decision)
+
+    following = asyncio.create_task(follow())
+    assert await connector.set_component_replicas({Role.PREFILL: 3, Role.DECODE: 2})
+    assert await connector.add_component(Role.DECODE)
+    assert await connector.remove_component(Role.PREFILL)
+    assert await connector.wait_for_deployment_ready()
+    assert (await client.get()).workers == {Role.PREFILL: 2, Role.DECODE: 3}
+    assert not await connector.set_component_replicas({Role.DECODE: 3}, blocking=False)
+    following.cancel()
