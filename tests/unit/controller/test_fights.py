@@ -1,0 +1,109 @@
+"""A heart beside somebody who writes the replicas back: it stops, says with whom, tries again, recovers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from slaplanner.core.model import Role
+from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.rivalry import FIRST_PAUSE_S, REVERTS
+from slaplanner.core.state import from_document, to_document
+from tests.heart import FakeWorld, Patient, document, patient, target
+
+ARGOCD = "argocd-controller"
+THEIRS = {Role.PREFILL: (ARGOCD,), Role.DECODE: (ARGOCD,)}
+OURS = {Role.PREFILL: ("slaplanner",), Role.DECODE: ("slaplanner",)}
+INTERVAL_S = 60
+SPEC = {
+    "planning": {"intervalSeconds": INTERVAL_S, "sizing": "Throughput", "predictor": {"type": "Constant"}}
+}
+
+
+def beat(one: Patient) -> None:
+    asyncio.run(one.beat())
+
+
+def later(one: Patient, seconds: float = INTERVAL_S) -> None:
+    """Time passes, and the next plan is made."""
+    one.world.time_s += seconds
+    beat(one)
+
+
+def moves(one: Patient) -> list[dict[Role, int]]:
+    """What was ordered, without taking ownership."""
+    return [dict(order) for order in one.world.orders if order]
+
+
+def fought() -> Patient:
+    """Each plan's write was turned back to 1, until it was too much."""
+    one = patient(FakeWorld(target(replica_managers=THEIRS)), document(**SPEC))
+    beat(one)
+    for _ in range(REVERTS):
+        one.world.moved()
+        later(one)
+    return one
+
+
+def told(one: Patient) -> tuple[str, str, str]:
+    status = one.record.told_status or {}
+    found = next(c for c in status["conditions"] if c["type"] == ConditionType.TARGET_CONFLICT)
+    return found["status"], found["reason"], found["message"]
+
+
+def test_the_fight_is_told_once_with_the_name_of_the_other():
+    one = fought()
+    later(one)
+    status, reason, message = told(one)
+    assert (status, reason) == ("True", Reason.OTHER_FIELD_MANAGER)
+    assert repr(ARGOCD) in message
+    assert "nothing is written" in message
+    assert [event.reason for event in one.events].count("TargetConflict") == 2, "of policy and deployment"
+
+
+def test_nothing_is_written_until_the_pause_is_over():
+    one = fought()
+    written = len(moves(one))
+    assert written == REVERTS
+    for _ in range(int(FIRST_PAUSE_S / INTERVAL_S) - 1):
+        later(one)
+    assert len(moves(one)) == written
+    later(one, 2 * INTERVAL_S)
+    assert len(moves(one)) == written + 1
+    assert told(one)[0] == "True", "a try is not yet the end"
+
+
+def test_a_try_that_holds_is_the_end():
+    one = fought()
+    later(one, FIRST_PAUSE_S + INTERVAL_S)
+    tried = moves(one)[-1]
+    one.world.moved(fleet=target(tried[Role.PREFILL], tried[Role.DECODE]).fleet, replica_managers=OURS)
+    later(one)
+    assert told(one)[:2] == ("False", Reason.NO_CONFLICT)
+    assert [event.reason for event in one.events][-1] == "TargetConflictResolved"
+
+
+def test_plan_now_tries_at_once():
+    one = fought()
+    written = len(moves(one))
+    one.shows(document(annotations={"slaplanner.io/plan-requested-at": "now"}, **SPEC))
+    beat(one)
+    assert len(moves(one)) == written + 1
+
+
+def test_replicas_that_nobody_else_owns_are_written_again():
+    one = fought()
+    written = len(moves(one))
+    one.world.moved(replica_managers=OURS)
+    later(one)
+    assert len(moves(one)) == written + 1
+    assert told(one)[0] == "False"
+
+
+def test_a_restarted_operator_does_not_begin_anew():
+    one = fought()
+    assert one.record.state is not None
+    one.record.state = from_document(to_document(one.record.state))
+    written = len(moves(one))
+    later(one)
+    assert len(moves(one)) == written
+    assert told(one)[0] == "True"
