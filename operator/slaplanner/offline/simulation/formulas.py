@@ -10,7 +10,7 @@ from slaplanner.core.model import Fleet, Policy, Role
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Observation, value_or
 from slaplanner.core.sizing import Demand, throughput
-from slaplanner.offline.simulation.planners import Verdict
+from slaplanner.offline.simulation.planners import Refits, Verdict
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,13 +21,15 @@ class Formulas:
     profile: Profile
     raw_correction: bool
     _forecasts: ForecastState | None = None
+    _refits: Refits = field(default_factory=Refits)
     _factors: dict[Role, Factor] = field(default_factory=dict)
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:
         policy, history = self.policy, observation.history
         if history is None or not len(history):
             return Verdict(replicas={}, reason="HoldUnknown")
-        self._forecasts = refit(history, policy=policy.predictor, state=self._forecasts)
+        if self._refits.due(policy.predictor.type, len(history)):
+            self._forecasts = refit(history, policy=policy.predictor, state=self._forecasts)
         outlook = forecast(
             history,
             policy=policy.predictor,
