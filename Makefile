@@ -54,12 +54,12 @@ docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD'
 	$(BIN)/python -m slaplanner.settings_reference > docs/reference/settings.md
 
 .PHONY: unit
-unit: $(READY)  ## Unit tests: no network, seconds
-	$(BIN)/python -m pytest -q -m "not integration and not e2e"
+unit: $(READY)  ## Unit tests: no network
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration and not e2e"
 
 .PHONY: test
-test: check bed  ## All tests: unit, on real parts, and the whole loop on real traffic
-	$(BIN)/python -m pytest -q
+test: check unit bed  ## All tests: unit, on real parts, and the whole loop on real traffic
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "integration or e2e"
 
 .PHONY: bench
 bench: $(READY)  ## Errors of both interpolations on the measured profiles
