@@ -107,12 +107,20 @@ def scaled(decision: Decision, moved: Mapping[str, tuple[int, int]]) -> Event:
     return Event(EventType.NORMAL, "Scaled", f"{moves}: {decision.why}")
 
 
+_LIMITS_ON_GROWTH = frozenset(
+    {
+        Reason.TOO_MANY_REPLICAS,
+        Reason.SCALE_UP_LIMIT,
+        Reason.SCALE_UP_DISABLED,
+        Reason.UNSCHEDULABLE,
+    }
+)
+
+
 def scale_limited(decision: Decision) -> Event | None:
-    """A role did not get what the load needs, by rules that the user set."""
+    """A role did not get what the load needs, by rules that the user set or for want of room."""
     limited = {
-        role.role.value: role.limited_by
-        for role in decision.roles
-        if role.limited_by in {Reason.TOO_MANY_REPLICAS, Reason.SCALE_UP_LIMIT, Reason.SCALE_UP_DISABLED}
+        role.role.value: role.limited_by for role in decision.roles if role.limited_by in _LIMITS_ON_GROWTH
     }
     if not limited:
         return None

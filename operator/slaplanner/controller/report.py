@@ -68,13 +68,11 @@ class Reporter:
             logger.warning("planner state does not parse, starting afresh", extra=_who(record))
         state = from_document(document)
         if record.policy is not None:
-            slot_s = last_slot_s(
-                now_s=self.desk.now_s(),
-                uid=record.uid,
-                interval_s=record.policy.spec.planning.interval_seconds,
-            )
-            # The latest slot may have been planned already. Planning it again decides the same.
-            state = caught_up(state, to_s=slot_s)
+            interval_s = record.policy.spec.planning.interval_seconds
+            slot_s = last_slot_s(now_s=self.desk.now_s(), uid=record.uid, interval_s=interval_s)
+            # The latest slot is planned next, perhaps again, which decides the same. So the memory ends
+            # one slot before it: what it says of the slot itself would hold that slot's growth up.
+            state = caught_up(state, to_s=slot_s - interval_s)
         record.state = state
         record.attempted_at_s = record.state.planned_at_s
         if isinstance(document, Mapping) and record.attempted_at_s is not None:
