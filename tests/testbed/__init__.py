@@ -16,7 +16,8 @@ In a test, ask for a fixture (`tests/conftest.py`); only what is asked for is st
   `dynamo_kubeconfig(cluster)`;
 - `installed`: the cluster with `manifests/` applied; `operator_kubeconfig`: a kubeconfig of the
   operator's service account, for running the operator with exactly its rights;
-- `argocd`: an `ArgoCD` on a control plane of its own (`.cluster`, `.command(...)` for its Lua engine);
+- `argocd`: an `ArgoCD` on a control plane of its own;
+  `lua_engine`: its Lua engine alone;
 - `etcd_server`: a factory, `etcd_server(tls=True, root_password="secret")`, of etcds of their own.
 
 At a terminal, `python -m tests.testbed build` compiles what the machine lacks (minutes, once; kept
@@ -31,7 +32,7 @@ In a program (a demo), `Bed` starts the parts and stops all of them in the end:
 """
 
 from slaplanner.fleet.install import ConversionWebhook
-from tests.testbed.argocd import ArgoCD
+from tests.testbed.argocd import ArgoCD, LuaEngine
 from tests.testbed.bed import Bed
 from tests.testbed.binaries import find_control_plane, find_etcd, find_kubectl, find_prometheus
 from tests.testbed.cluster import Cluster
@@ -62,6 +63,7 @@ __all__ = [
     "EtcdFactory",
     "EtcdServer",
     "EtcdTls",
+    "LuaEngine",
     "MachineLacksError",
     "PartFailedError",
     "PrometheusServer",

@@ -2,8 +2,8 @@
 
 There is no Argo CD API server and no user: Applications are applied with kubectl, repositories are
 directories of this machine, and the cluster that Argo CD syncs to is the one that it lives in. What
-a user does in its interface (actions, the health of one object) is done by the same Lua engine in
-the `argocd` command.
+a user does in its interface (actions, the health of one object) is done by the same engine in the
+`argocd` command.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,83 @@ NAMESPACE = "argocd"
 CLUSTER_NAME = "testbed"
 """As an Application's destination names the cluster."""
 ACCOUNT = "argocd-application-controller"
-PARTS = ("argocd", "argocd-repo-server", "argocd-application-controller")
+PARTS = ("argocd-repo-server", "argocd-application-controller")
 RESYNC_S = 5
 SELF_HEAL_S = 1
 COMMAND_TIMEOUT_S = 60.0
 REQUEST_TIMEOUT_S = 2.0
 
 _LABELS = {"app.kubernetes.io/part-of": "argocd"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """A button of an object."""
+
+    name: str
+    disabled: bool
+
+
+class LuaEngine:
+    """Argo CD's own Lua engine on one object at a time, with the settings of a ConfigMap in a file."""
+
+    def __init__(self, directory: Path, *, settings: Path = CUSTOMIZATIONS, say: Say = quiet) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._settings = settings
+        self._command = directory / "argocd"
+        self._command.symlink_to(find_argocd(say=say))
+
+    def health(self, obj: Mapping[str, Any]) -> tuple[str, str]:
+        """Status and message."""
+        lines = dict(
+            line.split(": ", maxsplit=1) for line in self._run("health", obj).splitlines() if ": " in line
+        )
+        return lines["STATUS"], lines.get("MESSAGE", "")
+
+    def actions(self, obj: Mapping[str, Any]) -> list[Action]:
+        """The object's buttons, by name."""
+        rows = [line.split() for line in self._run("list-actions", obj).splitlines()[1:]]
+        return sorted(
+            (Action(name=name, disabled=disabled == "true") for name, disabled in rows),
+            key=lambda action: action.name,
+        )
+
+    def act(self, obj: Mapping[str, Any], action: str) -> dict[str, Any]:
+        """The object after its button *action* was pressed."""
+        printed = self._run("run-action", obj, action)
+        _, _, changed = printed.partition("changed:")
+        result: dict[str, Any] = yaml.safe_load(changed)
+        return result
+
+    def _run(self, question: str, obj: Mapping[str, Any], *arguments: str) -> str:
+        """What the command prints.
+
+        Raises:
+            PartFailedError: its exit code is not 0.
+        """
+        file = self._directory / "object.yaml"
+        file.write_text(yaml.safe_dump(dict(obj)))
+        words = ["admin", "settings", "resource-overrides", question, str(file), *arguments]
+        result = subprocess.run(
+            [str(self._command), *words, f"--argocd-cm-path={self._settings}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT_S,
+            # Instead of the difference, show what came of it.
+            env={
+                **os.environ,
+                "HOME": str(self._directory),
+                "KUBECTL_EXTERNAL_DIFF": """sh -c 'cat "$2"' show""",
+            },
+            stdin=subprocess.DEVNULL,
+        )
+        if result.returncode != 0:
+            raise PartFailedError(
+                f"argocd {' '.join(words)} ended with code {result.returncode}\n{result.stdout}{result.stderr}"
+            )
+        return result.stdout
 
 
 class ArgoCD:
@@ -116,28 +187,6 @@ class ArgoCD:
     def tail(self) -> str:
         """The ends of all logs."""
         return f"{self._controller.tail()}\n{self._repo_server.tail()}\n{self._redis.tail()}"
-
-    def command(self, *arguments: str | Path) -> str:
-        """What `argocd ...` prints; for its offline commands, which need no server.
-
-        Raises:
-            PartFailedError: its exit code is not 0.
-        """
-        words = [str(argument) for argument in arguments]
-        result = subprocess.run(
-            [str(self.directory / "argocd"), *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_TIMEOUT_S,
-            env={**os.environ, **self._environment()},
-            stdin=subprocess.DEVNULL,
-        )
-        if result.returncode != 0:
-            raise PartFailedError(
-                f"argocd {' '.join(words)} ended with code {result.returncode}\n{result.stdout}{result.stderr}"
-            )
-        return result.stdout
 
     def _environment(self) -> dict[str, str]:
         return {

@@ -11,6 +11,7 @@ from kubernetes import client, config
 
 from tests.testbed.errors import PartFailedError
 from tests.testbed.kubeconfig import Credentials, write_kubeconfig
+from tests.testbed.processes import wait_until
 
 # A name of our own on purpose: tests that create namespaces and definitions must not run on
 # whatever KUBECONFIG happens to point to.
@@ -110,7 +111,11 @@ class Cluster:
         """
         arguments: Sequence[str] = [f"--filename={file}" for file in files]
         self.kubectl("apply", "--server-side", "--force-conflicts", *arguments)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *arguments)
+        wait = ("wait", "--for=condition=Established", "--timeout=30s", *arguments)
+        # A definition whose conditions are still null is an error to kubectl, not a reason to wait.
+        wait_until(
+            lambda: self.kubectl(*wait, check=False).returncode == 0, what="the definitions to be served"
+        )
         shutil.rmtree(self.scratch / "kubectl-cache", ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-local paused = ((obj.metadata.annotations or {})["slaplanner.io/paused"] or ""):lower()
+local paused = (obj.metadata.annotations or {})["slaplanner.io/paused"] or ""
 local runs = paused == "" or paused == "false"
 
 local actions = {}
