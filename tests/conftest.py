@@ -16,11 +16,13 @@ from hypothesis import settings
 from kubernetes import client
 
 from tests.testbed import (
+    ArgoCD,
     Bed,
     Cluster,
     ControlPlane,
     EtcdFactory,
     EtcdServer,
+    LuaEngine,
     PrometheusServer,
     install_dynamo,
 )
@@ -83,6 +85,18 @@ def api_client(cluster: Cluster) -> Iterator[client.ApiClient]:
 @pytest.fixture(scope="session")
 def prometheus_server(bed: Bed) -> PrometheusServer:
     return or_skip(lambda: bed.prometheus)
+
+
+@pytest.fixture(scope="session")
+def argocd(bed: Bed) -> ArgoCD:
+    """An Argo CD on a control plane of its own: it prunes and heals, and nobody else shall be near."""
+    return or_skip(lambda: bed.argocd(bed.another_control_plane("gitops")))
+
+
+@pytest.fixture(scope="session")
+def lua_engine(bed: Bed) -> LuaEngine:
+    """Argo CD's Lua engine, without an Argo CD."""
+    return or_skip(lambda: LuaEngine(bed.directory / "lua"))
 
 
 @pytest.fixture(scope="session")
