@@ -97,10 +97,13 @@ class Planner:
         self._remember(seen)
         history = self._history()
         observation, fleet = _observation(seen, history, window_s=self.policy.interval_s), self._fleet(seen)
-        self._refit(history)
+        if self.state.forecast is None:
+            self._refit(history)
         self.state, decision = decide(
             self.state, observation, fleet, self.policy, self.profile, now_s=history.end_s
         )
+        if self.state.forecast is not None and self.state.forecast.refit_due:
+            self._refit(history)
         self.replicas = decision.desired
         return Plan(replicas=decision.desired, reason=decision.reason, decision=decision)
 
@@ -134,13 +137,14 @@ class Planner:
         )
 
     def _refit(self, history: Series) -> None:
-        """Fit again what is slow to fit: the operator does so between its plans."""
-        known = self.state.forecast
-        if known is None or known.refit_due:
-            fitted = refit(
-                history, policy=self.policy.predictor, state=known, horizon_steps=self._horizon_steps
-            )
-            self.state = replace(self.state, forecast=fitted)
+        """Learn a history that is new, or fit again what is slow to fit, as the operator does between plans."""
+        fitted = refit(
+            history,
+            policy=self.policy.predictor,
+            state=self.state.forecast,
+            horizon_steps=self._horizon_steps,
+        )
+        self.state = replace(self.state, forecast=fitted)
 
     def _fleet(self, seen: Interval) -> Fleet:
         return Fleet(
