@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slaplanner.core.forecast import Forecast, ForecastState, forecast, refit
-from slaplanner.core.forecast.channels import Lookback, point
+from slaplanner.core.forecast.channels import Lookback, point, points
 from slaplanner.core.forecast.engine import told
 from slaplanner.core.forecast.learner import Learner
 from slaplanner.core.forecast.own import Forecaster, Own
@@ -167,7 +167,7 @@ def backtest(
 
 
 def _truth(series: Series) -> dict[str, FloatArray]:
-    values = np.stack([point(series, at) for at in range(len(series))])
+    values = points(series, 0, len(series))
     return {"requests": values[:, 0], "prefill": values[:, 3], "decode": values[:, 4]}
 
 

@@ -168,4 +168,22 @@ def _dress(axes: Any, title: str, unit: str) -> None:
     axes.set_axisbelow(True)
     if unit:
         axes.set_xlabel(f"{unit} from the start", fontsize=8.5, color=_INK)
-        axes.legend(loc="upper left", fontsize=8, frameon=False, ncols=5, borderaxespad=0.2, handlelength=1.4)
+        axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+        axes.legend(
+            loc="upper left",
+            fontsize=8,
+            ncols=5,
+            borderaxespad=0.2,
+            handlelength=1.4,
+            facecolor="white",
+            edgecolor="none",
+            framealpha=0.85,
+        )
+
+
+def _short(value: float) -> str:
+    """A tick's label: 1500000 as 1.5 M."""
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:g} {letter}"
+    return f"{value:g}"

@@ -33,6 +33,17 @@ def point(series: Series, index: int) -> Array:
     return np.array([requests, isl, osl, requests * isl, requests * osl])
 
 
+def points(series: Series, start: int, stop: int) -> Array:
+    """The vectors from *start* to before *stop*, shape (points, channels)."""
+    columns = (series.requests, series.isl_tokens, series.osl_tokens)
+    raw = np.array([column[start:stop] for column in columns], dtype=float)
+    raw = np.where((raw >= 0) & (raw < np.inf), np.minimum(raw, LARGEST), np.nan)
+    requests, lengths = raw[0], np.where(raw[0] == 0, np.nan, raw[1:])
+    tokens = np.where(requests == 0, 0.0, requests * lengths)
+    vectors: Array = np.concatenate([requests[None], lengths, tokens]).T
+    return vectors
+
+
 def _clean(value: float) -> float:
     if not 0 <= value < float("inf"):
         return float("nan")
@@ -60,7 +71,7 @@ class Lookback:
         start, stop = self.index - lag_from, min(self.index - lag_to, self.index) + 1
         if start < 0:
             return None
-        values = np.stack([point(self.series, at) for at in range(start, stop)])
+        values = points(self.series, start, stop)
         return np.log1p(values) if self.log1p else values
 
 

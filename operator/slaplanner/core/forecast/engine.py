@@ -24,6 +24,7 @@ from slaplanner.core.forecast.channels import (
     Expert,
     Lookback,
     point,
+    points,
 )
 from slaplanner.core.forecast.learner import Learner, experts
 from slaplanner.core.forecast.outcome import Demand, Forecast
@@ -193,7 +194,7 @@ def _fitted(series: Series, state: ForecastState) -> ForecastState:
 
 def _window(series: Series, length: int, *, log1p: bool) -> Array:
     """The newest points from the first traffic on, shape (points, channels)."""
-    values = np.stack([point(series, at) for at in range(max(0, len(series) - length), len(series))])
+    values = points(series, max(0, len(series) - length), len(series))
     begun = np.flatnonzero(values[:, REQUESTS] > 0)
     values = values[begun[0] :] if len(begun) else values
     return np.log1p(values) if log1p else values
