@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import random
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import requests
 from kubernetes import client, watch
+from urllib3.exceptions import HTTPError
 
 from tests.testbed import Cluster, EtcdFactory, EtcdServer, wait_until
 from tests.virtual_sides import counts
@@ -123,9 +125,10 @@ def listening(read: Callable[[], Iterator[int]]) -> Iterator[Callable[[], list[i
     ids: list[int] = []
 
     def listen() -> None:
-        for number in read():
-            if not ids or ids[-1] != number:
-                ids.append(number)
+        with contextlib.suppress(HTTPError, OSError):  # the server ends before its listeners
+            for number in read():
+                if not ids or ids[-1] != number:
+                    ids.append(number)
 
     threading.Thread(target=listen, daemon=True).start()
     yield lambda: list(ids)
@@ -148,12 +151,9 @@ def test_in_a_policys_status(installed: Cluster, namespace: str, tmp_path: Path)
 def _etcd_history(etcd: EtcdServer, key: str) -> Iterator[int]:
     body = {"create_request": {"key": base64.b64encode(key.encode()).decode(), "start_revision": "1"}}
     with requests.post(f"{etcd.endpoint}/v3/watch", data=json.dumps(body), stream=True) as answer:
-        try:
-            for line in answer.iter_lines():
-                for event in json.loads(line)["result"].get("events", ()):
-                    yield int(base64.b64decode(event["kv"]["value"]))
-        except requests.RequestException:
-            return
+        for line in answer.iter_lines():
+            for event in json.loads(line)["result"].get("events", ()):
+                yield int(base64.b64decode(event["kv"]["value"]))
 
 
 def _policy_history(cluster: Cluster, namespace: str) -> Iterator[int]:
