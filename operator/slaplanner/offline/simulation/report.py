@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from slaplanner.core.engine.state import Integers
 from slaplanner.core.model import Role
@@ -173,7 +173,7 @@ def _load(run: Run) -> Figure:
             )
         axis.set_title(name)
         axis.set_ylim(bottom=0)
-        axis.legend(loc="upper right", ncols=2)
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=2, borderaxespad=0.0)
     return _finished(figure, axes, run)
 
 
@@ -200,7 +200,7 @@ def _replicas(run: Run) -> Figure:
         axis.set_title(f"{role.value} replicas")
         axis.set_ylim(bottom=0)
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.legend(loc="upper right", ncols=3)
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=3, borderaxespad=0.0)
     return _finished(figure, axes, run)
 
 
@@ -222,8 +222,10 @@ def _latencies(run: Run) -> Figure:
         axis.plot(begins, p50, color=COLOURS[role], linewidth=1.2, label="p50")
         axis.axhline(target, color=BAD, linewidth=1.0, linestyle="--", label=f"target {target:g} ms")
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(name)
-        axis.legend(loc="upper right", ncols=3)
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=3, borderaxespad=0.0)
     return _finished(figure, axes, run)
 
 
@@ -244,7 +246,7 @@ def _attainment(run: Run, flags: Met) -> Figure:
     )
     axis.set_title("requests in time, %, by arrival")
     axis.set_ylim(-3, 103)
-    axis.legend(loc="lower right", ncols=3)
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=3, borderaxespad=0.0)
     return _finished(figure, axes, run)
 
 
