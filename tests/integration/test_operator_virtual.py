@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from slaplanner.virtual import VirtualConnectorClient, kubernetes_channel
 from tests.operator_program import OperatorProgram, running_operator
 from tests.played_load import Load
 from tests.scene import NAME, PATIENCE_S, Scene, policy
@@ -332,36 +330,3 @@ def test_an_etcd_that_nobody_configured(published_scene: Callable[..., Scene]) -
     scene = published_scene(backend="Etcd")
     told = scene.wait_condition("TargetResolved", "False", "ConnectionUnknown")
     assert "found etcd connection 'default'" in told["message"]
-
-
-def test_the_fleet_follows_the_published_decisions_through_our_client(
-    published_scene: Callable[..., Scene], cluster: Cluster
-) -> None:
-    """The main job: load comes and goes, and the fleet that runs is what the plans say."""
-    fleet: dict[str, int] = {}
-
-    async def follow(scene: Scene) -> None:
-        async with kubernetes_channel(
-            NAME, namespace=scene.namespace, kubeconfig=cluster.kubeconfig
-        ) as channel:
-            client = VirtualConnectorClient(channel)
-            async for decision in client.watch():
-                fleet.update({role.value: count for role, count in decision.workers.items()})
-                await client.complete(decision)
-
-    async def job(scene: Scene) -> None:
-        following = asyncio.create_task(follow(scene))
-        try:
-            await asyncio.to_thread(_settled, scene, fleet, {"prefill": 4, "decode": 2})
-            scene.loads.change(scene.dynamo_namespace, requests_s=0.0)
-            await asyncio.to_thread(_settled, scene, fleet, {"prefill": 1, "decode": 1})
-        finally:
-            following.cancel()
-
-    asyncio.run(job(published_scene()))
-
-
-def _settled(scene: Scene, fleet: dict[str, int], wanted: dict[str, int]) -> None:
-    wait_until(lambda: fleet == wanted, what=f"a fleet of {wanted}", timeout_s=PATIENCE_S)
-    scene.wait_condition("Progressing", "False", "Stable")
-    assert scene.status()["lastAcknowledged"] | wanted == scene.status()["lastAcknowledged"]
