@@ -136,7 +136,7 @@ class ArgoCD:
             "argocd-repo-server",
             [
                 directory / "argocd-repo-server",
-                *("--kubeconfig", cluster.kubeconfig, "--namespace", NAMESPACE, "--disable-tls"),
+                "--disable-tls",
                 *("--address", "127.0.0.1", "--port", str(self._repo_port)),
                 *("--metrics-address", "127.0.0.1", "--metrics-port", str(self._repo_metrics_port)),
                 *("--redis", f"127.0.0.1:{self._redis_port}"),

@@ -1,0 +1,405 @@
+"""A real Argo CD with self-heal beside an operator that scales: nothing is reverted, nothing is missed.
+
+All deployments are played side by side while the long one runs, each by a thread of its own; the
+tests below then say what was seen. The long run is the recommended way: server-side apply, v1beta1,
+replicas left out of Git.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from slaplanner.cli import main
+from tests import scene
+from tests.gitops import operations, state_of
+from tests.gitops_stage import (
+    DOOR,
+    GRAPHS,
+    Deployment,
+    Stage,
+    graph,
+    images,
+    owners,
+    replicas,
+    staged,
+)
+from tests.testbed import ArgoCD, LuaEngine, PrometheusServer, wait_until
+
+LONG_RUN_S = 300.0
+GONE_WITHIN_S = 30.0
+SERVER_SIDE = "ServerSideApply=true"
+RESPECT = "RespectIgnoreDifferences=true"
+BY_MANAGER = {"managedFieldsManagers": ["slaplanner"]}
+BY_PATH = {"jqPathExpressions": [".spec.services[].replicas", ".spec.components[].replicas"]}
+PER_OBJECT = {"argocd.argoproj.io/sync-options": SERVER_SIDE}
+"""On a deployment whose Application is applied client-side."""
+ARGOCD_MANAGER = "argocd-controller"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How one deployment is synced."""
+
+    name: str
+    version: str = "v1beta1"
+    adapters: bool = False
+    in_git: bool = False
+    """Whether Git says replicas."""
+    options: Sequence[str] = (SERVER_SIDE,)
+    ignore: Sequence[Mapping[str, Any]] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def manifest(self, **changes: Any) -> dict[str, Any]:
+        made = graph(version=self.version, adapters=self.adapters, **({"replicas": self.in_git} | changes))
+        made["metadata"]["annotations"] |= self.annotations
+        return made
+
+    @property
+    def writer(self) -> str:
+        """Who puts replicas into the deployment: Dynamo's operator, where adapters keep them."""
+        return "slaplanner-fleet" if self.adapters else "slaplanner"
+
+
+LONG = Way(name="long", ignore=[BY_MANAGER])
+WAYS = (
+    Way(name="server-beta-adapters", adapters=True),
+    Way(
+        name="server-alpha",
+        version="v1alpha1",
+        in_git=True,
+        options=(SERVER_SIDE, RESPECT),
+        ignore=[BY_MANAGER],
+    ),
+    Way(name="server-alpha-adapters", version="v1alpha1", adapters=True),
+    Way(name="client-alpha", version="v1alpha1", in_git=True, options=(RESPECT,), ignore=[BY_PATH]),
+    Way(name="client-alpha-adapters", version="v1alpha1", adapters=True, options=(), ignore=[BY_PATH]),
+    Way(name="client-beta", options=(), ignore=[BY_PATH], annotations=PER_OBJECT),
+    Way(name="client-beta-adapters", adapters=True, options=(), ignore=[BY_PATH], annotations=PER_OBJECT),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """What happened to one deployment."""
+
+    way: Way
+    deployment: Deployment
+    healthy_at_s: float = 0.0
+    loaded: list[tuple[float, float]] = field(default_factory=list)
+    """From when the roles had grown until the load went."""
+    synced_at_s: list[float] = field(default_factory=list)
+    """When each later commit had arrived."""
+
+
+@pytest.fixture(scope="module")
+def stage(
+    argocd: ArgoCD, prometheus_server: PrometheusServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    with staged(argocd, prometheus_server, tmp_path_factory.mktemp("gitops")) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def stories(stage: Stage) -> Iterator[dict[str, Future[Story]]]:
+    """All ways, under way; the long one goes on while the tests of this module run."""
+    with ThreadPoolExecutor(max_workers=len(WAYS) + 1) as pool:
+        yield {
+            LONG.name: pool.submit(play_long, stage),
+            **{way.name: pool.submit(play, stage, way) for way in WAYS},
+        }
+
+
+def begin(stage: Stage, way: Way) -> Story:
+    """Deploy it and let it become Synced and Healthy."""
+    deployment = stage.deploy(way.name, way.manifest(), options=way.options, ignore=way.ignore)
+    deployment.app.wait(revision=deployment.commits[0][0])
+    deployment.wait_played()
+    return Story(way=way, deployment=deployment, healthy_at_s=time.time())
+
+
+def load(story: Story, during: Callable[[], None]) -> None:
+    """A load that makes both roles grow; *during* it something happens; then it goes."""
+    story.deployment.busy(busy=True)
+    story.deployment.wait_grown()
+    start_s = time.time()
+    during()
+    story.loaded.append((start_s, time.time()))
+    story.deployment.busy(busy=False)
+
+
+def commit(story: Story, arrived: Callable[[], bool], **files: Sequence[Mapping[str, Any]]) -> None:
+    """Commit, and wait until it is synced and acts."""
+    revision = story.deployment.commit(**files)
+    story.deployment.wait(
+        lambda: story.deployment.app.state()[::2] == ("Synced", revision), "the commit to be synced"
+    )
+    story.synced_at_s.append(time.time())
+    story.deployment.wait(arrived, "the commit to act")
+
+
+def change(story: Story) -> None:
+    """Another field of the deployment, then the policy; replicas leave Git with the first, if there."""
+    deployment, way = story.deployment, story.way
+    commit(
+        story,
+        lambda: images(deployment.get(GRAPHS)) == {"vllm:2"},
+        graph=[way.manifest(image="vllm:2", replicas=False)],
+    )
+    floors = scene.policy(roles=[{"name": "decode", "minReplicas": 7}])
+    commit(story, lambda: deployment.replicas()["decode"] == 7, policy=[floors])
+
+
+def play(stage: Stage, way: Way) -> Story:
+    story = begin(stage, way)
+    load(story, lambda: change(story))
+    commit(story, lambda: True, policy=[scene.policy()])
+    story.deployment.wait_shrunk()
+    return story
+
+
+def play_long(stage: Stage) -> Story:
+    """As the others, and then up and down until five minutes have passed."""
+    story = play(stage, LONG)
+    while time.time() < story.healthy_at_s + LONG_RUN_S:
+        load(story, lambda: None)
+        story.deployment.wait_shrunk()
+    return story
+
+
+# While they run: health, buttons, fights, and the end of things.
+
+
+def test_health_follows_the_policy_and_buttons_act(
+    stage: Stage, stories: Mapping[str, Future[Story]], lua_engine: LuaEngine
+):
+    del stories
+    shut = scene.policy(metrics={"windowSeconds": 5, "connection": DOOR})
+    deployment = stage.deploy("health", graph(), policy=shut, options=[SERVER_SIDE])
+    revision = deployment.commits[0][0]
+    deployment.app.wait(revision=revision)
+    seen = [state_of(one.body)[1] for one in stage.record.of("Application", "argocd", "health")]
+    assert "Progressing" in seen[: seen.index("Healthy")]
+
+    stage.door.close()
+    deployment.app.wait(revision=revision, health="Degraded")
+    engine_says, message = lua_engine.health(deployment.get("slapolicy"))
+    assert engine_says == "Degraded"
+    assert message.startswith("MetricsAvailable: ")
+    assert DOOR in message
+    stage.door.open()
+    deployment.app.wait(revision=revision)
+
+    for button, condition in (
+        ("pause", ("True", "Paused")),
+        ("pause-scale-in", ("True", "PausedScaleIn")),
+        ("resume", ("False", "NotPaused")),
+    ):
+        before = deployment.get("slapolicy")
+        deployment.apply_change(before, lua_engine.act(before, button))
+        deployment.wait(
+            lambda wanted=condition: _said(deployment, "Paused") == wanted, f"the button {button} to act"
+        )
+        deployment.app.wait(revision=revision, health="Healthy" if button == "resume" else "Suspended")
+
+    before = deployment.get("slapolicy")
+    deployment.apply_change(before, lua_engine.act(before, "plan-now"))
+    deployment.app.wait(revision=revision)
+    assert operations(stage.record.of("Application", "argocd", "health")) == [revision], (
+        "what buttons write is nothing that Argo CD heals"
+    )
+
+
+def test_without_ignore_rules_the_fight_is_named_and_given_up(
+    stage: Stage, stories: Mapping[str, Future[Story]]
+):
+    del stories
+    deployment = stage.deploy("fight", graph(replicas=True), options=[SERVER_SIDE])
+    deployment.app.wait(revision=deployment.commits[0][0])
+    deployment.wait_played()
+    deployment.busy(busy=True)
+    deployment.wait(
+        lambda: _said(deployment, "TargetConflict") == ("True", "OtherFieldManager"), "the fight to be seen"
+    )
+    assert repr(ARGOCD_MANAGER) in deployment.condition("TargetConflict")["message"]
+    told = deployment.events("TargetConflict")
+    assert {event["involvedObject"]["kind"] for event in told} == {"SLAPolicy", "DynamoGraphDeployment"}
+    assert all(ARGOCD_MANAGER in event["message"] for event in told)
+
+    plans = len(deployment.plans())
+    deployment.wait(lambda: len(deployment.plans()) >= plans + 3, "three more plans")
+    assert [plan["written"] for plan in deployment.plans()[plans:]] == [[]] * (
+        len(deployment.plans()) - plans
+    )
+    assert deployment.replicas() == {"prefill": 1, "decode": 1}
+    deployment.app.wait(revision=deployment.commits[0][0], health="Degraded")
+
+    deployment.commit(graph=[graph()])
+    deployment.wait_grown()
+    deployment.wait(
+        lambda: _said(deployment, "TargetConflict") == ("False", "NoConflict"), "the fight to be over"
+    )
+
+
+def test_a_list_that_is_respected_whole_swallows_commits(stage: Stage, stories: Mapping[str, Future[Story]]):
+    """Why v1beta1 goes without `RespectIgnoreDifferences`: `slaplanner validate` warns of it."""
+    del stories
+    deployment = stage.deploy(
+        "swallowed", graph(replicas=True), options=[SERVER_SIDE, RESPECT], ignore=[BY_PATH]
+    )
+    deployment.app.wait(revision=deployment.commits[0][0])
+    revision = deployment.commit(graph=[graph(replicas=True, image="vllm:2")])
+    deployment.wait(
+        lambda: revision in operations(stage.record.of("Application", "argocd", "swallowed")),
+        "the commit to be synced",
+    )
+    assert images(deployment.get(GRAPHS)) == {"vllm:1"}
+
+
+ORDERS = tuple(itertools.permutations(("graph", "policy", "profile")))
+
+
+def test_pruned_and_deleted_in_every_order_nothing_hangs(stage: Stage, stories: Mapping[str, Future[Story]]):
+    del stories
+    with ThreadPoolExecutor(max_workers=len(ORDERS)) as pool:
+        list(pool.map(lambda numbered: _prune_and_delete(stage, *numbered), enumerate(ORDERS)))
+
+
+def _prune_and_delete(stage: Stage, number: int, order: tuple[str, ...]) -> None:
+    """Waves make Argo CD remove the objects one after the other, the last wave first."""
+    deployment = stage.deploy(f"order-{number}", graph(), options=[SERVER_SIDE])
+    deployment.app.wait(revision=deployment.commits[0][0])
+    waved = {
+        name: [_in_wave(one, len(order) - order.index(name)) for one in objects]
+        for name, objects in deployment.files.items()
+    }
+    deployment.app.wait(revision=deployment.commit(**waved))
+    deployment.commit(graph=None, policy=None, profile=None)
+    deployment.wait(lambda: _left(deployment) == [], f"pruning in the order {order}", timeout_s=GONE_WITHIN_S)
+
+    deployment.app.wait(revision=deployment.commit(**waved))
+    deployment.app.delete()
+    deployment.wait(
+        lambda: _left(deployment) == [], f"deleting in the order {order}", timeout_s=GONE_WITHIN_S
+    )
+
+
+def _in_wave(obj: Mapping[str, Any], wave: int) -> dict[str, Any]:
+    metadata = dict(obj["metadata"])
+    metadata["annotations"] = {
+        **metadata.get("annotations", {}),
+        "argocd.argoproj.io/sync-wave": str(wave),
+    }
+    return {**obj, "metadata": metadata}
+
+
+def _left(deployment: Deployment) -> list[str]:
+    listed = deployment.kubectl("get", f"slapolicy,{GRAPHS},configmap", "-o", "name")
+    return [name for name in listed.split() if "kube-root-ca" not in name]
+
+
+def _said(deployment: Deployment, kind: str) -> tuple[str, str]:
+    found = deployment.condition(kind)
+    return found.get("status", ""), found.get("reason", "")
+
+
+# What the side-by-side runs showed.
+
+
+@pytest.mark.parametrize("name", [*(way.name for way in WAYS), LONG.name])
+class TestEveryWay:
+    """Each combination of apply, version and adapters; the long run comes last."""
+
+    def test_a_commit_arrives_and_replicas_are_kept(self, stories: Mapping[str, Future[Story]], name: str):
+        story = stories[name].result()
+        assert images(story.deployment.get(GRAPHS)) == {"vllm:2"}
+
+    def test_no_replica_is_reverted(self, stage: Stage, stories: Mapping[str, Future[Story]], name: str):
+        story = stories[name].result()
+        seen = stage.record.of("DynamoGraphDeployment", name, scene.NAME, since_s=story.healthy_at_s)
+        changes = [
+            (role, before, after, owners(later.body, role))
+            for earlier, later in itertools.pairwise(seen)
+            for role in ("prefill", "decode")
+            if (before := replicas(earlier.body)[role]) != (after := replicas(later.body)[role])
+        ]
+        assert changes
+        assert [change for change in changes if story.way.writer not in change[-1]] == []
+        under_load = [
+            min(replicas(one.body).values())
+            for one in seen
+            if any(start <= one.at_s <= end for start, end in story.loaded)
+        ]
+        assert min(under_load, default=2) >= 2
+
+    def test_only_commits_cause_syncs(self, stage: Stage, stories: Mapping[str, Future[Story]], name: str):
+        story = stories[name].result()
+        ran = operations(stage.record.of("Application", "argocd", name))
+        assert ran == [revision for revision, _ in story.deployment.commits]
+
+    def test_the_application_stays_synced(
+        self, stage: Stage, stories: Mapping[str, Future[Story]], name: str
+    ):
+        story = stories[name].result()
+        commits = [at_s for _, at_s in story.deployment.commits[1:]]
+        changing = list(zip(commits, story.synced_at_s, strict=True))
+        seen = stage.record.of("Application", "argocd", name, since_s=story.healthy_at_s)
+        unsynced = [
+            one.at_s
+            for one in seen
+            if state_of(one.body)[0] != "Synced"
+            and not any(start <= one.at_s <= end for start, end in changing)
+        ]
+        assert unsynced == []
+
+
+def test_five_minutes_of_scaling_were_seen(stage: Stage, stories: Mapping[str, Future[Story]]):
+    story = stories[LONG.name].result()
+    seen = stage.record.of("DynamoGraphDeployment", LONG.name, scene.NAME, since_s=story.healthy_at_s)
+    assert seen[-1].at_s - story.healthy_at_s >= LONG_RUN_S - 60
+    assert len(story.loaded) >= 2
+    assert all(state[0] == "Synced" for state in [story.deployment.app.state()])
+
+
+def test_the_operators_own_application_is_synced_and_healthy(stage: Stage):
+    status, health, _ = stage.app("slaplanner").state()
+    assert (status, health) == ("Synced", "Healthy")
+
+
+def test_an_operator_that_goes_first_leaves_nothing_that_release_does_not_free(
+    stage: Stage, stories: Mapping[str, Future[Story]]
+):
+    for story in stories.values():
+        story.result()
+    stage.operator.stop()
+    stage.app("slaplanner").delete()
+    wait_until(lambda: _hanging(stage), what="policies to wait for their operator", timeout_s=60, poll_s=0.5)
+    result = CliRunner().invoke(
+        main, ["release", "--all-namespaces", f"--kubeconfig={stage.cluster.kubeconfig}"]
+    )
+    assert result.exit_code == 0, result.output
+    wait_until(
+        lambda: not _crd(stage), what="the definition and its policies to be gone", timeout_s=GONE_WITHIN_S
+    )
+
+
+def _hanging(stage: Stage) -> bool:
+    listed = stage.cluster.kubectl(
+        *("get", "slapolicies", "--all-namespaces"),
+        "-o=jsonpath={.items[*].metadata.deletionTimestamp}",
+        check=False,
+    )
+    return bool(listed.stdout)
+
+
+def _crd(stage: Stage) -> str:
+    return stage.cluster.kubectl(
+        "get", "crd", "slapolicies.slaplanner.io", "--ignore-not-found", "-o", "name"
+    ).stdout
