@@ -35,6 +35,9 @@ settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("quick")
 
+collect_ignore = ["dynamo_side.py"]
+"""Run by another Python, which has Dynamo's wheel."""
+
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -304,6 +304,8 @@ def _required_cases() -> Iterator[Case]:
                     document["spec"].pop("targetRef")
                     if path == "connector.virtual":
                         document["spec"]["connector"]["virtual"] = value
+                    if path == "connector.virtual.etcd":
+                        document["spec"]["connector"]["virtual"]["backend"] = "Etcd"
                 yield Case(
                     name=f"{path}-without-{name}" if not accepted else f"{path}-with-{name}",
                     document=document,
