@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slaplanner.core.readings import Series
-from slaplanner.offline.traces import per_interval, read_trace
+from slaplanner.offline.traces import Trace, per_interval, read_trace
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,26 +61,32 @@ def read_series(path: Path, *, interval_s: float | None = None, zeros_are_idle: 
     return _from_trace(path, interval_s or DEFAULT_INTERVAL_S)
 
 
+def of_trace(trace: Trace, *, interval_s: float) -> Series:
+    """A trace summed up per interval, without its last one: a trace does not tell when it ends.
+
+    Raises:
+        SeriesError: fewer than two whole intervals are left.
+        TraceError: the trace fills a single interval.
+    """
+    load = per_interval(trace, interval_s=interval_s)
+    if len(load) < 3:
+        raise SeriesError(f"{trace.name}: found {len(load)} intervals of {interval_s:g} s, wanted at least 3")
+    whole = slice(0, len(load) - 1)
+    return _series(
+        load.requests[whole],
+        load.isl_tokens[whole],
+        load.osl_tokens[whole],
+        interval_s=interval_s,
+        start_s=load.start_s,
+    )
+
+
 def _from_trace(path: Path, interval_s: float) -> LoadedSeries:
     trace = read_trace(path)
-    load = per_interval(trace, interval_s=interval_s)
     notes = ["the last interval is left out: a trace does not tell when it ends"]
     if trace.skipped_lines:
         notes.append(f"{trace.skipped_lines} lines are no requests and were skipped")
-    whole = slice(0, len(load) - 1)
-    if len(load) < 3:
-        raise SeriesError(f"{path}: found {len(load)} intervals of {interval_s:g} s, wanted at least 3")
-    return LoadedSeries(
-        name=path.name,
-        series=_series(
-            load.requests[whole],
-            load.isl_tokens[whole],
-            load.osl_tokens[whole],
-            interval_s=interval_s,
-            start_s=load.start_s,
-        ),
-        notes=tuple(notes),
-    )
+    return LoadedSeries(name=path.name, series=of_trace(trace, interval_s=interval_s), notes=tuple(notes))
 
 
 def _from_csv(path: Path, interval_s: float | None, *, zeros_are_idle: bool) -> LoadedSeries:

@@ -8,5 +8,15 @@ from slaplanner.core.forecast.calibration import LEVELS
 from slaplanner.core.forecast.engine import forecast, refit
 from slaplanner.core.forecast.outcome import Demand, Forecast, horizon_steps
 from slaplanner.core.forecast.state import ForecastState
+from slaplanner.core.forecast.warmup import warmed_up
 
-__all__ = ["LEVELS", "Demand", "Forecast", "ForecastState", "forecast", "horizon_steps", "refit"]
+__all__ = [
+    "LEVELS",
+    "Demand",
+    "Forecast",
+    "ForecastState",
+    "forecast",
+    "horizon_steps",
+    "refit",
+    "warmed_up",
+]
