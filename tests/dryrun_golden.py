@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from slaplanner.adapters.profiles import load_directory
@@ -111,13 +110,7 @@ def run_of(case: dict[str, Any], *, gpus: dict[Role, int] | None = None, **chang
 
 
 def _slice(case: dict[str, Any], from_s: float, to_s: float) -> Trace:
-    part, copies = _whole(case["trace"]).between(from_s, to_s), case["copies_of_each_request"]
-    return Trace(
-        name=part.name,
-        t_s=np.repeat(part.t_s, copies),
-        isl_tokens=np.repeat(part.isl_tokens, copies),
-        osl_tokens=np.repeat(part.osl_tokens, copies),
-    )
+    return _whole(case["trace"]).between(from_s, to_s).repeated(case["copies_of_each_request"])
 
 
 @cache

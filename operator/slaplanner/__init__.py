@@ -1,6 +1,17 @@
 """slaplanner: keeps LLM serving inside its latency targets with the fewest GPUs.
 
-The map, and the law of imports (checked by import-linter):
+For notebooks and scripts, `from slaplanner import ...` offers:
+
+- policy: `load_policy`, or `Policy` and `Sla` made by hand; `Role`
+- profile: `load_profile`
+- planner: `Planner`, a callable from `Interval` to `Plan`
+- traces: `load_trace`, `dry_run` (with `Assumptions`), `simulate` and `score`;
+  `Verdict` is what a planner of one's own returns to `simulate`
+
+They are imported when they are asked for, so that `import slaplanner` costs nothing and `core` stays
+unaware of them; `__init__.pyi` tells type checkers what they are.
+
+The map of the package, and the law of imports (checked by import-linter):
 
 - `core`: the functional core. Values in, values out; no cluster, clock, log or environment.
 - `api`: what users wrote. The SLAPolicy's schema, its defaults, its conversion to core values.
@@ -14,4 +25,39 @@ The map, and the law of imports (checked by import-linter):
 left, never the reverse.
 """
 
+from __future__ import annotations
+
+import importlib
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Assumptions": "slaplanner.offline.dryrun:Assumptions",
+    "Interval": "slaplanner.offline.planner:Interval",
+    "Plan": "slaplanner.offline.planner:Plan",
+    "Planner": "slaplanner.offline.planner:Planner",
+    "Policy": "slaplanner.core.model:Policy",
+    "Role": "slaplanner.core.model:Role",
+    "Sla": "slaplanner.core.model:Sla",
+    "Verdict": "slaplanner.offline.simulation.planners:Verdict",
+    "dry_run": "slaplanner.offline.dryrun:dry_run",
+    "load_policy": "slaplanner.offline.notebook:load_policy",
+    "load_profile": "slaplanner.offline.notebook:load_profile",
+    "load_trace": "slaplanner.offline.traces:read_trace",
+    "score": "slaplanner.offline.simulation.score:score",
+    "simulate": "slaplanner.offline.notebook:simulate",
+}
+
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

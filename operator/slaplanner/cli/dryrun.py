@@ -59,6 +59,13 @@ Examples:
     help="An earlier trace that the predictor learns first.",
 )
 @click.option(
+    "--amplify",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Copies of each request, of the warm-up too, at its own time.",
+)
+@click.option(
     "--interval",
     type=click.FloatRange(min=0, min_open=True),
     help="Planning interval in seconds; else the policy's.",
@@ -94,6 +101,7 @@ def dryrun(
     target: str | None,
     trace_file: Path,
     warmup_file: Path | None,
+    amplify: int,
     interval: float | None,
     start_prefill: int,
     start_decode: int,
@@ -118,8 +126,8 @@ def dryrun(
         policy = with_gpus(written.to_core(), target)
         if interval is not None:
             policy = replace(policy, interval_s=interval)
-        trace = _read(trace_file)
-        warm_up = None if warmup_file is None else _read(warmup_file)
+        trace = _read(trace_file).repeated(amplify)
+        warm_up = None if warmup_file is None else _read(warmup_file).repeated(amplify)
     if policy.pause is not Pause.NONE:
         click.echo("the policy is paused; this shows what it would do if it were not", err=True)
     assumptions = Assumptions(

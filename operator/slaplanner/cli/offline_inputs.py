@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,8 +14,8 @@ from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.target.graph import parse_graph
 from slaplanner.adapters.target.roles import resolve_roles
 from slaplanner.api.documents import DocumentError, read_documents
-from slaplanner.api.policy import KIND, SLAPolicy
-from slaplanner.api.verdict import judge
+from slaplanner.api.files import policy_from_text
+from slaplanner.api.policy import SLAPolicy
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Policy
 from slaplanner.offline.traces import TraceError
@@ -36,16 +35,7 @@ def failing_clearly() -> Iterator[None]:
 def read_policy(path: str) -> SLAPolicy:
     """The one SLAPolicy of a YAML file, or of standard input (-), refused where an API server would."""
     text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    contents: list[Any] = [document.content for document in read_documents(text)]
-    policies = [entry for entry in contents if isinstance(entry, dict) and entry.get("kind") == KIND]
-    if len(policies) != 1:
-        raise click.ClickException(f"{path}: found {len(policies)} objects of kind {KIND}, wanted one")
-    faults = judge(policies[0]).faults
-    if faults:
-        raise click.ClickException(
-            f"{path}: {'; '.join(f'{fault.path}: {fault.message}' for fault in faults)}"
-        )
-    return SLAPolicy.parse(policies[0])
+    return policy_from_text(text, source=path)
 
 
 def read_profile(directory: str | None, policy: SLAPolicy) -> LoadedProfile:

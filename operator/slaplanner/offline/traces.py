@@ -14,7 +14,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -66,6 +66,21 @@ class Trace:
         """From the first arrival to the last."""
         return float(self.t_s[-1] - self.t_s[0])
 
+    def repeated(self, copies: int) -> Trace:
+        """Each request *copies* times, at its own time.
+
+        Raises:
+            ValueError: *copies* is below 1.
+        """
+        if copies < 1:
+            raise ValueError(f"a trace is repeated 1 or more times, found {copies}")
+        return replace(
+            self,
+            t_s=np.repeat(self.t_s, copies),
+            isl_tokens=np.repeat(self.isl_tokens, copies),
+            osl_tokens=np.repeat(self.osl_tokens, copies),
+        )
+
     def between(self, from_s: float, to_s: float) -> Trace:
         """The requests that arrive in [from_s, to_s), their times counted from *from_s*.
 
@@ -105,12 +120,13 @@ class IntervalLoad:
         return int(self.requests.size)
 
 
-def read_trace(path: Path) -> Trace:
+def read_trace(path: str | Path) -> Trace:
     """Read one trace file, gzipped or not (by its first bytes, whatever its name).
 
     Raises:
         TraceError: the file is missing, cannot be read or unpacked, is too big, or has no valid line.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             zipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC

@@ -142,6 +142,12 @@ def test_the_interval_of_the_command_line_comes_before_the_policys(desk: Desk) -
     assert [entry["t"] for entry in desk.json("--interval", 30)["intervals"]] == [30 * at for at in range(8)]
 
 
+def test_a_trace_is_amplified_by_copies_at_their_own_time(desk: Desk) -> None:
+    document = desk.json("--amplify", 3, "--warmup-trace", desk.trace)
+    assert [entry["requests"] for entry in document["intervals"]] == [3 * count for count in LOADS]
+    assert [entry["requests"] for entry in document["warmUp"]] == [3 * count for count in LOADS]
+
+
 def test_the_start_replicas_are_those_of_the_first_interval(desk: Desk) -> None:
     first, second, *_ = desk.json("--start-prefill", 5, "--start-decode", 7)["intervals"]
     assert (first["prefill"]["replicas"], first["decode"]["replicas"], first["reason"]) == (5, 7, "Start")

@@ -168,3 +168,12 @@ def test_requests_before_the_start_are_not_counted() -> None:
 def test_one_interval_only_is_its_own_message() -> None:
     with pytest.raises(TraceError, match=r"1 interval of 60 s \(requests over 1 s\), wanted at least two"):
         per_interval(_parse(_line(0), _line(1000)), interval_s=60)
+
+
+def test_repeating_a_trace_multiplies_its_load_and_nothing_else() -> None:
+    trace = _parse(_line(0, 100, 10), _line(70_000, 300, 30))
+    once, thrice = per_interval(trace, interval_s=60), per_interval(trace.repeated(3), interval_s=60)
+    assert thrice.requests.tolist() == (3 * once.requests).tolist()
+    assert thrice.isl_tokens.tolist() == once.isl_tokens.tolist()
+    with pytest.raises(ValueError, match="1 or more times, found 0"):
+        trace.repeated(0)
