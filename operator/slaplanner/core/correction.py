@@ -18,7 +18,7 @@ from typing import Any, Self
 from slaplanner.core.model import Fleet, Policy, Role, RoleState, Sizing
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation
-from slaplanner.core.sizing.service import prefill_factor
+from slaplanner.core.sizing.service import decode_factor, prefill_factor
 
 LOWEST, HIGHEST = 0.25, 4.0
 """Bounds of the applied factors. A profile of other hardware or precision is off by 2; what is off
@@ -33,9 +33,6 @@ MIN_REQUESTS = 10.0
 
 FULL_WEIGHT_REQUESTS = 30.0
 """Requests at which a window counts half; with n it counts n / (n + this)."""
-
-MOST_KV_SHARE = 0.9
-"""Share of the KV above which requests wait for room, which their inter-token latency then shows."""
 
 _DIGITS = 4
 """Decimals kept of a factor, in memory as in the status, so that a restart changes nothing."""
@@ -184,7 +181,7 @@ def correct(
             seen = raw
             if policy.sizing is Sizing.ATTAINMENT:
                 seen = _seen_through_queues(
-                    stage, raw, policy=policy, observation=observation, workers=workers, profile=profile
+                    stage, policy=policy, observation=observation, workers=workers, profile=profile
                 )
             ignored = _why_not(
                 seen, memory, workers=workers, policy=policy, observation=observation, now_s=now_s
@@ -230,31 +227,11 @@ def _raw(
 
 
 def _seen_through_queues(
-    stage: Role,
-    raw: float | None,
-    *,
-    policy: Policy,
-    observation: Observation,
-    workers: RoleState,
-    profile: Profile,
+    stage: Role, *, policy: Policy, observation: Observation, workers: RoleState, profile: Profile
 ) -> float | None:
     """The factor of the engine alone, for a sizing that models queues itself; None: a queue hides it."""
-    serving = _serving(workers)
-    if stage is Role.PREFILL:
-        return prefill_factor(observation, profile=profile, workers=serving, interval_s=policy.interval_s)
-    requests, duration = observation.requests, observation.request_duration_s
-    isl, osl = observation.isl_tokens, observation.osl_tokens
-    if not (
-        isinstance(requests, Known)
-        and isinstance(duration, Known)
-        and isinstance(isl, Known)
-        and isinstance(osl, Known)
-        and serving
-    ):
-        return None
-    inside = requests.value * duration.value / policy.interval_s / serving
-    held = inside * (isl.value + osl.value / 2)
-    return raw if held <= MOST_KV_SHARE * profile.decode.max_kv_tokens else None
+    seen = prefill_factor if stage is Role.PREFILL else decode_factor
+    return seen(observation, profile=profile, workers=_serving(workers), interval_s=policy.interval_s)
 
 
 def _serving(workers: RoleState) -> int:

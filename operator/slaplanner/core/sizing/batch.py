@@ -8,6 +8,7 @@ longer, so a batch at any moment holds ISL + E[OSL^2] / (2 E[OSL]).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ KV_LIMIT = 0.97
 
 IMBALANCE = 0.5
 """Sequences by which the fullest of equally loaded replicas exceeds the mean: requests are whole."""
+
+LIFE_SHARE = 2.0 * math.exp(-1.0)
+"""Variance of the mean over a sequence's life, of the variance at one moment: the number in flight
+forgets within about one life, and for an exponential memory of length T the mean over T keeps
+2 (1 / e) of the variance. A request's ITL is its mean over its life."""
 
 _POINTS = 60
 _BISECTIONS = 40
@@ -71,6 +77,6 @@ class Batch:
             each <= most, np.interp(each, self.tokens_per_s, self.sizes), self.largest * each / most
         )
         inside = size * replicas
-        swing = np.sqrt(np.maximum(dispersion * inside, 1e-9))
+        swing = np.sqrt(np.maximum(LIFE_SHARE * dispersion * inside, 1e-9))
         late: Floats = ndtr((inside - replicas * self.room) / swing)
         return late

@@ -1,4 +1,4 @@
-"""How long a prompt takes on a worker, by the profile and, through the queue before it, in fact."""
+"""How fast workers are in fact, seen through the queues before them, beside what the profile says."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.sizing.arrays import Floats
+from slaplanner.core.sizing.batch import mean_context_tokens
 from slaplanner.core.sizing.burstiness import dispersion
 from slaplanner.core.sizing.lengths import Lengths, lengths
 from slaplanner.core.sizing.queueing import mean_wait_s
@@ -18,6 +19,9 @@ LOWEST, HIGHEST = 0.25, 4.0
 
 MOST_WAIT_SHARE = 0.2
 """A window whose TTFT is by more than this a wait tells of the queue, not of the engine."""
+
+MOST_KV_SHARE = 0.9
+"""Share of the KV above which requests wait for room."""
 
 _BISECTIONS = 30
 
@@ -61,3 +65,35 @@ def prefill_factor(
     factor = math.sqrt(low * high)
     served_s = factor * mean_s
     return factor if served_s >= (1.0 - MOST_WAIT_SHARE) * ttft.value / 1e3 else None
+
+
+def decode_factor(
+    observation: Observation, *, profile: Profile, workers: int, interval_s: float
+) -> float | None:
+    """How much slower than profiled tokens come: observed ITL over the profile's at the batch as it is.
+
+    The sequences in decode are arrivals x time after the first token (Little's law); what they hold is
+    the mean context of a batch, which is longer than that of a request.
+
+    Returns:
+        None when a figure is unknown, or when the KV is so full that requests wait for room, which
+        their ITL then shows.
+    """
+    requests, itl = observation.requests, observation.itl_ms
+    duration, ttft = observation.request_duration_s, observation.ttft_ms
+    isl_mean, osl_mean = observation.isl_tokens, observation.osl_tokens
+    if not (isinstance(requests, Known) and isinstance(itl, Known) and isinstance(duration, Known)):
+        return None
+    if not (isinstance(ttft, Known) and isinstance(isl_mean, Known) and isinstance(osl_mean, Known)):
+        return None
+    if workers < 1 or requests.lower_bound or min(isl_mean.value, osl_mean.value) <= 0.0:
+        return None
+    context_tokens = mean_context_tokens(
+        lengths(isl_mean.value, observation.isl_histogram), lengths(osl_mean.value, observation.osl_histogram)
+    )
+    decoding_s = max(0.0, duration.value - ttft.value / 1e3)
+    each = requests.value / interval_s * decoding_s / workers
+    if each * context_tokens > MOST_KV_SHARE * profile.decode.max_kv_tokens:
+        return None
+    told_ms = profile.decode.itl_ms(concurrency=each, context_tokens=context_tokens)
+    return itl.value / told_ms if told_ms > 0.0 else None

@@ -1,0 +1,124 @@
+"""The rivals: how their settings are found, and what nobody can beat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slaplanner.core.engine import EngineTables
+from slaplanner.core.model import Policy, Role, RolePolicy, Sla
+from slaplanner.offline.simulation.capacity import best_tokens_s, fluid_bound_gpu_hours, work
+from slaplanner.offline.simulation.loop import Scenario
+from slaplanner.offline.simulation.rivals import Clairvoyant
+from slaplanner.offline.simulation.score import Attainment, Percentiles, Score
+from slaplanner.offline.simulation.search import Choice, cheapest
+from slaplanner.offline.simulation.traffic import Traffic
+
+TABLES = EngineTables.constant(ttft_ms=100.0, itl_ms=20.0, max_kv_tokens=10_000.0)
+SLA = Sla(ttft_ms=500.0, itl_ms=30.0)
+
+
+FINE = EngineTables(
+    ttft_ms=np.full(2, 100.0),
+    isl_step_tokens=1e6,
+    itl_ms=np.full((100, 101), 20.0),
+    shortest_context_tokens=10.0,
+    context_ratio=1.1,
+    kv_step=0.01,
+    max_kv_tokens=10_000.0,
+)
+
+
+def traffic(*arrival_s: float) -> Traffic:
+    count = len(arrival_s)
+    return Traffic(
+        arrival_s=np.array(arrival_s), isl_tokens=np.full(count, 50.0), osl_tokens=np.full(count, 100.0)
+    )
+
+
+def scored(both: float, gpu_hours: float) -> Score:
+    nothing = Percentiles(p50=1.0, p99=1.0)
+    return Score(
+        attainment=Attainment(both=both, ttft=both, itl=both, requests=1),
+        unscored=Attainment(both=100.0, ttft=100.0, itl=100.0, requests=0),
+        ttft_ms=nothing,
+        itl_ms=nothing,
+        gpu_hours={Role.PREFILL: gpu_hours, Role.DECODE: 0.0},
+        requests=1,
+        unfinished=0,
+        moves=0,
+        budget_violations=0,
+        preempted=0,
+        hours=(),
+    )
+
+
+def test_the_search_finds_the_cheapest_corner_where_the_axes_do_not_interact() -> None:
+    def evaluate(choice: Choice) -> Score:
+        return scored(100.0 if choice[0] >= 4 and choice[1] >= 2 else 0.0, choice[0] + 2 * choice[1])
+
+    found = cheapest([range(9, 0, -1)] * 2, evaluate, attainment_percent=99.0)
+    assert found.choice == (4, 2)
+    assert found.feasible
+    assert found.runs < 20
+
+
+def test_the_search_trades_one_axis_for_the_other() -> None:
+    def evaluate(choice: Choice) -> Score:
+        return scored(100.0 if choice[0] + 2 * choice[1] >= 12 else 0.0, choice[0] + 3 * choice[1])
+
+    found = cheapest([range(9, 0, -1)] * 2, evaluate, attainment_percent=99.0)
+    assert found.feasible
+    assert (
+        found.score.total_gpu_hours
+        <= 1.05 * min(p + 3 * d for p in range(1, 10) for d in range(1, 10) if p + 2 * d >= 12) + 4
+    )
+
+
+def test_a_promise_that_nothing_keeps_is_told_with_the_safest_settings() -> None:
+    found = cheapest([range(5, 0, -1)], lambda choice: scored(50.0, choice[0]), attainment_percent=99.0)
+    assert (found.feasible, found.choice) == (False, (5,))
+
+
+def test_best_throughput_is_that_of_the_largest_batch_inside_the_kv() -> None:
+    assert best_tokens_s(np.array([100.0]), FINE, SLA)[0] == pytest.approx(100 / 0.020, rel=0.02)
+
+
+def test_no_batch_inside_the_target_leaves_a_batch_of_one() -> None:
+    assert best_tokens_s(np.array([100.0]), FINE, Sla(itl_ms=10.0))[0] == pytest.approx(1 / 0.020)
+
+
+def test_the_fluid_bound_is_the_work_itself() -> None:
+    some = traffic(*np.linspace(0.0, 100.0, 1000))
+    need = work(some, TABLES, SLA)
+    hours = fluid_bound_gpu_hours(need, {Role.PREFILL: 2, Role.DECODE: 1})
+    assert hours == pytest.approx((2 * 1000 * 0.1 + float(need.decode_s.sum())) / 3600.0)
+
+
+def test_a_clairvoyant_has_its_replicas_before_the_crowd_comes() -> None:
+    crowd = traffic(
+        *np.concatenate([np.linspace(0.0, 600.0, 60), np.linspace(300.0, 330.0, 600)]).tolist()[:60]
+    )
+    late = traffic(*sorted([*crowd.arrival_s.tolist(), *np.linspace(300.0, 330.0, 600).tolist()]))
+    policy = Policy(
+        sla=SLA,
+        roles=(RolePolicy(role=Role.PREFILL), RolePolicy(role=Role.DECODE)),
+        interval_s=30.0,
+        startup_s=120.0,
+    )
+    scenario = Scenario(traffic=late, policy=policy, tables=TABLES, start={Role.PREFILL: 1, Role.DECODE: 1})
+    needs = Clairvoyant.needs_of(scenario, work(late, TABLES, SLA), busiest_s=15.0)
+    planner = Clairvoyant(needs=needs, utilisation={Role.PREFILL: 1.0, Role.DECODE: 1.0}, interval_s=30.0)
+    assert planner.at(120.0)[Role.PREFILL] == 1
+    assert planner.at(180.0)[Role.PREFILL] == pytest.approx(2, abs=1)
+    assert planner.at(180.0)[Role.PREFILL] >= 2
+    assert planner.at(360.0)[Role.PREFILL] == 1
+
+
+def test_copies_are_jittered_and_the_original_stays() -> None:
+    some = traffic(*np.linspace(10.0, 100.0, 50))
+    more = some.amplified(3, seed=1)
+    assert len(more) == 150
+    assert set(some.arrival_s.tolist()) <= set(more.arrival_s.tolist())
+    assert (np.diff(more.arrival_s) >= 0.0).all()
+    assert more.last_arrival_s <= some.last_arrival_s
