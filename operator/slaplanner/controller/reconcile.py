@@ -248,13 +248,12 @@ async def _act(world: World, task: Task, plan: Plan) -> None:
     if plan.decision is None or plan.target is None:
         return
     if task.core.actuation is Actuation.ENFORCE and plan.may_write and task.still_wanted():
-        if plan.decision.changes:
+        # Where nothing moves, replicas that another manager may drop become ours first, and a first
+        # decision is published.
+        if plan.decision.changes or plan.target.droppable:
             plan.outcome = await world.scale(
                 task.policy, plan.target, plan.decision.desired, still_wanted=task.still_wanted
             )
-        elif plan.target.droppable:
-            # Nothing moves, but replicas that another manager may drop become ours first.
-            plan.outcome = await world.scale(task.policy, plan.target, {}, still_wanted=task.still_wanted)
         plan.state = replace(plan.state, rivalry=_after_writing(plan.state.rivalry, plan))
     refused = plan.outcome.error if plan.outcome else None
     if refused is not None and refused.reason is not Reason.CONFLICT:

@@ -117,6 +117,9 @@ class VirtualConnector:
             if look.stored.identity.uid != state.identity.uid:
                 raise ActuationError("the policy was recreated meanwhile", reason=Reason.TARGET_NOT_FOUND)
             memory = look.noticed.memory
+            if not desired and memory.id == ABSENT:
+                # Nothing to hold: the floors are nobody's decision, the next plan takes one.
+                return Outcome()
             asked = self._asked(memory)
             wanted = {role: desired.get(role, asked[role]) for role in self._planned}
             now_s = self._now_s()
