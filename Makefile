@@ -58,8 +58,12 @@ unit: $(READY)  ## Unit tests: no network
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration and not e2e"
 
 .PHONY: test
-test: check unit bed  ## All tests: unit, on real parts, and the whole loop on real traffic
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "integration or e2e"
+test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd, Prometheus, Argo CD
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m integration
+
+.PHONY: soak
+soak: bed  ## Minutes of random kills: a thousand decisions in a row
+	$(BIN)/python -m pytest -q -m e2e
 
 .PHONY: bench
 bench: $(READY)  ## Errors of both interpolations on the measured profiles

@@ -21,7 +21,7 @@ decode replica within 30 ms."""
 
 NAME = "llama"
 MODEL = "Meta/Llama-70B"
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 
 
 def policy(name: str = NAME, **spec: Any) -> dict[str, Any]:
