@@ -6,30 +6,17 @@ Predict, decide, observe; nothing comes back from a fleet, so nothing is measure
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from slaplanner.core.correction import Correction, CorrectionState, Factor, Learnt
-from slaplanner.core.model import Behavior, Pause, Policy, Role
+from slaplanner.core.model import Behavior, Pause, Policy, Role, Sizing
 from slaplanner.core.profiles import Profile
-from slaplanner.core.readings import Histogram
 from slaplanner.core.sizing.safe import safe_throughput_tokens_s
 from slaplanner.core.state import PlannerState
 from slaplanner.offline.planner import Interval, Plan, Planner
-from slaplanner.offline.traces import FloatArray, IntArray, IntervalLoad, Trace, TraceError, per_interval
-
-MAX_INTERVALS = 100_000
-"""A week of intervals of 6 s. A trace whose times count from 1970 would have thirty million."""
-
-SHORT_STEP_S = 5.0
-MOST_STEPS, LEAST_STEPS = 60, 4
-"""Arrivals inside an interval are counted as finely as a usual scrape would show them."""
-
-LENGTH_EDGES = (*(float(round(2 ** (half / 2))) for half in range(9, 46)), math.inf)
-"""Half octaves from 23 tokens to 6 million."""
+from slaplanner.offline.trace_intervals import intervals_of
+from slaplanner.offline.traces import Trace
 
 START_REASON = "Start"
 """Of the first interval, whose replicas were given and not decided."""
@@ -174,8 +161,9 @@ def dry_run(
             stages={stage: Factor(applied=factor) for stage, factor in assumed.factors.items()}
         ),
     )
-    intervals = list(_intervals(trace, policy.interval_s))
-    before = [] if warm_up is None else list(_intervals(warm_up, policy.interval_s, least=1))
+    shapes = policy.sizing is Sizing.ATTAINMENT
+    intervals = list(intervals_of(trace, policy.interval_s, shapes=shapes))
+    before = [] if warm_up is None else list(intervals_of(warm_up, policy.interval_s, shapes=False, least=1))
     for seen in before:
         planner.learn(seen)
     first = intervals[0]
@@ -250,46 +238,3 @@ def _expected(plan: Plan) -> Load:
     return Load(
         requests=demand.requests_per_interval, isl_tokens=demand.isl_tokens, osl_tokens=demand.osl_tokens
     )
-
-
-def _intervals(trace: Trace, interval_s: float, *, least: int = 2) -> Iterator[Interval]:
-    """The trace as a planner would see it."""
-    most = trace.t_s[-1] // interval_s + 1
-    if most > MAX_INTERVALS:
-        raise TraceError(
-            f"{trace.name}: found {most:,.0f} intervals of {interval_s:g} s up to {trace.t_s[-1]:,.0f} s, "
-            f"wanted at most {MAX_INTERVALS:,}: a longer interval, or times that count from the trace's start"
-        )
-    load = per_interval(trace, interval_s=interval_s, least=least)
-    index = np.floor(trace.t_s / interval_s).astype(np.int64)
-    isl, osl = (_histograms(index, lengths, len(load)) for lengths in (trace.isl_tokens, trace.osl_tokens))
-    arrivals, step_s = _arrivals(trace, load)
-    for at, count in enumerate(load.requests.tolist()):
-        yield Interval(
-            requests=count,
-            isl_tokens=float(load.isl_tokens[at]) if count else None,
-            osl_tokens=float(load.osl_tokens[at]) if count else None,
-            isl_histogram=Histogram(edges=LENGTH_EDGES, counts=tuple(isl[at].tolist())),
-            osl_histogram=Histogram(edges=LENGTH_EDGES, counts=tuple(osl[at].tolist())),
-            arrivals=tuple(arrivals[at].tolist()),
-            arrivals_step_s=step_s,
-        )
-
-
-def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> FloatArray:
-    """Counts per interval and bucket, shape (intervals, buckets)."""
-    buckets = len(LENGTH_EDGES)
-    cells = index * buckets + np.searchsorted(np.array(LENGTH_EDGES), lengths, side="left")
-    counts = np.bincount(cells, minlength=intervals * buckets)
-    return counts.reshape(intervals, buckets).astype(np.float64)
-
-
-def _arrivals(trace: Trace, load: IntervalLoad) -> tuple[FloatArray, float]:
-    """Counts per interval and short step, shape (intervals, steps), and the step; no steps when too short."""
-    steps = int(min(MOST_STEPS, load.interval_s // SHORT_STEP_S))
-    if steps < LEAST_STEPS:
-        return np.empty((len(load), 0)), 0.0
-    step_s = load.interval_s / steps
-    index = np.minimum((trace.t_s / step_s).astype(np.int64), len(load) * steps - 1)
-    counts = np.bincount(index, minlength=len(load) * steps).reshape(len(load), steps)
-    return counts.astype(np.float64), step_s

@@ -20,8 +20,8 @@ from slaplanner.core.model import (
     RolePolicy,
     Sizing,
 )
-from slaplanner.offline import dryrun
 from slaplanner.offline.dryrun import Assumptions, DryRun, dry_run
+from slaplanner.offline.trace_intervals import MAX_INTERVALS
 from slaplanner.offline.traces import Trace, TraceError
 from tests import planning
 
@@ -176,7 +176,7 @@ def test_a_single_interval_leaves_nothing_to_predict() -> None:
 def test_times_that_count_from_1970_are_refused_before_they_fill_the_memory() -> None:
     trace = _trace(5, 5)
     since_1970 = replace(trace, t_s=trace.t_s + 1.7e9)
-    with pytest.raises(TraceError, match=f"wanted at most {dryrun.MAX_INTERVALS:,}"):
+    with pytest.raises(TraceError, match=f"wanted at most {MAX_INTERVALS:,}"):
         _run(since_1970)
 
 

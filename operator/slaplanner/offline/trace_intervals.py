@@ -1,0 +1,82 @@
+"""A trace, interval by interval, as a planner would have seen it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from slaplanner.core.readings import Histogram
+from slaplanner.offline.planner import Interval
+from slaplanner.offline.traces import FloatArray, IntArray, IntervalLoad, Trace, TraceError, per_interval
+
+MAX_INTERVALS = 100_000
+"""A week of intervals of 6 s. A trace whose times count from 1970 would have thirty million."""
+
+SHORT_STEP_S = 5.0
+MOST_STEPS, LEAST_STEPS = 60, 4
+"""Arrivals inside an interval are counted as finely as a usual scrape would show them."""
+
+LENGTH_EDGES = (*(float(round(2 ** (half / 2))) for half in range(9, 46)), math.inf)
+"""Half octaves from 23 tokens to 6 million."""
+
+
+def intervals_of(trace: Trace, interval_s: float, *, shapes: bool, least: int = 2) -> Iterator[Interval]:
+    """The trace as a planner would see it; *shapes*: lengths as histograms and arrivals in short steps too.
+
+    Only sizing by attainment looks at those, and they take as long as reading a large trace's means.
+
+    Raises:
+        TraceError: it has less than *least* intervals, or more than `MAX_INTERVALS`.
+    """
+    most = trace.t_s[-1] // interval_s + 1
+    if most > MAX_INTERVALS:
+        raise TraceError(
+            f"{trace.name}: found {most:,.0f} intervals of {interval_s:g} s up to {trace.t_s[-1]:,.0f} s, "
+            f"wanted at most {MAX_INTERVALS:,}: a longer interval, or times that count from the trace's start"
+        )
+    load = per_interval(trace, interval_s=interval_s, least=least)
+    means = [
+        Interval(
+            requests=count,
+            isl_tokens=float(load.isl_tokens[at]) if count else None,
+            osl_tokens=float(load.osl_tokens[at]) if count else None,
+        )
+        for at, count in enumerate(load.requests.tolist())
+    ]
+    return _with_shapes(means, trace, load) if shapes else iter(means)
+
+
+def _with_shapes(means: list[Interval], trace: Trace, load: IntervalLoad) -> Iterator[Interval]:
+    index = np.floor(trace.t_s / load.interval_s).astype(np.int64)
+    isl, osl = (_histograms(index, lengths, len(load)) for lengths in (trace.isl_tokens, trace.osl_tokens))
+    arrivals, step_s = _arrivals(trace, load)
+    for at, seen in enumerate(means):
+        yield replace(
+            seen,
+            isl_histogram=Histogram(edges=LENGTH_EDGES, counts=tuple(isl[at].tolist())),
+            osl_histogram=Histogram(edges=LENGTH_EDGES, counts=tuple(osl[at].tolist())),
+            arrivals=tuple(arrivals[at].tolist()),
+            arrivals_step_s=step_s,
+        )
+
+
+def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> FloatArray:
+    """Counts per interval and bucket, shape (intervals, buckets)."""
+    buckets = len(LENGTH_EDGES)
+    cells = index * buckets + np.searchsorted(np.array(LENGTH_EDGES), lengths, side="left")
+    counts = np.bincount(cells, minlength=intervals * buckets)
+    return counts.reshape(intervals, buckets).astype(np.float64)
+
+
+def _arrivals(trace: Trace, load: IntervalLoad) -> tuple[FloatArray, float]:
+    """Counts per interval and short step, shape (intervals, steps), and the step; no steps when too short."""
+    steps = int(min(MOST_STEPS, load.interval_s // SHORT_STEP_S))
+    if steps < LEAST_STEPS:
+        return np.empty((len(load), 0)), 0.0
+    step_s = load.interval_s / steps
+    index = np.minimum((trace.t_s / step_s).astype(np.int64), len(load) * steps - 1)
+    counts = np.bincount(index, minlength=len(load) * steps).reshape(len(load), steps)
+    return counts.astype(np.float64), step_s
