@@ -43,7 +43,6 @@ _SURPRISE = 2.5
 _CEILING = 2.0
 """Bounds end at so many times the largest rate of the past; nothing that was seen supports more."""
 _PEAK_MEMORY = 0.9995
-_EXPLORE = 0.05
 
 _LEVELS = np.array(LEVELS)
 _HALF = np.array([0.06, 0.19, 0.32, 0.45, 0.6, 0.76, 0.93, 1.15, 1.44, 1.96])
@@ -51,6 +50,8 @@ _PRIOR_SCORES = 1.25 * np.stack([_HALF, -_HALF], axis=1).ravel()
 """Twenty errors of a Gaussian in units of its mean absolute error; the extremes are dropped last."""
 _ANCHOR = LEVELS.index(0.9)
 """From this level on points above the bound are rare, so what they teach is shared by the levels."""
+_EXPLORE = np.array([0.05] * (_ANCHOR + 1) + [0.4] * (len(LEVELS) - _ANCHOR - 1))
+"""Share of the weight that all views have alike: more where hardly any errors tell them apart."""
 _TAIL_RATIOS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.28, 1.53, 1.82, 2.01])
 """A Gaussian's quantiles over the one at 90 %."""
 _TAIL_ERRORS = 3.0
