@@ -38,6 +38,9 @@ from slaplanner.core.sizing.queueing import share_late
 from slaplanner.core.sizing.service import prefill_seconds
 from slaplanner.core.wording import figure
 
+RESERVE = 0.1
+"""Share of the allowed misses that is kept for what no forecast holds: sudden jumps and crashes."""
+
 MOST_REPLICAS = 1 << 16
 """The search ends here; no cluster has more."""
 
@@ -103,7 +106,8 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     role, policy = evidence.role, situation.policy
     floor = policy.role(role).min_replicas
     stages = (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,)
-    allowed = (1.0 - policy.sla.attainment_percent / 100.0) / max(2, len(policy.mode.roles))
+    missed = (1.0 - RESERVE) * (1.0 - policy.sla.attainment_percent / 100.0)
+    allowed = missed / max(2, len(policy.mode.roles))
     steps = range(1, situation.forecast.horizon_steps + 1)
     needs = [sum(_need(stage, situation, step=step, allowed=allowed) for stage in stages) for step in steps]
     if Role.DECODE in stages:

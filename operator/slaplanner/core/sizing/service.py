@@ -10,7 +10,6 @@ from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.sizing.arrays import Floats
 from slaplanner.core.sizing.batch import mean_context_tokens
-from slaplanner.core.sizing.burstiness import dispersion
 from slaplanner.core.sizing.lengths import Lengths, lengths
 from slaplanner.core.sizing.queueing import mean_wait_s
 
@@ -54,12 +53,15 @@ def prefill_factor(
     low, high = LOWEST, HIGHEST
     for _ in range(_BISECTIONS):
         factor = math.sqrt(low * high)
-        told_s = factor * mean_s + mean_wait_s(
-            erlangs=requests.value / interval_s * factor * mean_s,
-            workers=workers,
-            mean_s=factor * mean_s,
-            second_moment_s2=factor**2 * second,
-            dispersion=dispersion(observation.arrivals) or 1.0,
+        told_s = (
+            factor * mean_s
+            + mean_wait_s(
+                erlangs=requests.value / interval_s * factor * mean_s,
+                workers=workers,
+                mean_s=factor * mean_s,
+                second_moment_s2=factor**2 * second,
+                dispersion=1.0,  # bursts over seconds are not those over one prompt's time, where queues stay short
+            )
         )
         low, high = (low, factor) if told_s > ttft.value / 1e3 else (factor, high)
     factor = math.sqrt(low * high)
