@@ -19,7 +19,7 @@ from tests.testbed.argocd import CLUSTER_NAME, NAMESPACE
 
 GROUP = "argoproj.io"
 CASCADE = "resources-finalizer.argocd.argoproj.io"
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 KINDS = "applications.argoproj.io"
 
 

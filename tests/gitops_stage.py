@@ -36,7 +36,7 @@ from tests.testbed import (
 GRAPHS = "dynamographdeployments.v1beta1.nvidia.com"
 DOOR = "door"
 """A connection to Prometheus that tests can shut."""
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 PREFILL_SLOWNESS, DECODE_SLOWNESS = 20, 220
 """So much slower than measured: a few requests per second then need several replicas."""
 
@@ -52,6 +52,13 @@ def profile() -> dict[str, Any]:
                 table[name] = [value / slowness for value in table[name]]
         data[key] = json.dumps(table)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "profile"}, "data": data}
+
+
+def policy(**spec: Any) -> dict[str, Any]:
+    """The policy as it lies in Git; *spec* replaces whole fields."""
+    # The lengths of the fleet's requests, so that the first plan is as good as the later ones.
+    sla = {"ttft": 500, "itl": 30, "isl": 400, "osl": 20}
+    return scene.policy(**({"sla": sla, "metrics": {"windowSeconds": 10}} | spec))
 
 
 def graph(
@@ -202,16 +209,16 @@ class Stage:
         name: str,
         manifest: Mapping[str, Any],
         *,
-        policy: Mapping[str, Any] | None = None,
+        own_policy: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
         ignore: Sequence[Mapping[str, Any]] = (),
     ) -> Deployment:
-        """Commit a deployment, its policy and its profile, and have Argo CD sync them."""
+        """Commit a deployment, its policy (*own_policy*, else the usual one) and its profile; Argo CD syncs them."""
         self.cluster.create_namespace(name)
         repository = Repository(self.scratch / "repositories" / name)
         files: dict[str, Sequence[Mapping[str, Any]]] = {
             "graph": [manifest],
-            "policy": [policy or scene.policy()],
+            "policy": [own_policy or policy()],
             "profile": [profile()],
         }
         deployment = Deployment(

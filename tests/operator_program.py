@@ -89,7 +89,7 @@ def running_operator(
     file.write_text(yaml.safe_dump(document))
     log_file = scratch / f"operator-{number}.log"
     account = kubeconfig or cluster.service_account_kubeconfig(namespace=NAMESPACE, name=SERVICE_ACCOUNT)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     command = [
         *(sys.executable, "-W", "error::DeprecationWarning:slaplanner", "-c"),
         "from slaplanner.cli import main; main()",

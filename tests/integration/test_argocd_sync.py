@@ -28,6 +28,7 @@ from tests.gitops_stage import (
     graph,
     images,
     owners,
+    policy,
     replicas,
     staged,
 )
@@ -153,14 +154,14 @@ def change(story: Story) -> None:
         lambda: images(deployment.get(GRAPHS)) == {"vllm:2"},
         graph=[way.manifest(image="vllm:2", replicas=False)],
     )
-    floors = scene.policy(roles=[{"name": "decode", "minReplicas": 7}])
+    floors = policy(roles=[{"name": "decode", "minReplicas": 7}])
     commit(story, lambda: deployment.replicas()["decode"] == 7, policy=[floors])
 
 
 def play(stage: Stage, way: Way) -> Story:
     story = begin(stage, way)
     load(story, lambda: change(story))
-    commit(story, lambda: True, policy=[scene.policy()])
+    commit(story, lambda: True, policy=[policy()])
     story.deployment.wait_shrunk()
     return story
 
@@ -174,6 +175,12 @@ def play_long(stage: Stage) -> Story:
     return story
 
 
+def press(deployment: Deployment, lua_engine: LuaEngine, button: str) -> None:
+    """A button of the policy, pressed in Argo CD."""
+    before = deployment.get("slapolicy")
+    deployment.apply_change(before, lua_engine.act(before, button))
+
+
 # While they run: health, buttons, fights, and the end of things.
 
 
@@ -181,8 +188,8 @@ def test_health_follows_the_policy_and_buttons_act(
     stage: Stage, stories: Mapping[str, Future[Story]], lua_engine: LuaEngine
 ):
     del stories
-    shut = scene.policy(metrics={"windowSeconds": 5, "connection": DOOR})
-    deployment = stage.deploy("health", graph(), policy=shut, options=[SERVER_SIDE])
+    shut = policy(metrics={"windowSeconds": 10, "connection": DOOR})
+    deployment = stage.deploy("health", graph(), own_policy=shut, options=[SERVER_SIDE])
     revision = deployment.commits[0][0]
     deployment.app.wait(revision=revision)
     seen = [state_of(one.body)[1] for one in stage.record.of("Application", "argocd", "health")]
@@ -202,15 +209,13 @@ def test_health_follows_the_policy_and_buttons_act(
         ("pause-scale-in", ("True", "PausedScaleIn")),
         ("resume", ("False", "NotPaused")),
     ):
-        before = deployment.get("slapolicy")
-        deployment.apply_change(before, lua_engine.act(before, button))
+        press(deployment, lua_engine, button)
         deployment.wait(
             lambda wanted=condition: _said(deployment, "Paused") == wanted, f"the button {button} to act"
         )
         deployment.app.wait(revision=revision, health="Healthy" if button == "resume" else "Suspended")
 
-    before = deployment.get("slapolicy")
-    deployment.apply_change(before, lua_engine.act(before, "plan-now"))
+    press(deployment, lua_engine, "plan-now")
     deployment.app.wait(revision=revision)
     assert operations(stage.record.of("Application", "argocd", "health")) == [revision], (
         "what buttons write is nothing that Argo CD heals"
@@ -218,7 +223,7 @@ def test_health_follows_the_policy_and_buttons_act(
 
 
 def test_without_ignore_rules_the_fight_is_named_and_given_up(
-    stage: Stage, stories: Mapping[str, Future[Story]]
+    stage: Stage, stories: Mapping[str, Future[Story]], lua_engine: LuaEngine
 ):
     del stories
     deployment = stage.deploy("fight", graph(replicas=True), options=[SERVER_SIDE])
@@ -241,7 +246,9 @@ def test_without_ignore_rules_the_fight_is_named_and_given_up(
     assert deployment.replicas() == {"prefill": 1, "decode": 1}
     deployment.app.wait(revision=deployment.commits[0][0], health="Degraded")
 
-    deployment.commit(graph=[graph()])
+    # Git lets go of replicas. Argo CD sees nothing to sync and stays their owner in name.
+    deployment.app.wait(revision=deployment.commit(graph=[graph()]), health="Degraded")
+    press(deployment, lua_engine, "plan-now")
     deployment.wait_grown()
     deployment.wait(
         lambda: _said(deployment, "TargetConflict") == ("False", "NoConflict"), "the fight to be over"
@@ -284,6 +291,8 @@ def _prune_and_delete(stage: Stage, number: int, order: tuple[str, ...]) -> None
     deployment.commit(graph=None, policy=None, profile=None)
     deployment.wait(lambda: _left(deployment) == [], f"pruning in the order {order}", timeout_s=GONE_WITHIN_S)
 
+    # A wave waits for health, which a policy without its target never has: waves only to go by.
+    deployment.app.wait(revision=deployment.commit(**deployment.files))
     deployment.app.wait(revision=deployment.commit(**waved))
     deployment.app.delete()
     deployment.wait(

@@ -33,7 +33,6 @@ CLUSTER_NAME = "testbed"
 ACCOUNT = "argocd-application-controller"
 PARTS = ("argocd-repo-server", "argocd-application-controller")
 RESYNC_S = 5
-SELF_HEAL_S = 1
 COMMAND_TIMEOUT_S = 60.0
 REQUEST_TIMEOUT_S = 2.0
 
@@ -155,10 +154,8 @@ class ArgoCD:
                 *("--repo-server", f"127.0.0.1:{self._repo_port}", "--repo-server-plaintext"),
                 *("--redis", f"127.0.0.1:{self._redis_port}"),
                 *("--metrics-port", str(self._controller_port)),
-                *("--app-resync", str(RESYNC_S), "--self-heal-timeout-seconds", str(SELF_HEAL_S)),
-                # Without these it waits ever longer before it heals again: the worst rival is the eager one.
-                *("--self-heal-backoff-timeout-seconds", "1", "--self-heal-backoff-factor", "1"),
-                *("--self-heal-backoff-cap-seconds", str(SELF_HEAL_S)),
+                # Sooner than a release's three minutes; self-heal keeps a release's pace.
+                *("--app-resync", str(RESYNC_S)),
                 *("--loglevel", "warn"),
             ],
             log=directory / "application-controller.log",
