@@ -75,7 +75,9 @@ def test_a_profile_that_comes_after_its_policy_is_planned_with_at_once(served_sc
             PREFILL,
             id="half-a-table",
         ),
-        pytest.param({PREFILL: tables()[PREFILL]}, "ProfileInvalid", "its decode stage", id="one-stage-of-two"),
+        pytest.param(
+            {PREFILL: tables()[PREFILL]}, "ProfileInvalid", "its decode stage", id="one-stage-of-two"
+        ),
     ],
 )
 def test_a_profile_that_cannot_be_used_changes_nothing_and_says_what_was_wanted(

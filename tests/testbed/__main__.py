@@ -7,8 +7,8 @@ import click
 
 from tests.testbed import standing
 from tests.testbed.binaries import find_argocd, find_control_plane, find_prometheus
-from tests.testbed.errors import TestBedError
 from tests.testbed.dynamo_runtime import find_dynamo_runtime
+from tests.testbed.errors import TestBedError
 from tests.testbed.gomodule import cache_directory
 
 

@@ -154,7 +154,9 @@ def _capacity(stages: tuple[_Stage, ...]) -> float:
     load = sum(stage.load_tokens_s for stage in stages)
     if len(stages) == 1 or load <= 0:
         return stages[-1].capacity_tokens_s
-    return load / sum(stage.load_tokens_s / stage.capacity_tokens_s for stage in stages)
+    need = sum(stage.load_tokens_s / stage.capacity_tokens_s for stage in stages)
+    # A load of next to nothing needs so little that it is lost in rounding.
+    return load / need if need > 0 else stages[-1].capacity_tokens_s
 
 
 def _message(
