@@ -58,8 +58,12 @@ unit: $(READY)  ## Unit tests: no network
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration and not e2e"
 
 .PHONY: test
-test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd, Prometheus, Argo CD
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m integration
+test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd and Prometheus
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "integration and not argocd"
+
+.PHONY: test-argocd
+test-argocd: bed  ## A real Argo CD with self-heal beside the operator: about ten minutes
+	$(BIN)/python -m pytest -q tests/integration/test_argocd_sync.py
 
 .PHONY: soak
 soak: bed  ## Minutes of random kills: a thousand decisions in a row

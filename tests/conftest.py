@@ -44,6 +44,8 @@ Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The folder is the marker: what lies in tests/integration and tests/e2e needs real parts."""
     for item in items:
+        if item.path.name == "test_argocd_sync.py":
+            item.add_marker("argocd")
         for marker in {"integration", "e2e"}.intersection(item.path.relative_to(ROOT).parts):
             item.add_marker(marker)
 
