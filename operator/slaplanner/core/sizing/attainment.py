@@ -38,8 +38,13 @@ from slaplanner.core.sizing.queueing import share_late
 from slaplanner.core.sizing.service import prefill_seconds
 from slaplanner.core.wording import figure
 
-RESERVE = 0.1
-"""Share of the allowed misses that is kept for what no forecast holds: sudden jumps and crashes."""
+RESERVE = 0.4
+"""Share of the allowed misses that is kept for what no forecast holds: jumps within one start-up, and
+crashes. On a day of a production model two jumps alone took as much."""
+
+HOPELESS = 0.9
+"""A prompt that alone takes this share of the TTFT target is late or not by chance, whatever the fleet's
+size: no profile is better known than to a tenth. Replicas are not bought for it."""
 
 MOST_REPLICAS = 1 << 16
 """The search ends here; no cluster has more."""
@@ -147,7 +152,7 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: float)
     Args:
         load_tokens_s: prompt tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
-        allowed: share of requests, beyond those whose prompt alone takes too long.
+        allowed: share of requests, beyond those whose prompt alone takes too long (see `HOPELESS`).
     """
     isl, policy = situation.isl, situation.policy
     seconds = prefill_seconds(situation.profile, isl) * situation.correction.prefill
@@ -157,8 +162,8 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: float)
     waiting = max(0.0, _value(situation.observation.queued) - (serving or 0))
     erlangs = rate * mean_s + waiting * mean_s / policy.interval_s
     variance = rate * (second + (situation.dispersion - 1.0) * mean_s**2)
-    allowance_s = policy.sla.ttft_ms / 1e3 - seconds
-    hopeless = float(isl.share[allowance_s < 0.0].sum())
+    target_s = policy.sla.ttft_ms / 1e3
+    hopeful = seconds <= HOPELESS * target_s
     share = situation.coverage.by_requests(rate)
 
     def late(replicas: int) -> float:
@@ -166,11 +171,11 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: float)
             erlangs=erlangs,
             workers=replicas,
             variance_per_s=variance,
-            allowance_s=allowance_s,
-            allowance_share=isl.share,
+            allowance_s=target_s - seconds[hopeful],
+            allowance_share=isl.share[hopeful],
             while_s=policy.interval_s,
         )
-        return float(share @ each) - hopeless
+        return float(share @ each)
 
     return _fewest(late, allowed)
 

@@ -16,7 +16,7 @@ from slaplanner.core.sizing.queueing import mean_wait_s
 LOWEST, HIGHEST = 0.25, 4.0
 """Factors that are looked for."""
 
-MOST_WAIT_SHARE = 0.2
+MOST_WAIT_SHARE = 0.1
 """A window whose TTFT is by more than this a wait tells of the queue, not of the engine."""
 
 MOST_KV_SHARE = 0.9
