@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import subprocess
 import threading
@@ -210,12 +211,23 @@ def state_of(body: Mapping[str, Any]) -> tuple[str, str, str]:
     return sync.get("status", ""), status.get("health", {}).get("status", ""), sync.get("revision", "")
 
 
-def operations(seen: Sequence[Seen]) -> list[str]:
-    """The revisions of the sync operations that ran, one per operation, oldest first."""
-    started: dict[str, str] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A sync that ran."""
+
+    revision: str
+    started_at_s: float
+    """To the second."""
+
+
+def operations(seen: Sequence[Seen]) -> list[Operation]:
+    """The sync operations that ran, oldest first."""
+    started: dict[str, Operation] = {}
     for one in seen:
-        operation = one.body.get("status", {}).get("operationState") or {}
-        if "startedAt" in operation:
-            revision = operation.get("operation", {}).get("sync", {}).get("revision", "")
-            started[operation["startedAt"]] = revision
+        state = one.body.get("status", {}).get("operationState") or {}
+        if stamp := state.get("startedAt"):
+            started[stamp] = Operation(
+                revision=state["operation"]["sync"].get("revision", ""),
+                started_at_s=dt.datetime.fromisoformat(stamp).timestamp(),
+            )
     return list(started.values())

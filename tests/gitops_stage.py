@@ -58,7 +58,13 @@ def policy(**spec: Any) -> dict[str, Any]:
     """The policy as it lies in Git; *spec* replaces whole fields."""
     # The lengths of the fleet's requests, so that the first plan is as good as the later ones.
     sla = {"ttft": 500, "itl": 30, "isl": 400, "osl": 20}
-    return scene.policy(**({"sla": sla, "metrics": {"windowSeconds": 10}} | spec))
+    # And so that a steady load asks for steady replicas: a write in the middle of a sync would be a race.
+    behavior = {
+        "scaleUp": {"tolerance": 0.4},
+        "scaleDown": {"tolerance": 0.4, "stabilizationWindowSeconds": 0},
+    }
+    fields = {"sla": sla, "metrics": {"windowSeconds": 10}, "behavior": behavior}
+    return scene.policy(**(fields | spec))
 
 
 def graph(
