@@ -175,12 +175,8 @@ class Heart:
             # Discarded without a trace: whatever ended it asks for the next plan.
             return
         record.attempted_at_s, record.planned_for = planned.at_s, planned_for
-        if plan.target is not None:
-            record.target_version = (
-                record.target_version
-                if record.target is not None
-                else self._target_version(policy, plan.target)
-            )
+        if plan.target is not None and record.target is None:
+            record.target_version = self._target_version(policy, plan.target)
         record.target = plan.target
         self.reporter.remarked(record, policy)
         record.state, record.outcome = plan.state, plan.outcome
@@ -235,9 +231,11 @@ class Heart:
         await self.reporter.progressed(record, progress(decision, target, record.outcome))
 
     async def _refit(self, record: Record, core: Policy) -> None:
-        """Fit slow forecasters again, after the plan was told, off the event loop."""
+        """Fit slow forecasters again when that is due, after the plan was told, off the event loop."""
         state, history = record.state, record.history
         if state is None or history is None or record.target is None:
+            return
+        if state.forecast is not None and not state.forecast.refit_due:
             return
         steps = horizon_steps(
             interval_s=core.interval_s, startup_s=startup_seconds(core, record.target.fleet)
