@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from slaplanner.adapters.prometheus.selectors import Source
+from slaplanner.adapters.prometheus.selectors import MetricsSource
 from slaplanner.adapters.prometheus.series import PREFIXES
 from tests.timelines import Page
 
 PAST_S = 60
-PREFIX = PREFIXES[Source.FRONTEND]
+PREFIX = PREFIXES[MetricsSource.FRONTEND]
 CHAT = {"endpoint": "chat_completions", "request_type": "stream"}
 
 

@@ -15,8 +15,8 @@ from slaplanner.adapters.prometheus import (
     Deadline,
     Matcher,
     MatchOperator,
+    MetricsSource,
     Scope,
-    Source,
     discover_model,
     observe,
     read_attainment,
@@ -352,7 +352,7 @@ def test_the_routers_series_have_underscores_and_no_model(story: Story) -> None:
     prefix = "dynamo_component_router_"
     story.timeline.add(prefix + "requests_started_total", labels, rising(30))
     story.timeline.histogram(prefix + "time_to_first_token_seconds", labels, rising(30), each=0.3)
-    story.scope = replace(story.scope, source=Source.ROUTER)
+    story.scope = replace(story.scope, source=MetricsSource.ROUTER)
     seen = story.observed()
     assert known(seen.requests) == about(360)
     assert known(seen.ttft_ms) == about(300)

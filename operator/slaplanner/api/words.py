@@ -25,22 +25,6 @@ class VirtualBackend(StrEnum):
     ETCD = "Etcd"
 
 
-class MetricsSource(StrEnum):
-    """Which Dynamo component's metrics are read."""
-
-    FRONTEND = "Frontend"
-    ROUTER = "Router"
-
-
-class MatchOperator(StrEnum):
-    """How a label matcher compares."""
-
-    EQUAL = "Equal"
-    NOT_EQUAL = "NotEqual"
-    MATCHES = "Matches"
-    NOT_MATCHES = "NotMatches"
-
-
 class Toggle(StrEnum):
     """A part that can be switched off."""
 

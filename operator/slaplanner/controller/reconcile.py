@@ -12,7 +12,15 @@ from typing import Protocol
 
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
-from slaplanner.adapters.target import FIELD_MANAGER, Claim, Outcome, Rivals, TargetState, policy_rivals
+from slaplanner.adapters.target import (
+    FIELD_MANAGER,
+    Claim,
+    Outcome,
+    Rivals,
+    TargetState,
+    policy_rivals,
+    require_gpus,
+)
 from slaplanner.api.annotations import pause_request
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.pools import Pool
@@ -21,7 +29,7 @@ from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import MetricsError, PlanningError, TargetError
 from slaplanner.core.findings import metrics_finding
-from slaplanner.core.model import Actuation, Fleet, Policy, Role
+from slaplanner.core.model import Actuation, Policy, Role
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import ConditionType, Reason
@@ -146,7 +154,7 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
             plan.state = PlannerState(decisions=task.state.decisions)
         plan.state = replace(plan.state, target=target.identity.uid)
         plan.target = _with_startup(target, plan.state)
-        _require_gpus(target.fleet)
+        require_gpus(target.fleet)
         await _name_model(world, task, plan, target)
         rivals = await world.rivals(task.policy, target)
         plan.state = replace(plan.state, rivalry=_reverts(plan.state, target, task))
@@ -192,16 +200,6 @@ def _with_startup(target: TargetState, state: PlannerState) -> TargetState:
         if (seconds := state.role(role.role).startup.seconds) is not None
     ]
     return replace(target, fleet=replace(target.fleet, startup_s=max(measured, default=None)))
-
-
-def _require_gpus(fleet: Fleet) -> None:
-    missing = [str(role.role) for role in fleet.roles if role.gpus_per_replica is None]
-    if missing:
-        raise TargetError(
-            f"GPUs per replica of {', '.join(missing)} are neither in the policy (roles[].gpusPerReplica) "
-            "nor in the target's status, limits or requests; nothing is planned or written without them",
-            reason=Reason.GPUS_UNKNOWN,
-        )
 
 
 async def _observe(world: World, task: Task, plan: Plan) -> None:

@@ -24,9 +24,7 @@ from slaplanner.adapters.prometheus import (
     Connections,
     Deadline,
     Matcher,
-    MatchOperator,
     Scope,
-    Source,
     discover_model,
     nothing_known,
     observe,
@@ -364,7 +362,7 @@ class World:
 def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:
     """Whose series a policy means. Raises MetricsError for matchers that cannot be sent."""
     return Scope(
-        source=Source(policy.spec.metrics.source.value),
+        source=policy.spec.metrics.source,
         model=model,
         dynamo_namespace=dynamo_namespace,
         matchers=_matchers(policy),
@@ -373,7 +371,7 @@ def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:
 
 def _matchers(policy: SLAPolicy) -> tuple[Matcher, ...]:
     return tuple(
-        Matcher(label=matcher.label, operator=MatchOperator(matcher.operator.value), value=matcher.value)
+        Matcher(label=matcher.label, operator=matcher.operator, value=matcher.value)
         for matcher in policy.spec.metrics.matchers or ()
     )
 

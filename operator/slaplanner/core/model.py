@@ -100,6 +100,22 @@ class SelectPolicy(StrEnum):
     DISABLED = "Disabled"
 
 
+class MetricsSource(StrEnum):
+    """Which Dynamo component's metrics are read."""
+
+    FRONTEND = "Frontend"
+    ROUTER = "Router"
+
+
+class MatchOperator(StrEnum):
+    """How a label matcher compares."""
+
+    EQUAL = "Equal"
+    NOT_EQUAL = "NotEqual"
+    MATCHES = "Matches"
+    NOT_MATCHES = "NotMatches"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sla:
     """The promise: latency targets, and the share of requests that should meet them."""

@@ -12,7 +12,8 @@ from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.discovery import ModelDiscovery, discover_model
 from slaplanner.adapters.prometheus.history import read_history
 from slaplanner.adapters.prometheus.observe import nothing_known, observe
-from slaplanner.adapters.prometheus.selectors import Matcher, MatchOperator, Scope, Source
+from slaplanner.adapters.prometheus.selectors import Matcher, Scope
+from slaplanner.core.model import MatchOperator, MetricsSource
 
 __all__ = [
     "Attainment",
@@ -21,11 +22,11 @@ __all__ = [
     "Deadline",
     "MatchOperator",
     "Matcher",
+    "MetricsSource",
     "ModelDiscovery",
     "Prometheus",
     "QueryHook",
     "Scope",
-    "Source",
     "discover_model",
     "nothing_known",
     "observe",

@@ -9,7 +9,8 @@ from typing import Final
 from slaplanner.adapters.prometheus import batch, series
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
-from slaplanner.adapters.prometheus.selectors import MODEL, Matcher, MatchOperator, Scope, Source
+from slaplanner.adapters.prometheus.selectors import MODEL, Matcher, Scope
+from slaplanner.core.model import MatchOperator, MetricsSource
 
 ANY_MODEL: Final = Matcher(label=MODEL, operator=MatchOperator.NOT_EQUAL, value="")
 
@@ -40,7 +41,7 @@ def discover_model(
         MetricsError: they could not be had.
     """
     scope = Scope(dynamo_namespace=dynamo_namespace, matchers=(*matchers, ANY_MODEL))
-    prefix = series.PREFIXES[Source.FRONTEND]
+    prefix = series.PREFIXES[MetricsSource.FRONTEND]
     names = (prefix + series.STARTED, prefix + series.COMPLETED, *series.REGISTRATIONS)
     seen = " or ".join(name + scope.traffic() for name in names)
     answers = batch.ask(prometheus, {"models": f"count by ({MODEL})({seen})"}, at_s=at_s, deadline=deadline)

@@ -12,9 +12,10 @@ from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.demand import Answers, Demand
 from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram
-from slaplanner.adapters.prometheus.selectors import Scope, Source
+from slaplanner.adapters.prometheus.selectors import Scope
 from slaplanner.adapters.prometheus.series import Expressions, duration
 from slaplanner.core.errors import MetricsError
+from slaplanner.core.model import MetricsSource
 from slaplanner.core.readings import Known, Observation, Reading, Unknown, map_reading
 from slaplanner.core.reasons import Reason
 
@@ -28,7 +29,7 @@ class Mean:
     words: str
     scale: float = 1.0
     bucketed: bool = True
-    sources: tuple[Source, ...] = (Source.FRONTEND, Source.ROUTER)
+    sources: tuple[MetricsSource, ...] = (MetricsSource.FRONTEND, MetricsSource.ROUTER)
     optional: bool = False
     """Its absence says nothing about a stall."""
 
@@ -43,14 +44,14 @@ MEANS: Final = (
         metric=series.DURATION,
         words="duration",
         bucketed=False,
-        sources=(Source.FRONTEND,),
+        sources=(MetricsSource.FRONTEND,),
     ),
     Mean(
         name="cached",
         metric=series.CACHED,
         words="cached tokens",
         bucketed=False,
-        sources=(Source.FRONTEND,),
+        sources=(MetricsSource.FRONTEND,),
         optional=True,
     ),
 )
@@ -115,7 +116,7 @@ def _figures(scope: Scope, window_s: float) -> dict[str, str]:
                 )
             if mean.bucketed:
                 figures |= bucket_figures(mean.name, mean.metric, window, expressions)
-    if scope.source is Source.FRONTEND:
+    if scope.source is MetricsSource.FRONTEND:
         figures |= {name: f"sum({expressions.metric(metric)})" for name, metric in GAUGES.items()}
     return figures
 
@@ -147,7 +148,7 @@ def _seen(
     )
 
 
-def _mean(mean: Mean, answers: Answers, requests: Reading, source: Source) -> Reading:
+def _mean(mean: Mean, answers: Answers, requests: Reading, source: MetricsSource) -> Reading:
     """The pooled mean: growth of the sum by growth of the count, over all series together."""
     if source not in mean.sources:
         return Unknown(Reason.NOT_REPORTED, f"the {source.value} does not report the {mean.words}")
@@ -164,7 +165,7 @@ def _mean(mean: Mean, answers: Answers, requests: Reading, source: Source) -> Re
     )
 
 
-def _unseen(mean: Mean, requests: Known, source: Source) -> Unknown:
+def _unseen(mean: Mean, requests: Known, source: MetricsSource) -> Unknown:
     """Why there is no mean: a count of 0 that was answered beats the NaN of 0/0."""
     if mean.optional:
         return Unknown(Reason.NOT_REPORTED, f"the {source.value} does not report {mean.words}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from slaplanner.core.errors import MetricsError
+from slaplanner.core.model import MatchOperator, MetricsSource
 from slaplanner.core.reasons import Reason
 
 MODEL = "model"
@@ -22,28 +22,7 @@ PER_SERIES_LABELS = frozenset({MODEL, "endpoint", "request_type", "status", "err
 _REGEX_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
-class Source(StrEnum):
-    """Which Dynamo component is asked."""
-
-    FRONTEND = "Frontend"
-    ROUTER = "Router"
-
-
-class MatchOperator(StrEnum):
-    """How a matcher compares."""
-
-    EQUAL = "Equal"
-    NOT_EQUAL = "NotEqual"
-    MATCHES = "Matches"
-    NOT_MATCHES = "NotMatches"
-
-    @property
-    def symbol(self) -> str:
-        """PromQL's sign for it."""
-        return _SYMBOLS[self]
-
-
-_SYMBOLS = {
+SYMBOLS = {
     MatchOperator.EQUAL: "=",
     MatchOperator.NOT_EQUAL: "!=",
     MatchOperator.MATCHES: "=~",
@@ -78,14 +57,14 @@ class Matcher:
             ) from error
 
     def __str__(self) -> str:
-        return f'{self.label}{self.operator.symbol}"{escape(self.value)}"'
+        return f'{self.label}{SYMBOLS[self.operator]}"{escape(self.value)}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Whose traffic: what a policy says, or what was found in its target."""
 
-    source: Source = Source.FRONTEND
+    source: MetricsSource = MetricsSource.FRONTEND
     model: str | None = None
     """As the deployment names it; None: not matched. The router's series have no model."""
     dynamo_namespace: str | None = None
@@ -102,7 +81,7 @@ class Scope:
 
     def traffic(self, *extra: Matcher) -> str:
         """Selector of the counters and histograms."""
-        model = self.model if self.source is Source.FRONTEND else None
+        model = self.model if self.source is MetricsSource.FRONTEND else None
         found = [] if model is None else [Matcher(label=MODEL, value=model.lower())]
         return braces([*found, *self._namespace(), *self.matchers, *extra])
 
@@ -133,7 +112,7 @@ class Scope:
     def _namespace(self) -> list[Matcher]:
         if self.dynamo_namespace is None:
             return []
-        router = self.source is Source.ROUTER
+        router = self.source is MetricsSource.ROUTER
         value = self.dynamo_namespace.replace("-", "_") if router else self.dynamo_namespace
         return [Matcher(label=NAMESPACE, value=value)]
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from slaplanner.adapters.prometheus.selectors import Matcher, MatchOperator, Scope, Source
+from slaplanner.adapters.prometheus.selectors import Matcher, Scope
+from slaplanner.core.model import MatchOperator, MetricsSource
 
-PREFIXES: Final = {Source.FRONTEND: "dynamo_frontend_", Source.ROUTER: "dynamo_component_router_"}
+PREFIXES: Final = {
+    MetricsSource.FRONTEND: "dynamo_frontend_",
+    MetricsSource.ROUTER: "dynamo_component_router_",
+}
 
 STARTED: Final = "requests_started_total"
 """Arrivals, in newer versions."""
@@ -98,7 +102,7 @@ class Expressions:
 
     def registered(self, window: str) -> str | None:
         """The scope's registration gauges with samples within *window*; None: this source has none."""
-        if self.scope.source is not Source.FRONTEND:
+        if self.scope.source is not MetricsSource.FRONTEND:
             return None
         selector = self.scope.registration()
         names = (f"count_over_time({name}{selector}[{window}])" for name in REGISTRATIONS)
@@ -117,13 +121,13 @@ class Expressions:
         """Labels under which anybody's counters or registration gauges are, the busiest first."""
         prefix = PREFIXES[self.scope.source]
         names = [prefix + STARTED, prefix + COMPLETED]
-        if self.scope.source is Source.FRONTEND:
+        if self.scope.source is MetricsSource.FRONTEND:
             names += REGISTRATIONS
         found = " or ".join(f"count_over_time({name}[{window}])" for name in names)
         return f"topk(50, count by (model, dynamo_namespace)({found}))"
 
     def _generation(self, *further: Matcher) -> tuple[Matcher, ...]:
-        return (NOT_GENERATION, *further) if self.scope.source is Source.FRONTEND else ()
+        return (NOT_GENERATION, *further) if self.scope.source is MetricsSource.FRONTEND else ()
 
 
 def duration(seconds: float) -> str:

@@ -170,16 +170,17 @@ class Connector(Protocol):
 
 
 def require_gpus(fleet: Fleet) -> None:
-    """Refuse to act on a budget that cannot be counted.
+    """Refuse what can be neither sized nor counted against a budget.
 
     Raises:
         TargetError: GPUs per replica are unknown for a role (reason GPUsUnknown).
     """
     missing = [role for role in fleet.roles if role.gpus_per_replica is None]
     if missing:
-        names = ", ".join(f"{role.role} ({role.component or 'no component'})" for role in missing)
+        roles = ", ".join(role.role for role in missing)
+        components = ", ".join(role.component or "no component" for role in missing)
         raise TargetError(
-            f"GPUs per replica of {names} are neither in the policy's roles[].gpusPerReplica nor in the "
-            "target's status, limits or requests; nothing is written while gpuBudget is set",
+            f"GPUs per replica of {roles} ({components}) are neither in the policy's roles[].gpusPerReplica nor in the "
+            "target's status, limits or requests; nothing is planned or written without them",
             reason=Reason.GPUS_UNKNOWN,
         )

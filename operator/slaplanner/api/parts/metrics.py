@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, Strict, StringConstraints
 
 from slaplanner.api.fields import DAY_S, Part, Text
-from slaplanner.api.words import MatchOperator, MetricsSource
+from slaplanner.core.model import MatchOperator, MetricsSource
 
 
 class Matcher(Part):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from slaplanner.adapters.prometheus import Deadline, Scope, Source, read_history
+from slaplanner.adapters.prometheus import Deadline, MetricsSource, Scope, read_history
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.readings import Series
 from tests.fakes import FakePrometheus, Points
@@ -101,7 +101,7 @@ def test_long_history_is_read_in_chunks_that_prometheus_allows() -> None:
 
 
 def test_the_router_has_no_registration_to_tell_a_gap_from_a_zero() -> None:
-    scope = Scope(source=Source.ROUTER, dynamo_namespace="serving-llama")
+    scope = Scope(source=MetricsSource.ROUTER, dynamo_namespace="serving-llama")
     prometheus = FakePrometheus(tracks={"requests": [grid(5, None, 7)]})
     assert same(read(prometheus, points=3, scope=scope).requests, 5, math.nan, 7)
     assert "model_context_length" not in prometheus.queries[0]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from slaplanner.adapters.prometheus import Deadline, Scope, Source, observe
+from slaplanner.adapters.prometheus import Deadline, MetricsSource, Scope, observe
 from slaplanner.adapters.prometheus.answers import Sample
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.readings import Histogram, Known, Observation, Reading, Unknown
@@ -13,7 +13,7 @@ from tests.fakes import Answer, FakePrometheus, buckets
 
 AT_S = 1_700_000_000.0
 FRONTEND = Scope(model="Llama-70B", dynamo_namespace="serving-llama-70b")
-ROUTER = Scope(source=Source.ROUTER, dynamo_namespace="serving-llama-70b")
+ROUTER = Scope(source=MetricsSource.ROUTER, dynamo_namespace="serving-llama-70b")
 
 MEANS: dict[str, Answer] = {
     "isl_sum": 1_080_000.0,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.prometheus import Matcher, MatchOperator, Scope, Source
-from slaplanner.adapters.prometheus.selectors import braces, escape
+from slaplanner.adapters.prometheus import Matcher, MatchOperator, MetricsSource, Scope
+from slaplanner.adapters.prometheus.selectors import SYMBOLS, braces, escape
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.reasons import Reason
 
@@ -29,7 +29,7 @@ def test_an_escaped_value_reads_as_itself(value: str) -> None:
 @given(unicode_text, st.sampled_from(MatchOperator))
 def test_no_value_leaves_its_matcher(value: str, operator: MatchOperator) -> None:
     text = str(Matcher(label="pool", operator=operator, value=value))
-    opening = f'pool{operator.symbol}"'
+    opening = f'pool{SYMBOLS[operator]}"'
     assert text.startswith(opening)
     assert text.endswith('"')
     assert unescape(text[len(opening) : -1]) == value
@@ -56,7 +56,7 @@ def test_half_a_character_is_refused_before_it_is_sent() -> None:
             id="the-frontend-lowers-the-model-only",
         ),
         pytest.param(
-            Scope(source=Source.ROUTER, model="Llama", dynamo_namespace="ns-my-graph"),
+            Scope(source=MetricsSource.ROUTER, model="Llama", dynamo_namespace="ns-my-graph"),
             '{dynamo_namespace="ns_my_graph"}',
             id="the-router-has-underscores-and-no-model",
         ),
@@ -89,11 +89,12 @@ def test_a_target_is_told_apart_by_labels_that_it_can_have() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [pytest.param(Source.FRONTEND, id="frontend"), pytest.param(Source.ROUTER, id="router")]
+    "source",
+    [pytest.param(MetricsSource.FRONTEND, id="frontend"), pytest.param(MetricsSource.ROUTER, id="router")],
 )
-def test_a_scope_that_would_match_anybody_is_refused(source: Source) -> None:
+def test_a_scope_that_would_match_anybody_is_refused(source: MetricsSource) -> None:
     with pytest.raises(MetricsError, match=f"whose {source.value} series"):
-        Scope(source=source, model="llama" if source is Source.ROUTER else None)
+        Scope(source=source, model="llama" if source is MetricsSource.ROUTER else None)
 
 
 def test_no_matchers_are_an_empty_selector() -> None:
