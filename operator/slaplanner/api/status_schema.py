@@ -201,6 +201,9 @@ class PublishedStatus(Part):
         description="Since when a newer decision waits for this one's acknowledgement.",
         json_schema_extra={"format": "date-time"},
     )
+    acknowledged_unpublished: int | None = _said(
+        "Highest id that was acknowledged before it was published. It acknowledges nothing; later ids are above it."
+    )
 
 
 class AcknowledgedStatus(Part):

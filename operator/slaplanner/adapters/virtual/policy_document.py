@@ -64,6 +64,7 @@ def memory_of(document: Mapping[str, Any], *, roles: Sequence[Role]) -> Memory:
     published = mapping(status.get(PUBLISHED_FIELD))
     acknowledged = mapping(status.get(ACKNOWLEDGED_FIELD))
     decision_id, answered_id = _number(published.get("id")), _number(acknowledged.get("id"))
+    unpublished_id = _number(published.get("acknowledgedUnpublished"))
     return Memory(
         id=ABSENT if decision_id is None else decision_id,
         workers={role: count for role, count in _workers(published).items() if role in roles},
@@ -72,6 +73,7 @@ def memory_of(document: Mapping[str, Any], *, roles: Sequence[Role]) -> Memory:
         waiting_since_s=_seconds(published.get("waitingSince")),
         acknowledged_id=ABSENT if answered_id is None else answered_id,
         acknowledged_workers={role: count for role, count in _workers(acknowledged).items() if role in roles},
+        unpublished_id=ABSENT if unpublished_id is None else unpublished_id,
     )
 
 
@@ -85,6 +87,7 @@ def status_patch(memory: Memory) -> dict[str, Any]:
             "time": _time(memory.published_at_s),
             "superseded": memory.superseded,
             "waitingSince": _time(memory.waiting_since_s),
+            "acknowledgedUnpublished": None if memory.unpublished_id == ABSENT else memory.unpublished_id,
         }
     if memory.acknowledged_id != ABSENT:
         patch[ACKNOWLEDGED_FIELD] = {

@@ -31,6 +31,8 @@ class Memory:
     """When the first of the decisions began to wait that wait now; None: none does."""
     acknowledged_id: int = ABSENT
     acknowledged_workers: Mapping[Role, int] = field(default_factory=dict)
+    unpublished_id: int = ABSENT
+    """The highest id that was acknowledged before anybody published it: somebody may believe in it."""
 
     @property
     def answered(self) -> bool:
@@ -116,6 +118,7 @@ def notice(memory: Memory, head: Head, *, roles: Sequence[Role], now_s: float) -
     if answer == memory.id != ABSENT:
         memory = replace(memory, acknowledged_id=answer, acknowledged_workers=memory.workers)
     elif answer > memory.id:
+        memory = replace(memory, unpublished_id=max(memory.unpublished_id, answer))
         remarks.append(
             Remark(
                 reason=Reason.ACKNOWLEDGEMENT_UNPUBLISHED,
@@ -159,7 +162,7 @@ def next_move(
 def next_id(memory: Memory, head: Head) -> int:
     """Above every id that was seen, wherever."""
     standing = head.decision.id if head.decision is not None else ABSENT
-    return max(memory.id, memory.acknowledged_id, standing, head.acknowledged_id) + 1
+    return max(memory.id, memory.acknowledged_id, memory.unpublished_id, standing, head.acknowledged_id) + 1
 
 
 def remember(memory: Memory, move: Move, *, now_s: float) -> Memory:

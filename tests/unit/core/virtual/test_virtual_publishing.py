@@ -225,7 +225,9 @@ class Life(RuleBasedStateMachine):
     @rule()
     def the_keys_vanish(self) -> None:
         # What only the keys have said is forgotten with them.
-        if self.publisher.head.acknowledged_id <= max(self.publisher.memory.id, ABSENT):
+        standing = self.publisher.head.decision
+        said = max(self.publisher.head.acknowledged_id, standing.id if standing is not None else ABSENT)
+        if said <= self.publisher.memory.id:
             self.publisher.head = Head()
 
     @rule()
@@ -239,6 +241,8 @@ class Life(RuleBasedStateMachine):
             self.publisher.ids, default=ABSENT
         ):
             self.publisher.memory = self.saved
+            # What only the newer status has said is forgotten with it.
+            self.seen = max(self.publisher.head.decision.id, self.saved.unpublished_id)
 
     @invariant()
     def ids_only_rise(self) -> None:
