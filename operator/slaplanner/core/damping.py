@@ -76,7 +76,7 @@ def damp(
     recommended = current if tolerated else wanted
     limits: list[Reason] = [Reason.WITHIN_TOLERANCE] if tolerated else []
 
-    state = _remember(state, recommended, behavior, now_s)
+    state = _remember(_seeded(state, current, behavior, now_s), recommended, behavior, now_s)
     replicas = recommended
     if recommended < current:
         replicas = min(current, max(entry.count for entry in state.highs))
@@ -110,6 +110,21 @@ def _within_tolerance(*, current: int, wanted: int, need: float, behavior: Behav
         return False
     rules = behavior.scale_up if wanted > current else behavior.scale_down
     return rules.tolerance > 0 and abs(need / current - 1.0) <= rules.tolerance
+
+
+def _seeded(state: DampingState, current: int, behavior: Behavior, now_s: float) -> DampingState:
+    """Before the first recommendation the windows hold what runs, as the HPA's do.
+
+    Whoever chose that count had reasons; the first look alone takes nothing away.
+    """
+    if state.highs or state.lows:
+        return state
+    here = (Stamped(now_s, current),)
+    return replace(
+        state,
+        highs=here if behavior.scale_down.stabilization_window_s > 0 else (),
+        lows=here if behavior.scale_up.stabilization_window_s > 0 else (),
+    )
 
 
 def _remember(state: DampingState, recommended: int, behavior: Behavior, now_s: float) -> DampingState:

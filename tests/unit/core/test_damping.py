@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,24 @@ def test_shrinking_goes_only_to_the_highest_wish_of_the_window():
 def test_growing_waits_for_its_own_window():
     behavior = Behavior(scale_up=ScalingRules(stabilization_window_s=60))
     assert run([2, 6, 6, 6], current=2, behavior=behavior) == [2, 2, 2, 6]
+
+
+@pytest.mark.parametrize(
+    ("rules", "wish"),
+    [
+        pytest.param({"scale_down": ScalingRules(stabilization_window_s=60)}, 2, id="fewer"),
+        pytest.param({"scale_up": ScalingRules(stabilization_window_s=60)}, 9, id="more"),
+    ],
+)
+def test_the_first_wish_of_all_waits_as_if_what_runs_had_been_wished_for(
+    rules: dict[str, ScalingRules], wish: int
+):
+    behavior = replace(Behavior.free(), **rules)
+    assert run([wish] * 4, current=5, behavior=behavior) == [5, 5, 5, wish]
+
+
+def test_a_window_of_no_time_remembers_nothing_not_even_what_runs():
+    assert run([2], current=5, behavior=Behavior.free()) == [2]
 
 
 def test_one_noisy_wish_never_shrinks_a_role():
