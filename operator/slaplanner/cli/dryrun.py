@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from dataclasses import replace
@@ -11,13 +10,20 @@ from pathlib import Path
 import click
 
 from slaplanner.cli.dryrun_table import print_table
-from slaplanner.cli.offline_inputs import failing_clearly, read_policy, read_profile, with_gpus
+from slaplanner.cli.offline_inputs import (
+    PAUSED,
+    check_drawable,
+    failing_clearly,
+    read_policy,
+    read_profile,
+    read_requests,
+    with_gpus,
+)
 from slaplanner.cli.progress import Bar
 from slaplanner.core.correction import HIGHEST, LOWEST
 from slaplanner.core.model import Pause, Role
 from slaplanner.offline.dryrun import Assumptions, DryRun, dry_run
 from slaplanner.offline.dryrun_document import document, write_csv
-from slaplanner.offline.traces import Trace, read_trace
 
 _FORMATS = (".png", ".svg")
 
@@ -119,17 +125,17 @@ def dryrun(
     Results go to stdout, progress to stderr. Exit code 0: well; 1: the input is bad; 2: usage.
     """
     if plot_file is not None:
-        _check_plot(plot_file)
+        check_drawable(plot_file, option="--plot", formats=_FORMATS)
     with failing_clearly():
         written = read_policy(policy_file)
         loaded = read_profile(profile, written)
         policy = with_gpus(written.to_core(), target)
         if interval is not None:
             policy = replace(policy, interval_s=interval)
-        trace = _read(trace_file).repeated(amplify)
-        warm_up = None if warmup_file is None else _read(warmup_file).repeated(amplify)
+        trace = read_requests(trace_file).repeated(amplify)
+        warm_up = None if warmup_file is None else read_requests(warmup_file).repeated(amplify)
     if policy.pause is not Pause.NONE:
-        click.echo("the policy is paused; this shows what it would do if it were not", err=True)
+        click.echo(PAUSED, err=True)
     assumptions = Assumptions(
         start={Role.PREFILL: start_prefill, Role.DECODE: start_decode, Role.AGG: start_decode},
         behavior=behavior,
@@ -153,24 +159,6 @@ def dryrun(
         write_csv(run, sys.stdout)
     else:
         print_table(run, title=title)
-
-
-def _check_plot(path: Path) -> None:
-    if path.suffix.lower() not in _FORMATS:
-        raise click.BadParameter(
-            f"found {path.name}, wanted a name that ends in {' or '.join(_FORMATS)}", param_hint="--plot"
-        )
-    if importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException("--plot needs matplotlib: pip install 'slaplanner[plot]'")
-
-
-def _read(path: Path) -> Trace:
-    trace = read_trace(path)
-    if trace.skipped_lines:
-        click.echo(f"{path.name}: {trace.skipped_lines:,} lines are no requests and were skipped", err=True)
-    if trace.was_unsorted:
-        click.echo(f"{path.name}: was not in the order of time and was sorted", err=True)
-    return trace
 
 
 def _draw(run: DryRun, path: Path, *, title: str) -> None:

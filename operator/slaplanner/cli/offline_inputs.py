@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,9 @@ from slaplanner.api.files import policy_from_text
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Policy
-from slaplanner.offline.traces import TraceError
+from slaplanner.offline.traces import Trace, TraceError, read_trace
+
+PAUSED = "the policy is paused; this shows what it would do if it were not"
 
 
 @contextmanager
@@ -63,3 +66,25 @@ def with_gpus(policy: Policy, target: str | None) -> Policy:
             known[role] = 1
     roles = tuple(replace(entry, gpus_per_replica=known[entry.role]) for entry in policy.roles)
     return replace(policy, roles=roles)
+
+
+def read_requests(path: Path) -> Trace:
+    """The trace of *path*; what was skipped or sorted in it is said on stderr."""
+    trace = read_trace(path)
+    if trace.skipped_lines:
+        click.echo(f"{path.name}: {trace.skipped_lines:,} lines are no requests and were skipped", err=True)
+    if trace.was_unsorted:
+        click.echo(f"{path.name}: was not in the order of time and was sorted", err=True)
+    return trace
+
+
+def check_drawable(path: Path, *, option: str, formats: tuple[str, ...]) -> None:
+    """Refuse at once what would only be found out after minutes of work."""
+    if path.suffix.lower() not in formats:
+        raise click.BadParameter(
+            f"found {path.name}, wanted a name that ends in {' or '.join(formats)}", param_hint=option
+        )
+    if not path.absolute().parent.is_dir():
+        raise click.ClickException(f"{path}: cannot be written: found no directory {path.parent}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise click.ClickException(f"{option} needs matplotlib: pip install 'slaplanner[plot]'")

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
-import numpy as np
 
-from slaplanner.cli.offline_inputs import failing_clearly, read_policy, read_profile, with_gpus
+from slaplanner.cli.offline_inputs import (
+    PAUSED,
+    check_drawable,
+    failing_clearly,
+    read_policy,
+    read_profile,
+    read_requests,
+    with_gpus,
+)
 from slaplanner.cli.progress import Bar
 from slaplanner.cli.simulate_tables import print_comparison, print_csv, print_score
-from slaplanner.core.engine import COMPILED, EngineTables
-from slaplanner.core.model import Mode, Role
+from slaplanner.core.engine import COMPILED
+from slaplanner.core.model import Pause, Role
 from slaplanner.core.profiles import ProfileTables
 from slaplanner.offline.simulation.compare import Comparison, compare, tasks
 from slaplanner.offline.simulation.document import comparison_document, score_document
-from slaplanner.offline.simulation.loop import (
-    Fault,
-    PrometheusSilent,
-    Run,
-    Scenario,
-    WorkerLost,
-)
-from slaplanner.offline.simulation.loop import (
-    simulate as play,
-)
+from slaplanner.offline.simulation.loop import ROLES, PrometheusSilent, Run, Scenario, WorkerLost
+from slaplanner.offline.simulation.loop import simulate as play
 from slaplanner.offline.simulation.planners import PolicyPlanner
 from slaplanner.offline.simulation.score import score
-from slaplanner.offline.simulation.start import start_replicas
-from slaplanner.offline.simulation.traffic import Traffic
-from slaplanner.offline.traces import read_trace
-
-UNSCORED_S = 300.0
-"""Five minutes: a planner that has seen nothing yet is not judged."""
+from slaplanner.offline.simulation.setup import UNSCORED_S, scenario_of
 
 SLOW_REQUESTS = 20_000
 """Above it, plain Python takes minutes."""
@@ -46,9 +41,12 @@ def _loss(
     for value in values:
         role, _, at_s = value.partition("@")
         try:
-            faults.append(WorkerLost(at_s=float(at_s), role=Role(role)))
+            fault = WorkerLost(at_s=float(at_s), role=Role(role))
         except ValueError as error:
             raise click.BadParameter(f"found {value!r}, wanted ROLE@SECONDS as in decode@900") from error
+        if fault.role not in ROLES:
+            raise click.BadParameter(f"found {value!r}, wanted a worker of prefill or decode")
+        faults.append(fault)
     return tuple(faults)
 
 
@@ -154,30 +152,29 @@ def simulate(
     start and drain before they go. Results go to standard output, progress to standard error. Exit code 0:
     simulated; 1: the input is bad; 2: usage.
     """
+    if report is not None:
+        check_drawable(report, option="--report", formats=(".html",))
     with failing_clearly():
         written = read_policy(policy_file)
         believed = read_profile(profile, written)
         fleet = read_profile(fleet_profile, written) if fleet_profile else believed
         policy = with_gpus(written.to_core(), target)
-        if policy.mode is not Mode.DISAGG:
-            raise click.ClickException(
-                f"found mode {policy.mode.value}, wanted disagg: both roles are simulated"
-            )
-        traffic = _traffic(trace, amplify=amplify, seed=seed, longest_isl=fleet.profile.prefill.isl_range[1])
-        tables = EngineTables.of(fleet.profile)
-        start = start_replicas(traffic, policy=policy, profile=fleet.profile)
-    if start_prefill is not None:
-        start[Role.PREFILL] = start_prefill
-    if start_decode is not None:
-        start[Role.DECODE] = start_decode
-    faults: tuple[Fault, ...] = (*lose, *(PrometheusSilent(at_s=at_s) for at_s in silence))
-    scenario = Scenario(
-        traffic=traffic, policy=policy, tables=tables, start=start, unscored_s=unscored, faults=faults
-    )
-    if not COMPILED and len(traffic) > SLOW_REQUESTS:
+        scenario = scenario_of(
+            policy,
+            read_requests(trace),
+            fleet=fleet.profile,
+            start=_given({Role.PREFILL: start_prefill, Role.DECODE: start_decode}),
+            copies=amplify,
+            seed=seed,
+            unscored_s=unscored,
+            faults=(*lose, *(PrometheusSilent(at_s=at_s) for at_s in silence)),
+        )
+    if policy.pause is not Pause.NONE:
+        click.echo(PAUSED, err=True)
+    if not COMPILED and len(scenario.traffic) > SLOW_REQUESTS:
         click.echo("numba is not installed (extra simulate): this takes minutes instead of seconds", err=True)
     with failing_clearly(), Bar("simulating") as bar:
-        run = play(scenario, PolicyPlanner(policy=policy, profile=believed.profile), progress=bar.to)
+        run = play(scenario, PolicyPlanner(policy=scenario.policy, profile=believed.profile), progress=bar.to)
     rivals = _compared(scenario, believed.tables) if with_rivals else None
     _show(run, rivals, output=output)
     if report is not None:
@@ -188,13 +185,8 @@ def simulate(
         click.echo(f"wrote {report}", err=True)
 
 
-def _traffic(trace: Path, *, amplify: int, seed: int, longest_isl: float) -> Traffic:
-    read = read_trace(trace)
-    return Traffic(
-        arrival_s=read.t_s - read.t_s[0],
-        isl_tokens=np.minimum(read.isl_tokens.astype(np.float64), longest_isl),
-        osl_tokens=read.osl_tokens.astype(np.float64),
-    ).amplified(amplify, seed=seed)
+def _given(start: Mapping[Role, int | None]) -> dict[Role, int]:
+    return {role: count for role, count in start.items() if count is not None}
 
 
 def _compared(scenario: Scenario, measured: ProfileTables) -> Comparison:

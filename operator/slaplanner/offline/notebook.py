@@ -9,20 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.api.files import policy_from_text
-from slaplanner.core.engine import EngineTables
 from slaplanner.core.model import Interpolation, Policy, Role
 from slaplanner.offline.simulation import loop
 from slaplanner.offline.simulation.planners import Planner, PolicyPlanner
-from slaplanner.offline.simulation.start import start_replicas
-from slaplanner.offline.simulation.traffic import Traffic
+from slaplanner.offline.simulation.setup import UNSCORED_S, scenario_of
 from slaplanner.offline.traces import Trace
-
-UNSCORED_S = 300.0
-"""A planner that has seen nothing yet is not judged."""
 
 
 def load_policy(path: str | Path) -> Policy:
@@ -58,6 +51,7 @@ def simulate(
     copies: int = 1,
     seed: int = 0,
     unscored_s: float = UNSCORED_S,
+    faults: tuple[loop.Fault, ...] = (),
     progress: Callable[[float], None] | None = None,
 ) -> loop.Run:
     """Play *trace* through a simulated fleet, request by request, with *planner* in charge.
@@ -73,25 +67,25 @@ def simulate(
         copies: each request so many times, jittered by up to 5 s.
         seed: of the jitter.
         unscored_s: requests that arrive earlier do not count in the score.
+        faults: `WorkerLost` and `PrometheusSilent`, each at its time.
         progress: told the share that is played.
+
+    Raises:
+        PolicyError: the mode has not both roles.
+        ProfileNotFound: a profile lacks one of them.
 
     Returns:
         What happened; `slaplanner.score` says what it is worth.
     """
-    fleet = (fleet_profile or profile).profile
-    longest = float(fleet.prefill.isl_range[1])
-    traffic = Traffic(
-        arrival_s=trace.t_s - trace.t_s[0],
-        isl_tokens=np.minimum(trace.isl_tokens.astype(np.float64), longest),
-        osl_tokens=trace.osl_tokens.astype(np.float64),
-    ).amplified(copies, seed=seed)
-    scenario = loop.Scenario(
-        traffic=traffic,
-        policy=policy,
-        tables=EngineTables.of(fleet),
-        start={**start_replicas(traffic, policy=policy, profile=fleet), **(start or {})},
+    scenario = scenario_of(
+        policy,
+        trace,
+        fleet=(fleet_profile or profile).profile,
+        start=start,
+        copies=copies,
+        seed=seed,
         unscored_s=unscored_s,
+        faults=faults,
     )
-    return loop.simulate(
-        scenario, planner or PolicyPlanner(policy=policy, profile=profile.profile), progress=progress
-    )
+    own = PolicyPlanner(policy=scenario.policy, profile=profile.profile)
+    return loop.simulate(scenario, planner or own, progress=progress)

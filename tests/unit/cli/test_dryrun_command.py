@@ -181,7 +181,7 @@ def test_a_warm_up_lies_at_negative_times(desk: Desk) -> None:
     assert document["intervals"][0]["t"] == 0
 
 
-def test_gpus_per_replica_are_the_targets_before_the_policys(desk: Desk) -> None:
+def test_gpus_per_replica_are_the_targets_where_the_policy_does_not_say(desk: Desk) -> None:
     def worker(role: str, gpus: int) -> dict[str, Any]:
         return {
             "componentType": "worker",
@@ -205,7 +205,8 @@ def test_correction_and_behavior_are_asked_for(desk: Desk) -> None:
     assert (
         slow["intervals"][1]["decode"]["safeThroughput"] < plain["intervals"][1]["decode"]["safeThroughput"]
     )
-    slowly = {"scaleDown": {"policies": [{"type": "Replicas", "value": 1, "periodSeconds": 60}]}}
+    one_a_minute = [{"type": "Replicas", "value": 1, "periodSeconds": 60}]
+    slowly = {"scaleDown": {"stabilizationWindowSeconds": 0, "policies": one_a_minute}}
     policy = desk.write("slowly.yaml", yaml.safe_dump(_document(behavior=slowly)))
     free = desk.json("--start-prefill", 9, policy=policy)
     damped = desk.json("--start-prefill", 9, "--behavior", policy=policy)

@@ -122,6 +122,8 @@ class _Loop:
     ticks: list[Tick] = field(default_factory=list)
     moves: int = 0
     budget_violations: int = 0
+    plans: frozenset[float] = field(init=False)
+    """When plans are due."""
 
     def __post_init__(self) -> None:
         scenario, policy = self.scenario, self.scenario.policy
@@ -129,6 +131,7 @@ class _Loop:
         self.telemetry = Telemetry(
             self.engine, scenario.traffic, interval_s=policy.interval_s, window_s=policy.window_s
         )
+        self.plans = frozenset(_multiples(policy.interval_s, scenario.traffic.last_arrival_s + GRACE_S))
         self.asked = {role: scenario.start[role] for role in ROLES}
         self.desired = dict(self.asked)
         for role in ROLES:
@@ -149,7 +152,7 @@ class _Loop:
                 break
             engine.advance(at_s)
             self._at(at_s)
-            if progress is not None and at_s % self.scenario.policy.interval_s == 0.0:
+            if progress is not None and at_s in self.plans:
                 progress(min(1.0, at_s / last_s))
         return Run(
             scenario=self.scenario,
@@ -167,7 +170,7 @@ class _Loop:
         policy = self.scenario.policy
         end_s = self.scenario.traffic.last_arrival_s + GRACE_S
         moments = {end_s, *(fault.at_s for fault in self.scenario.faults)}
-        for plan_s in _multiples(policy.interval_s, end_s):
+        for plan_s in self.plans:
             moments |= {plan_s, plan_s - policy.window_s}
         if policy.gpu_budget is not None:
             moments.update(_multiples(HEARTBEAT_S, end_s))
@@ -178,7 +181,7 @@ class _Loop:
             if isinstance(fault, WorkerLost) and fault.at_s == now_s:
                 self._lose(fault.role)
         self.telemetry.scrape()
-        if now_s % self.scenario.policy.interval_s == 0.0:
+        if now_s in self.plans:
             self.telemetry.close_interval()
             self._plan(now_s)
         self._move()
