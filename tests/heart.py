@@ -10,6 +10,7 @@ from typing import Any
 
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.target import ApiRefusal, Identity, Outcome, Rivals, TargetState, Verdict
+from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.events import Event
 from slaplanner.controller.health import Pulse
 from slaplanner.controller.heartbeat import Heart
@@ -18,6 +19,7 @@ from slaplanner.controller.report import Reporter
 from slaplanner.controller.world import Traffic
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Interpolation, Role
+from slaplanner.core.readings import Series
 from slaplanner.core.rebalance import Write
 from slaplanner.settings import Settings
 from tests.planning import PROFILES, fleet, observation
@@ -61,7 +63,9 @@ class FakeWorld:
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     numerics: Inline = field(default_factory=Inline)
     refits: Inline = field(default_factory=Inline)
-    versions: dict[str, str | None] = field(default_factory=lambda: {"target": "1", "profile": "1"})
+    versions: dict[str, str | None] = field(
+        default_factory=lambda: {"target": "1", "profile": "1", "warm-up": "1"}
+    )
 
     def now_s(self) -> float:
         return self.time_s
@@ -71,6 +75,9 @@ class FakeWorld:
 
     def watched_profile(self, policy: object) -> str:  # noqa: ARG002 - there is one
         return "profile"
+
+    def watched_warm_up(self, policy: SLAPolicy) -> str | None:
+        return "warm-up" if policy.spec.planning.predictor.warmup_trace else None
 
     def polled_version(self, policy: object) -> None:
         """Its target is watched."""
@@ -89,6 +96,9 @@ class FakeWorld:
 
     async def profile(self, policy: object) -> LoadedProfile:  # noqa: ARG002
         return loaded_profile()
+
+    async def warm_up(self, policy: object) -> Series | None:  # noqa: ARG002
+        return None
 
     async def traffic(self, *_: object, **__: object) -> Traffic:
         self.during_plan()

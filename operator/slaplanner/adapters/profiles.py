@@ -8,13 +8,12 @@ one profile version are built once, whoever asks.
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, resolved
 from slaplanner.core.errors import ProfileError, ProfileFormatError, ProfileNotFound
 from slaplanner.core.model import Interpolation
 from slaplanner.core.profiles import Profile, ProfileTables, build
@@ -173,19 +172,10 @@ def _read(directory: Path, name: Path, roots: Sequence[Path] | None) -> _File | 
     """One file of the directory; None when it is absent."""
     path = _resolved(directory / name, roots, shown=str(name))
     try:
-        # A FIFO or a device of that name must not block or feed the reader without end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as exc:
-        raise ProfileError(f"{name}: cannot be read: {exc.strerror or exc}") from exc
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ProfileFormatError(f"{name}: found something other than a file, wanted a file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return _File(str(name), file.read(MAX_FILE_BYTES + 1))
-    finally:
-        os.close(descriptor)
+        data = read_bytes(path, most=MAX_FILE_BYTES, shown=str(name))
+    except FileRefusedError as exc:
+        raise (ProfileFormatError if exc.no_file else ProfileError)(str(exc)) from exc
+    return None if data is None else _File(str(name), data)
 
 
 def _resolved(path: Path, roots: Sequence[Path] | None, *, shown: str) -> Path:
@@ -195,16 +185,9 @@ def _resolved(path: Path, roots: Sequence[Path] | None, *, shown: str) -> Path:
         ProfileError: it lies below none of *roots*, or its links go round.
     """
     try:
-        resolved = path.resolve()
-    except (OSError, RuntimeError, ValueError) as exc:
-        raise ProfileError(f"{shown}: cannot be resolved: {exc}") from exc
-    if roots is not None and not any(resolved.is_relative_to(root) for root in roots):
-        permitted = ", ".join(str(root) for root in roots) or "none"
-        raise ProfileError(
-            f"{shown}: lies at {resolved}, wanted a path below an allowed profile directory ({permitted})",
-            reason=Reason.PROFILE_PATH_NOT_ALLOWED,
-        )
-    return resolved
+        return resolved(path, roots, shown=shown)
+    except FileRefusedError as exc:
+        raise ProfileError(str(exc), reason=Reason.PROFILE_PATH_NOT_ALLOWED if exc.outside else None) from exc
 
 
 def _listed(names: Iterable[str]) -> str:

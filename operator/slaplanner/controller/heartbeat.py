@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.target import Outcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
@@ -26,7 +27,7 @@ from slaplanner.controller.world import World
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.forecast import horizon_steps, refit
 from slaplanner.core.model import Actuation, Policy
-from slaplanner.core.plan import startup_seconds
+from slaplanner.core.plan import learnable, startup_seconds
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import asked, wrote
 from slaplanner.core.startup import watch_startup
@@ -85,15 +86,26 @@ class Heart:
             await self._finish_move(record, policy, core)
         self.reporter.age(record, now_s=now_s)
 
+    def forget(self) -> None:
+        """End the watches that no policy needs any more."""
+        wanted: set[Watched | None] = set()
+        for record in self.records:
+            if record.policy is not None:
+                wanted.add(self.world.watched_profile(record.policy))
+                wanted.add(self.world.watched_warm_up(record.policy))
+            if record.target is not None:
+                wanted.add(self.world.watched_target(record.target))
+        self.watches.keep(watched for watched in wanted if watched is not None)
+
     def _resolved(self, policy: SLAPolicy) -> Policy:
         core = policy.to_core()
         return replace(core, actuation=Actuation.OBSERVE) if self.settings.observe else core
 
     def _fingerprint(self, record: Record, policy: SLAPolicy) -> Fingerprint | None:
         """What the next plan would depend on; None while a watch has not answered yet."""
-        watched = self.world.watched_profile(policy)
-        profile = self.watches.version(watched) if watched is not None else "directory"
-        if profile is None:
+        profile = self._version(self.world.watched_profile(policy), "directory")
+        warm_up = self._version(self.world.watched_warm_up(policy), "")
+        if profile is None or warm_up is None:
             return None
         annotations = policy.metadata.annotations
         fingerprint = Fingerprint(
@@ -101,12 +113,16 @@ class Heart:
             annotations=(annotations.get(PAUSED), annotations.get(PLAN_REQUESTED_AT)),
             target=_target_print(record, self.records.seniors(record)),
             profile=profile,
+            warm_up=warm_up,
         )
         if record.seen_digest is not None and record.fingerprint is None:
             same = record.seen_digest == fingerprint.digest()
             record.fingerprint = fingerprint if same else replace(fingerprint, generation=UNSEEN)
             record.seen_digest = None
         return fingerprint
+
+    def _version(self, watched: Watched | None, unwatched: str) -> str | None:
+        return unwatched if watched is None else self.watches.version(watched)
 
     async def _look_again(self, record: Record, policy: SLAPolicy, core: Policy, *, now_s: float) -> None:
         """Read the target when it is not known or has changed, and learn from what it shows."""
@@ -189,8 +205,8 @@ class Heart:
         record.contested = contested is not None and contested.status is True
         fingerprint = self._fingerprint(record, policy)
         if seen is not None and fingerprint is not None:
-            # A profile that was edited while this plan was made asks for another one.
-            fingerprint = replace(fingerprint, profile=seen.profile)
+            # A profile or trace that was edited while this plan was made asks for another one.
+            fingerprint = replace(fingerprint, profile=seen.profile, warm_up=seen.warm_up)
         record.fingerprint = fingerprint
         await self.reporter.planned(
             record,
@@ -241,7 +257,7 @@ class Heart:
             interval_s=core.interval_s, startup_s=startup_seconds(core, record.target.fleet)
         )
         fitted = await self.world.refits.run(
-            refit, history, policy=core.predictor, state=state.forecast, horizon_steps=steps
+            refit, learnable(state, history), policy=core.predictor, state=state.forecast, horizon_steps=steps
         )
         record.state = replace(record.state or state, forecast=fitted)
 

@@ -27,11 +27,11 @@ from slaplanner.controller.pools import Pool
 from slaplanner.controller.progress import conflict, fight, progress, resolved
 from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
-from slaplanner.core.errors import MetricsError, PlanningError, TargetError
+from slaplanner.core.errors import MetricsError, PlanningError, TargetError, WarmUpError
 from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Policy, Role
 from slaplanner.core.plan import decide
-from slaplanner.core.readings import Series
+from slaplanner.core.readings import Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import Rivalry, ended, looked, wrote
 from slaplanner.core.state import PlannerState
@@ -45,6 +45,7 @@ class World(Protocol):
     async def look(self, policy: SLAPolicy) -> TargetState: ...
     async def model(self, policy: SLAPolicy, target: TargetState) -> str: ...
     async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals: ...
+    async def warm_up(self, policy: SLAPolicy) -> Series | None: ...
     async def profile(self, policy: SLAPolicy) -> LoadedProfile: ...
     async def traffic(
         self,
@@ -213,7 +214,18 @@ async def _observe(world: World, task: Task, plan: Plan) -> None:
             kept=task.history,
         )
     if plan.traffic is not None:
-        plan.find(metrics_finding(task.core, plan.traffic.observation))
+        warm_up = await _warm_up(world, task.policy)
+        observation = replace(plan.traffic.observation, warm_up=warm_up)
+        plan.traffic = replace(plan.traffic, observation=observation)
+        plan.find(metrics_finding(task.core, observation))
+
+
+async def _warm_up(world: World, policy: SLAPolicy) -> Series | Unknown | None:
+    """What cannot be read costs the forecast its head start, never the plan."""
+    try:
+        return await world.warm_up(policy)
+    except WarmUpError as error:
+        return Unknown(error.reason, str(error))
 
 
 async def _decide(world: World, task: Task, plan: Plan) -> None:

@@ -101,6 +101,8 @@ class Operator:
         if self._heart is None or record is None or record.deleted:
             return
         try:
+        if self._heart is not None:
+            self._heart.forget()
             await self._heart.beat(record)
         except Exception:
             logger.exception("heartbeat failed", extra={"policy": f"{record.namespace}/{record.name}"})

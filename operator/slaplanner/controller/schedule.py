@@ -22,6 +22,8 @@ class Trigger(StrEnum):
     TARGET = "target"
     """The target appeared, was recreated, or was changed by somebody else."""
     PROFILE = "profile"
+    WARM_UP = "warmUp"
+    """The warm-up trace came, changed or went."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Fingerprint:
     annotations: tuple[str | None, ...]
     target: str
     profile: str
+    warm_up: str = ""
 
     def asks_more_than(self, before: Fingerprint) -> bool:
         """Whether the user changed the policy, or asked for a plan, since *before*."""
@@ -93,4 +96,6 @@ def _changed(before: Fingerprint, after: Fingerprint) -> Trigger | None:
         return Trigger.SPEC
     if before.target != after.target:
         return Trigger.TARGET
-    return Trigger.PROFILE if before.profile != after.profile else None
+    if before.profile != after.profile:
+        return Trigger.PROFILE
+    return Trigger.WARM_UP if before.warm_up != after.warm_up else None

@@ -47,6 +47,7 @@ from slaplanner.adapters.target import (
 )
 from slaplanner.adapters.target.conditions import Verdict
 from slaplanner.adapters.target.graph import GROUP, PLURAL
+from slaplanner.api.parts.profile import ConfigMapRef
 from slaplanner.api.policy import GROUP as POLICY_GROUP
 from slaplanner.api.policy import PLURAL as POLICY_PLURAL
 from slaplanner.api.policy import VERSION, SLAPolicy
@@ -55,7 +56,8 @@ from slaplanner.controller import metrics
 from slaplanner.controller.histories import joined, points_to_read
 from slaplanner.controller.pools import Pool
 from slaplanner.controller.virtual import virtual_connector, virtual_version
-from slaplanner.core.errors import MetricsError, PlanningError, ProfileError, ProfileNotFound
+from slaplanner.controller.warmup import WarmUps, config_map_bytes, file_bytes
+from slaplanner.core.errors import MetricsError, PlanningError, ProfileError, ProfileNotFound, WarmUpError
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Known, Observation, Series
 from slaplanner.core.reasons import Reason
@@ -95,6 +97,7 @@ class World:
         self._api = KubernetesApi(api_client, timeout_s=REQUEST_TIMEOUT_S)
         self._core = CoreV1Api(api_client)
         self._custom = CustomObjectsApi(api_client)
+        self._warm_ups = WarmUps()
         self._connections = Connections(settings.prometheus, hook=_count_query)
         self._kubernetes = Pool("kubernetes", size=KUBERNETES_THREADS)
         self._prometheus = Pool("prometheus", size=PROMETHEUS_THREADS)
@@ -146,16 +149,12 @@ class World:
 
     def watched_profile(self, policy: SLAPolicy) -> Watched | None:
         """The profile's ConfigMap; None for a directory."""
-        reference = policy.spec.profile.config_map_ref
-        if reference is None:
-            return None
-        return Watched(
-            group="",
-            version="v1",
-            plural="configmaps",
-            namespace=policy.metadata.namespace,
-            name=reference.name,
-        )
+        return _watched_config_map(policy, policy.spec.profile.config_map_ref)
+
+    def watched_warm_up(self, policy: SLAPolicy) -> Watched | None:
+        """The warm-up trace's ConfigMap; None for a file, or where there is no such trace."""
+        trace = policy.spec.planning.predictor.warmup_trace
+        return _watched_config_map(policy, trace.config_map_ref) if trace is not None else None
 
     async def look(self, policy: SLAPolicy) -> TargetState:
         """The target now. Raises TargetError."""
@@ -209,6 +208,24 @@ class World:
             allowed=self._settings.profile_directories,
             interpolation=spec.interpolation,
         )
+
+    async def warm_up(self, policy: SLAPolicy) -> Series | None:
+        """The policy's warm-up trace on its planning grid; None where it has none. Raises WarmUpError."""
+        trace = policy.spec.planning.predictor.warmup_trace
+        if trace is None:
+            return None
+        reference = trace.config_map_ref
+        if reference is None:
+            path = trace.path or ""
+            data = await self.numerics.run(file_bytes, path, allowed=self._settings.profile_directories)
+            name = path
+        else:
+            data = await self._kubernetes.run(
+                self._config_map_trace, policy.metadata.namespace, reference.name
+            )
+            name = f"ConfigMap {reference.name!r}"
+        interval_s = float(policy.spec.planning.interval_seconds)
+        return await self.numerics.run(self._warm_ups.of, data, name=name, interval_s=interval_s)
 
     async def traffic(
         self,
@@ -266,17 +283,26 @@ class World:
 
     def _config_map_profile(self, namespace: str, name: str, interpolation: Interpolation) -> LoadedProfile:
         try:
-            found = self._core.read_namespaced_config_map(name, namespace, _request_timeout=REQUEST_TIMEOUT_S)
-        except (ApiException, HTTPError, OSError) as error:
-            failure = failure_of(error)
-            if failure.not_found:
-                raise ProfileNotFound(
-                    f"ConfigMap {name!r} does not exist in namespace {namespace!r}"
-                ) from error
-            raise ProfileError(
-                f"ConfigMap {name!r} cannot be read: {failure.message}", reason=failure.reason
-            ) from error
+            found = self._config_map(namespace, name)
+        except ApiRefusal as refusal:
+            message = _unread(namespace, name, refusal)
+            if refusal.failure.not_found:
+                raise ProfileNotFound(message) from refusal
+            raise ProfileError(message, reason=refusal.failure.reason) from refusal
         return load_config_map(found.data or {}, interpolation=interpolation)
+
+    def _config_map_trace(self, namespace: str, name: str) -> bytes:
+        try:
+            found = self._config_map(namespace, name)
+        except ApiRefusal as refusal:
+            raise WarmUpError(f"warm-up trace: {_unread(namespace, name, refusal)}") from refusal
+        return config_map_bytes(name, found.data, found.binary_data)
+
+    def _config_map(self, namespace: str, name: str) -> Any:
+        try:
+            return self._core.read_namespaced_config_map(name, namespace, _request_timeout=REQUEST_TIMEOUT_S)
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
 
     def _traffic(
         self,
@@ -357,6 +383,24 @@ class World:
             raise
         finally:
             metrics.OUTSIDE_REQUESTS.labels(system).observe(time.monotonic() - started)
+
+
+def _unread(namespace: str, name: str, refusal: ApiRefusal) -> str:
+    if refusal.failure.not_found:
+        return f"ConfigMap {name!r} does not exist in namespace {namespace!r}"
+    return f"ConfigMap {name!r} cannot be read: {refusal}"
+
+
+def _watched_config_map(policy: SLAPolicy, reference: ConfigMapRef | None) -> Watched | None:
+    if reference is None:
+        return None
+    return Watched(
+        group="",
+        version="v1",
+        plural="configmaps",
+        namespace=policy.metadata.namespace,
+        name=reference.name,
+    )
 
 
 def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:

@@ -8,7 +8,8 @@
     ├── TargetError            the target cannot be planned for
     ├── MetricsError           a figure cannot be had
     ├── ForecastError          a forecaster failed
-    │   └── InsufficientHistory
+    │   ├── InsufficientHistory
+    │   └── WarmUpError
     └── ActuationError         a write was refused
 
 Messages carry what was found and what was wanted.
@@ -80,6 +81,12 @@ class InsufficientHistory(ForecastError):  # noqa: N818 - named after what was f
         super().__init__(f"needs {needed} points of history, found {found}")
         self.needed = needed
         self.found = found
+
+
+class WarmUpError(ForecastError):
+    """A warm-up trace cannot be had or read; forecasts go on without it."""
+
+    default_reason = Reason.WARMUP_TRACE_UNUSABLE
 
 
 class ActuationError(PlanningError):

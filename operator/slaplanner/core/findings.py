@@ -12,7 +12,7 @@ from slaplanner.core.allot import Allotted
 from slaplanner.core.decision import Finding, RoleDecision
 from slaplanner.core.forecast import Forecast
 from slaplanner.core.model import FallbackMode, Policy, Role
-from slaplanner.core.readings import Known, Observation, Unknown
+from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.wording import figure
 
@@ -29,7 +29,7 @@ def findings(
     """One finding per condition that a plan can judge."""
     return (
         metrics_finding(policy, observation),
-        _forecast(policy, forecast),
+        _forecast(policy, forecast, observation.warm_up),
         _sla(roles, policy),
         _budget(policy, allotted, roles),
         _fallback(policy, failures, roles),
@@ -72,7 +72,7 @@ def _rate(requests: Known, policy: Policy) -> str:
     return f"{figure(requests.value / policy.interval_s)} requests/s over {figure(policy.window_s)} s"
 
 
-def _forecast(policy: Policy, forecast: Forecast | None) -> Finding:
+def _forecast(policy: Policy, forecast: Forecast | None, warm_up: Series | Unknown | None) -> Finding:
     if forecast is None:
         return Finding(
             type=ConditionType.FORECAST_AVAILABLE,
@@ -84,11 +84,13 @@ def _forecast(policy: Policy, forecast: Forecast | None) -> Finding:
         f"{forecast.method} sees {figure(forecast.requests[0] / policy.interval_s)} requests/s in the next "
         f"{figure(policy.interval_s)} s"
     )
+    reason = forecast.reason
+    if isinstance(warm_up, Unknown):
+        message = f"{message}; {warm_up.message}"
+        # A predictor that is missing or fails is graver than a past that is missing.
+        reason = warm_up.reason if reason in {Reason.FORECAST, Reason.WARMING_UP} else reason
     return Finding(
-        type=ConditionType.FORECAST_AVAILABLE,
-        status=forecast.available,
-        reason=forecast.reason,
-        message=message,
+        type=ConditionType.FORECAST_AVAILABLE, status=forecast.available, reason=reason, message=message
     )
 
 

@@ -17,12 +17,12 @@ from slaplanner.core.errors import TargetError
 from slaplanner.core.expect import expectation
 from slaplanner.core.explain import explain
 from slaplanner.core.findings import findings
-from slaplanner.core.forecast import Forecast, forecast, horizon_steps
+from slaplanner.core.forecast import Forecast, forecast, horizon_steps, warmed_up
 from slaplanner.core.gates import gate
 from slaplanner.core.model import DEFAULT_STARTUP_S, FallbackMode, Fleet, Policy, Role, RolePolicy, Sizing
 from slaplanner.core.placement import patience_s, watch_placement
 from slaplanner.core.profiles import Profile
-from slaplanner.core.readings import Known, Observation, Series
+from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import Demand, Sized, attainment, throughput
 from slaplanner.core.state import Lengths, PlannerState
@@ -70,6 +70,7 @@ def decide(
         return _without_load(state, observation, fleet, policy, now_s=now_s)
 
     startup_s = startup_seconds(policy, fleet)
+    state = _warmed(state, observation, policy)
     outlook = _outlook(state, observation, load, policy, startup_s=startup_s, now_s=now_s)
     correction_state, correction = correct(
         state.correction,
@@ -120,6 +121,11 @@ def decide(
             sized=sized, demand=demand, forecast=outlook, correction=correction, profile=profile
         ),
     )
+
+
+def learnable(state: PlannerState, history: Series) -> Series:
+    """What forecasts are learnt from: the history, and the policy's warm-up before it."""
+    return history if state.warm_up is None else warmed_up(state.warm_up, history)
 
 
 def startup_seconds(policy: Policy, fleet: Fleet) -> float:
@@ -188,6 +194,15 @@ def _load(observation: Observation, state: PlannerState, policy: Policy) -> _Loa
     return _Load(requests=requests.value, lengths=last, may_shrink=False)
 
 
+def _warmed(state: PlannerState, observation: Observation, policy: Policy) -> PlannerState:
+    """With the warm-up that the policy has now; one that cannot be read just now stays as it was."""
+    warm_up = state.warm_up if isinstance(observation.warm_up, Unknown) else observation.warm_up
+    if warm_up is not None and warm_up.step_s != policy.interval_s:
+        warm_up = None
+    # What was learnt with another past before it is learnt again.
+    return state if warm_up == state.warm_up else replace(state, warm_up=warm_up, forecast=None)
+
+
 def _outlook(
     state: PlannerState,
     observation: Observation,
@@ -210,7 +225,7 @@ def _outlook(
             osl_tokens=(before.osl_tokens[:-1] if before else ()) + point[2],
         )
     return forecast(
-        history,
+        learnable(state, history),
         policy=policy.predictor,
         state=state.forecast,
         horizon_steps=horizon_steps(interval_s=policy.interval_s, startup_s=startup_s),

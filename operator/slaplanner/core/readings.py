@@ -129,3 +129,5 @@ class Observation:
     """Requests per short step of the window, oldest first: how bursty the arrivals are; may be empty."""
     arrivals_step_s: float = 0.0
     history: Series | None = None
+    warm_up: Series | Unknown | None = None
+    """Load of earlier days, to stand before a young history; None: the policy has no such trace."""

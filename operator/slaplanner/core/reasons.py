@@ -107,6 +107,8 @@ class Reason(StrEnum):
     """History is short: the last value stands in."""
     FORECAST_FAILED = "ForecastFailed"
     PREDICTOR_NOT_INSTALLED = "PredictorNotInstalled"
+    WARMUP_TRACE_UNUSABLE = "WarmupTraceUnusable"
+    """The forecast is made without the trace, or from what was read of it before."""
 
     # SLAAttainable
     ATTAINABLE = "Attainable"

@@ -18,6 +18,7 @@ from slaplanner.core.damping import DampingState, Stamped
 from slaplanner.core.forecast import ForecastState
 from slaplanner.core.model import Role
 from slaplanner.core.placement import PlacementWatch
+from slaplanner.core.readings import Series
 from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.startup import StartupWatch
@@ -66,6 +67,8 @@ class PlannerState:
     """Who writes our replicas back."""
     forecast: ForecastState | None = None
     """Fits and residuals; learnt again from history after a restart, so not persisted."""
+    warm_up: Series | None = None
+    """What stood before the history when `forecast` was learnt."""
     burstiness: Burstiness = field(default_factory=Burstiness)
     """How unevenly requests arrive; learnt again within ten plans, so not persisted."""
 

@@ -62,13 +62,19 @@ def read_series(path: Path, *, interval_s: float | None = None, zeros_are_idle: 
 
 
 def of_trace(trace: Trace, *, interval_s: float) -> Series:
-    """A trace summed up per interval, without its last one: a trace does not tell when it ends.
+    """A trace summed up per interval, from the one of its first request on.
+
+    The last interval is left out: a trace does not tell when it ends.
 
     Raises:
-        SeriesError: fewer than two whole intervals are left.
+        SeriesError: fewer than two whole intervals are left, or more than `MAX_ROWS`.
         TraceError: the trace fills a single interval.
     """
-    load = per_interval(trace, interval_s=interval_s)
+    start_s = float(trace.t_s[0] // interval_s * interval_s)
+    span = (trace.t_s[-1] - start_s) / interval_s
+    if span > MAX_ROWS:
+        raise SeriesError(f"{trace.name}: found a span of {span:,.0f} intervals, wanted at most {MAX_ROWS:,}")
+    load = per_interval(trace, interval_s=interval_s, start_s=start_s)
     if len(load) < 3:
         raise SeriesError(f"{trace.name}: found {len(load)} intervals of {interval_s:g} s, wanted at least 3")
     whole = slice(0, len(load) - 1)

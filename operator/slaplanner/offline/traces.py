@@ -143,15 +143,15 @@ def read_trace(path: str | Path) -> Trace:
         raise TraceError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
 
 
-def parse_trace(file: BinaryIO, *, name: str) -> Trace:
-    """Read a trace from an open file; *name* stands in messages.
+def parse_trace(file: BinaryIO, *, name: str, most_bytes: int | None = None) -> Trace:
+    """Read a trace from an open file, of at most *most_bytes* of text; *name* stands in messages.
 
     Raises:
         TraceError: it is too big, or has no valid line.
     """
     blocks: list[FloatArray] = []
     requests = skipped = 0
-    for block in _blocks(file, name=name):
+    for block in _blocks(file, name=name, most_bytes=MAX_BYTES if most_bytes is None else most_bytes):
         rows, bad = _parse_block(block)
         blocks.append(rows)
         requests += len(rows)
@@ -203,13 +203,15 @@ def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least
     )
 
 
-def _blocks(file: BinaryIO, *, name: str) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, *, name: str, most_bytes: int) -> Iterator[bytes]:
     """The file in blocks of whole lines."""
     total, rest = 0, b""
     while chunk := file.read(BLOCK_BYTES):
         total += len(chunk)
-        if total > MAX_BYTES:
-            raise TraceError(f"{name}: found more than {MAX_BYTES >> 30} GiB of text, wanted at most so much")
+        if total > most_bytes:
+            raise TraceError(
+                f"{name}: found more than {most_bytes >> 20:,} MiB of text, wanted at most so much"
+            )
         end = chunk.rfind(b"\n") + 1
         if end:
             yield rest + chunk[:end]

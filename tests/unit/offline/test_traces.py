@@ -133,7 +133,7 @@ def test_a_file_that_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(traces, "MAX_BYTES", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(b"\n" * (4 << 20)))
-    with pytest.raises(TraceError, match="GiB of text"):
+    with pytest.raises(TraceError, match="MiB of text"):
         read_trace(path)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field, Strict
+from pydantic import Field, Strict, StringConstraints
 
 from slaplanner.api.built import PREDICTORS, SIZINGS, choices
-from slaplanner.api.fields import DAY_S, Flag, OneOf, Part, Positive, Seconds, part
+from slaplanner.api.fields import DAY_S, Flag, OneOf, Part, Positive, Rule, Seconds, part
+from slaplanner.api.parts.profile import ConfigMapRef
 from slaplanner.api.words import Toggle
 from slaplanner.core.model import PredictorType, Sizing
 
@@ -22,6 +23,33 @@ class KalmanSpec(Part):
         default=0.1, description="Variance of the trend's noise, per step. Dynamo's q_trend."
     )
     r: Positive = Field(default=10.0, description="Variance of the observation's noise. Dynamo's r.")
+
+
+class WarmupTraceSpec(Part):
+    """Requests of earlier days, which the predictor learns before the policy has a history of its own."""
+
+    config_map_ref: ConfigMapRef | None = Field(
+        default=None,
+        description=(
+            "ConfigMap whose only entry, under any key, is a trace: JSON lines of timestamp (ms), input_length "
+            "and output_length (tokens), plain in data or gzipped in binaryData. "
+            "Exactly one of configMapRef and path is given."
+        ),
+    )
+    path: Annotated[str, StringConstraints(max_length=1024, pattern=r"^/")] | None = Field(
+        default=None,
+        description=(
+            "Absolute path of such a trace that is mounted into the operator, below a directory that its "
+            "administrator allows for profiles. Exactly one of configMapRef and path is given."
+        ),
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="has(self.configMapRef) != has(self.path)",
+            message="exactly one of warmupTrace.configMapRef and warmupTrace.path is required",
+        ),
+    )
 
 
 class PredictorSpec(Part):
@@ -45,6 +73,13 @@ class PredictorSpec(Part):
         description="Points of history below which the last value stands in for the forecast.",
     )
     kalman: KalmanSpec = part(KalmanSpec, "Tuning of the Kalman filter, which only the type Kalman reads.")
+    warmup_trace: WarmupTraceSpec | None = Field(
+        default=None,
+        description=(
+            "A trace that stands before the history while that is short, as if it had ended where the history "
+            "begins. Absent: the predictor starts from nothing."
+        ),
+    )
 
 
 class PlanningSpec(Part):
