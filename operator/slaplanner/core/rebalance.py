@@ -37,13 +37,15 @@ class Step:
     waiting: tuple[Write, ...] = ()
     waiting_for: Reason | None = None
     """GPU_BUDGET: GPUs are still held by replicas that go; NOT_REPORTED: the target has not said yet
-    what it holds; GPUS_UNKNOWN: nobody can say how many GPUs a replica takes."""
+    what it holds; GPUS_UNKNOWN: nobody can say how many GPUs a replica takes; ROLLOUT_BLOCKS: a new
+    revision replaces the role's replicas."""
 
 
 def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None) -> Step:
     """The writes that are safe now on the way from *fleet* to *desired*.
 
-    Shrinking comes first. Growth takes only GPUs that nobody holds: a role holds the replicas that
+    A role in the middle of a rollout is left alone, also by a move that was decided before the rollout
+    began. Shrinking comes first. Growth takes only GPUs that nobody holds: a role holds the replicas that
     its spec asks for or those that still exist, whichever are more. So every prefix of the writes,
     and the fleet at every moment after them, stays within *gpu_budget*, if it was within it before.
 
@@ -62,16 +64,17 @@ def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None)
         for state in fleet.roles
         if desired.get(state.role, state.replicas) != state.replicas
     ]
-    shrinking = tuple(move for move in moves if move.shrinks)
-    growing = tuple(move for move in moves if not move.shrinks)
+    rolling = tuple(move for move in moves if fleet.role(move.role).rollout)
+    shrinking = tuple(move for move in moves if move.shrinks and move not in rolling)
+    growing = tuple(move for move in moves if not move.shrinks and move not in rolling)
     if gpu_budget is None:
-        return Step(writes=shrinking + growing)
+        return _step(shrinking + growing, rolling=rolling)
     if any(state.gpus_per_replica is None for state in fleet.roles):
         return Step(waiting=tuple(moves), waiting_for=Reason.GPUS_UNKNOWN) if moves else Step()
 
     held = [_held_gpus(state) for state in fleet.roles]
     if growing and None in held:
-        return Step(writes=shrinking, waiting=growing, waiting_for=Reason.NOT_REPORTED)
+        return _step(shrinking, rolling=rolling, waiting=growing, waiting_for=Reason.NOT_REPORTED)
     free = gpu_budget - sum(gpus for gpus in held if gpus is not None)
     grown: list[Write] = []
     waiting: list[Write] = []
@@ -86,10 +89,22 @@ def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None)
             grown.append(_between(move, move.before, reachable))
         if reachable < move.replicas:
             waiting.append(_between(move, reachable, move.replicas))
+    return _step((*shrinking, *grown), rolling=rolling, waiting=tuple(waiting), waiting_for=Reason.GPU_BUDGET)
+
+
+def _step(
+    writes: tuple[Write, ...],
+    *,
+    rolling: tuple[Write, ...],
+    waiting: tuple[Write, ...] = (),
+    waiting_for: Reason | None = None,
+) -> Step:
+    """What waits for the GPUs of others names the reason before what waits for its own rollout."""
+    because = waiting_for if waiting else None
     return Step(
-        writes=(*shrinking, *grown),
-        waiting=tuple(waiting),
-        waiting_for=Reason.GPU_BUDGET if waiting else None,
+        writes=writes,
+        waiting=(*waiting, *rolling),
+        waiting_for=Reason.ROLLOUT_BLOCKS if rolling and because is None else because,
     )
 
 

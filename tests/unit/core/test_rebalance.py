@@ -20,6 +20,7 @@ def role(
     present: int | None = -1,
     gpus: int | None = 1,
     settled: bool = True,
+    rollout: bool = False,
 ) -> RoleState:
     """*present* defaults to the replicas that are asked for."""
     return RoleState(
@@ -29,6 +30,7 @@ def role(
         present=replicas if present == -1 else present,
         gpus_per_replica=gpus,
         settled=settled,
+        rollout=rollout,
     )
 
 
@@ -89,6 +91,18 @@ def moves(step: Step) -> list[tuple[Role, int, int]]:
             id="gpus-do-not-matter-without-a-budget",
         ),
         pytest.param((role(P, 1), role(D, 7)), {P: 2}, 8, [], Reason.GPU_BUDGET, id="absent-roles-count"),
+        pytest.param(
+            (role(P, 4, rollout=True), role(D, 1)), {P: 1, D: 3}, 8, [(D, 1, 3)], Reason.ROLLOUT_BLOCKS,
+            id="a-rollout-that-began-since-is-not-disturbed",
+        ),
+        pytest.param(
+            (role(P, 1, rollout=True), role(D, 1)), {P: 2, D: 3}, None, [(D, 1, 3)], Reason.ROLLOUT_BLOCKS,
+            id="nor-without-a-budget",
+        ),
+        pytest.param(
+            (role(P, 4, rollout=True), role(D, 1)), {P: 1, D: 9}, 8, [(D, 1, 4)], Reason.GPU_BUDGET,
+            id="its-gpus-are-not-free-meanwhile",
+        ),
     ],
 )  # fmt: skip
 def test_what_may_be_written_now(
