@@ -85,18 +85,23 @@ class Reporter:
         before = _conditions_before(record)
         figures = self._figures(record, task, plan, digest=digest)
         self._post_events(record, task.policy, plan, before)
-        gauges.show(record, task.core, plan, figures.conditions, now_s=self.desk.now_s(), took_s=took_s)
+        if not record.deleted:
+            # Its series were dropped, and nobody would drop them again.
+            gauges.show(record, task.core, plan, figures.conditions, now_s=self.desk.now_s(), took_s=took_s)
         _log(record, plan, took_s=took_s)
         await self._write(record, build_status(figures, previous=record.told_status))
         await self._tell_target(record, task, plan, figures.conditions)
 
-    async def progressed(self, record: Record, finding: Finding) -> None:
-        """Between plans: the target started or stopped moving. Written only when that changed."""
+    async def progressed(self, record: Record, policy: SLAPolicy, finding: Finding) -> None:
+        """Between plans: the target started or stopped moving. Told only when that changed."""
         told = record.told_status
         if told is None:
             return
-        if _conditions_before(record).get(finding.type) == (finding.status, finding.reason.value):
+        before = _conditions_before(record)
+        if before.get(finding.type) == (finding.status, finding.reason.value):
             return
+        for event in events.on_findings(before, [finding]):
+            self._post(record, policy, event)
         status = dict(told)
         status["conditions"] = set_conditions(
             status.get("conditions") or (),
@@ -111,7 +116,8 @@ class Reporter:
         """Replicas were written, or refused, after their plan."""
         for event in _moves(record, decision, outcome):
             self._post(record, policy, event)
-        gauges.count_moves(record, outcome)
+        if not record.deleted:
+            gauges.count_moves(record, outcome)
 
     def remarked(self, record: Record, policy: SLAPolicy) -> None:
         """What is odd about the target, and was not before."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
-from slaplanner.adapters.target import ApiRefusal
+from slaplanner.adapters.target import ApiRefusal, Outcome
 from slaplanner.adapters.target.failures import Failure
+from slaplanner.controller import metrics
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
-from tests.heart import Patient, document, patient, target
+from tests.heart import FakeWorld, Patient, document, patient, target
 
 REFUSED = ApiRefusal(Failure(reason=Reason.FORBIDDEN, message="missing permission", status=403))
 GONE = ApiRefusal(
@@ -100,3 +103,28 @@ class TestTheDeploymentsConditions:
         one.shows(document(generation=2, mode="sideways"))
         asyncio.run(one.beat())
         assert one.world.reports[-1] == ("serving", "llama", ())
+
+
+@dataclass(slots=True)
+class WriteWatchedWorld(FakeWorld):
+    """Something happens right after a write of replicas."""
+
+    after_write: Callable[[], None] = lambda: None
+
+    async def scale(self, *arguments: Any, **options: Any) -> Outcome:
+        # Not super(): a dataclass with slots is another class than the one that was written.
+        outcome = await FakeWorld.scale(self, *arguments, **options)
+        self.after_write()
+        return outcome
+
+
+def test_a_plan_that_ends_after_its_policy_went_leaves_no_series():
+    world = WriteWatchedWorld(target())
+    one = patient(world)
+    gone = document()
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
+    metrics.forget("serving", "llama")
+    world.after_write = lambda: one.shows(gone)
+    plan(one)
+    assert [event.reason for event in one.events].count("Scaled") == 2, "of policy and deployment"
+    assert 'policy="llama"' not in generate_latest(metrics.REGISTRY).decode()
