@@ -160,7 +160,7 @@ class HttpDoor:
 
 
 class TcpDoor:
-    """In front of any server, TLS included: bytes pass, until the door is frozen."""
+    """In front of any server, TLS included: bytes pass, until the door is frozen or shut."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
@@ -169,6 +169,18 @@ class TcpDoor:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
+        self._shut = False
+
+    def shut(self) -> None:
+        """Hang up on everybody, and on whoever comes."""
+        self._shut = True
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def open(self) -> None:
+        """Let them come again."""
+        self._shut = False
 
     def freeze(self) -> None:
         """Connections stay open, and nothing comes through."""
@@ -192,6 +204,9 @@ class TcpDoor:
         while True:
             try:
                 near, _ = self._listener.accept()
+                if self._shut:
+                    near.close()
+                    continue
                 far = socket.create_connection(self._upstream)
             except OSError:
                 return

@@ -60,12 +60,7 @@ async def follow(channel: Channel, journal: Path) -> None:
             lines.write(
                 f"{os.getpid()} {decision.id} {decision.count(Role.PREFILL)} {decision.count(Role.DECODE)}\n"
             )
-            while True:
-                try:
-                    await client.complete(decision)
-                    break
-                except ChannelError:
-                    await asyncio.sleep(CHECK_INTERVAL_S)
+            await client.complete(decision)
 
 
 async def main(role: str, where: str, argument: str) -> None:

@@ -96,9 +96,33 @@ class EtcdServer:
     def put(self, key: str, value: str) -> None:
         self._call("kv/put", {"key": _encode(key), "value": _encode(value)})
 
+    def history(self, key: str) -> list[str]:
+        """All values that *key* ever had, as far as nobody compacted them away; deletions are left out."""
+        found = self._call("kv/range", {"key": _encode(key)})
+        if not found.get("kvs"):
+            return []
+        last = int(found["kvs"][0]["mod_revision"])
+        watch = {"create_request": {"key": _encode(key), "start_revision": 1}}
+        values: list[str] = []
+        with self._http.post(
+            f"{self.endpoint}/v3/watch", data=json.dumps(watch), stream=True, timeout=REQUEST_TIMEOUT_S
+        ) as answer:
+            for line in answer.iter_lines():
+                for event in json.loads(line)["result"].get("events", ()):
+                    if event.get("type") != "DELETE":
+                        values.append(base64.b64decode(event["kv"].get("value", "")).decode())
+                    if int(event["kv"]["mod_revision"]) >= last:
+                        return values
+        return values
+
     def delete_prefix(self, prefix: str) -> None:
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         self._call("kv/deleterange", {"key": _encode(prefix), "range_end": _encode(end)})
+
+    def compact(self) -> None:
+        """Forget all revisions but the last, as etcd's automatic compaction does."""
+        revision = self._call("kv/range", {"key": _encode("any")})["header"]["revision"]
+        self._call("kv/compaction", {"revision": revision, "physical": True})
 
     def tail(self) -> str:
         return self._server.tail()

@@ -65,6 +65,9 @@ _NAMES: Mapping[tuple[ConditionType, bool], str] = {
 _QUIET = frozenset({ConditionType.READY, ConditionType.PROGRESSING})
 """Ready repeats the others; Progressing moves with every scale, which `Scaled` tells."""
 
+_LOUD = frozenset({Reason.ACKNOWLEDGEMENT_OVERDUE})
+"""Reasons of quiet conditions that somebody has to act on."""
+
 _NEWS_FROM_THE_START = frozenset(
     {ConditionType.TARGET_RESOLVED, ConditionType.PROFILE_LOADED, ConditionType.METRICS_AVAILABLE}
 )
@@ -81,10 +84,12 @@ def on_findings(
     """
     events = []
     for finding in findings:
-        if finding.type in _QUIET or finding.status is None:
-            continue
         old_status, old_reason = before.get(finding.type, (None, ""))
-        if (old_status, old_reason) == (finding.status, finding.reason.value):
+        if finding.status is None or (old_status, old_reason) == (finding.status, finding.reason.value):
+            continue
+        if finding.type in _QUIET:
+            if finding.reason in _LOUD:
+                events.append(Event(EventType.WARNING, finding.reason.value, finding.message))
             continue
         bad = _BAD_WHEN.get(finding.type) is finding.status
         paused = finding.type is ConditionType.PAUSED and finding.status

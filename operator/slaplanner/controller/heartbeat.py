@@ -147,7 +147,7 @@ class Heart:
         if not _unfinished(record.outcome):
             record.outcome = None
             await self._own(record, policy, core, target)
-        await self.reporter.progressed(record, progress(record.decision, target, record.outcome))
+        await self.reporter.progressed(record, policy, progress(record.decision, target, record.outcome))
 
     def _target_version(self, policy: SLAPolicy, target: TargetState) -> str | None:
         polled = self.world.polled_version(policy)
@@ -244,7 +244,7 @@ class Heart:
         if record.state is not None:
             record.state = replace(record.state, rivalry=wrote(record.state.rivalry, record.outcome.written))
         self.reporter.moved(record, policy, decision, record.outcome)
-        await self.reporter.progressed(record, progress(decision, target, record.outcome))
+        await self.reporter.progressed(record, policy, progress(decision, target, record.outcome))
 
     async def _refit(self, record: Record, core: Policy) -> None:
         """Fit slow forecasters again when that is due, after the plan was told, off the event loop."""

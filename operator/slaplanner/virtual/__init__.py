@@ -11,7 +11,8 @@
 without any etcd. Delivery is at least once, counts are absolute, so applying one twice is harmless, and no
 client is ever given an older decision after a newer one.
 
-What everything here may raise is a `ChannelError`: the backend does not answer, or refuses.
+What everything here may raise is a `ChannelError`: the backend does not answer, or refuses. `wait`, `watch`
+and `complete` wait for a backend that is away, and raise for a refusal only.
 """
 
 from slaplanner.adapters.virtual.channel import Channel, ChannelError

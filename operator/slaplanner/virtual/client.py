@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from slaplanner.adapters.virtual.channel import Channel, ChannelError
+from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import Head, Published
+from slaplanner.core.virtual.decisions import Published
+
+logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
 """A watch tells of changes at once; looking now and then finds what a dead connection kept silent."""
@@ -32,6 +35,7 @@ class VirtualConnectorClient:
         self._channel = channel
         self._look_every_s = look_every_s
         self._last: Published | None = None
+        self._away = False
 
     async def get(self) -> Published:
         """The last published decision, acknowledged or not; its id is `ABSENT` before the first.
@@ -73,29 +77,31 @@ class VirtualConnectorClient:
         last: Published | None = None
         async with aclosing(self._looks()) as looks:
             async for _ in looks:
-                head = await self._head()
-                decision = head.decision if head is not None else None
+                reading = await self._reading()
+                decision = reading.head.decision if reading is not None else None
                 if decision is not None and decision != last and decision.newer_than(last):
                     last = decision
                     yield decision
 
     async def complete(self, decision: Published) -> bool:
-        """Acknowledge *decision*. False: a newer one was published meanwhile, see `wait`.
+        """Acknowledge *decision*. False: it is not the last one any more, see `wait`.
+
+        A backend that is away is waited for.
 
         Raises:
-            ChannelError: the backend does not answer, or refuses.
+            ChannelError: the backend refuses.
         """
         pause_s = _FIRST_PAUSE_S
-        for _ in range(COMPLETE_ATTEMPTS):
-            reading = await self._channel.read()
-            head = reading.head
-            if head.decision is None or (head.decision.id, head.decision.series) != (
-                decision.id,
-                decision.series,
-            ):
-                return False
-            if head.acknowledged or await self._channel.acknowledge(decision.id, over=reading):
-                return True
+        conflicts = 0
+        while conflicts < COMPLETE_ATTEMPTS:
+            reading = await self._reading()
+            if reading is not None:
+                standing = reading.head.decision
+                if standing is None or (standing.id, standing.series) != (decision.id, decision.series):
+                    return False
+                if reading.head.acknowledged or await self._acknowledged(decision, reading):
+                    return True
+                conflicts += 1
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         raise ChannelError(
@@ -119,23 +125,37 @@ class VirtualConnectorClient:
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
 
-    async def _head(self) -> Head | None:
-        """What stands there; None while the backend is away."""
+    async def _reading(self) -> Reading | None:
+        """What stands there; None while the backend is away, which is told once."""
         try:
-            return (await self._channel.read()).head
+            reading = await self._channel.read()
         except ChannelError as error:
             if error.reason not in _MAY_PASS:
                 raise
+            if not self._away:
+                logger.warning("waiting for decisions: %s", error)
+            self._away = True
             return None
+        self._away = False
+        return reading
+
+    async def _acknowledged(self, decision: Published, reading: Reading) -> bool:
+        """Whether the answer was taken. False: look again, also when nobody can say."""
+        try:
+            return await self._channel.acknowledge(decision.id, over=reading)
+        except ChannelError as error:
+            if error.reason not in _MAY_PASS:
+                raise
+            return False
 
     async def _pending(self) -> Published | None:
         """What this client has still to carry out, never older than what it was given before."""
-        head = await self._head()
-        decision = head.decision if head is not None else None
-        if head is None or decision is None:
+        reading = await self._reading()
+        decision = reading.head.decision if reading is not None else None
+        if reading is None or decision is None:
             return None
         news = decision.newer_than(self._last) if self._last is not None else False
-        unanswered = not head.acknowledged and (self._last is None or self._last == decision)
+        unanswered = not reading.head.acknowledged and (self._last is None or self._last == decision)
         if not (news or unanswered):
             return None
         self._last = decision

@@ -12,7 +12,7 @@ from dataclasses import replace
 from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import Published
+from slaplanner.core.virtual.decisions import LARGEST_NUMBER, Published
 from slaplanner.core.virtual.publishing import Memory, Noticed, Publish, next_move, notice, remember
 
 logger = logging.getLogger(__name__)
@@ -68,18 +68,19 @@ class VirtualConnectorCoordinator:
         `max_wait_s`; then call again, with the latest counts.
 
         Raises:
-            ValueError: a count is negative.
+            ValueError: a count is negative, or too large for its readers.
+            TargetError: no higher id fits.
             ChannelError: the backend does not answer, or refuses.
         """
         wanted = {
             role: count for role, count in zip(_ROLES, (prefill, decode), strict=True) if count is not None
         }
-        if any(count < 0 for count in wanted.values()):
-            raise ValueError(f"found {wanted}, wanted worker counts of 0 or more")
+        if not all(0 <= count <= LARGEST_NUMBER for count in wanted.values()):
+            raise ValueError(f"found {wanted}, wanted worker counts from 0 to {LARGEST_NUMBER}")
         for _ in range(PUBLISH_ATTEMPTS):
             reading, noticed = await self._look()
             now_s = self._now_s()
-            move = next_move(noticed, reading.head, wanted, now_s=now_s, max_wait_s=self._max_wait_s)
+            move = next_move(noticed, wanted, now_s=now_s, max_wait_s=self._max_wait_s)
             if not isinstance(move, Publish):
                 self._memory = remember(self._memory, move, now_s=now_s)
                 return False

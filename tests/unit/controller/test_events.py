@@ -9,10 +9,11 @@ from slaplanner.core.decision import Finding
 from slaplanner.core.reasons import ConditionType, Reason
 
 Before = dict[ConditionType, tuple[bool | None, str]]
-METRICS, CONFLICT, PAUSED = (
+METRICS, CONFLICT, PAUSED, PROGRESS = (
     ConditionType.METRICS_AVAILABLE,
     ConditionType.TARGET_CONFLICT,
     ConditionType.PAUSED,
+    ConditionType.PROGRESSING,
 )
 
 
@@ -40,7 +41,14 @@ def finding(kind: ConditionType, status: bool | None, reason: Reason) -> Finding
                      ["TargetConflictResolved"], id="conflict-is-over"),
         pytest.param({}, finding(PAUSED, True, Reason.PAUSED_SCALE_IN), ["Paused"], id="paused-from-the-start"),
         pytest.param({PAUSED: (True, "Paused")}, finding(PAUSED, False, Reason.NOT_PAUSED), ["Resumed"], id="resumed"),
-        pytest.param({}, finding(ConditionType.PROGRESSING, True, Reason.SCALING), [], id="progress-is-told-by-scaled"),
+        pytest.param({}, finding(PROGRESS, True, Reason.SCALING), [], id="progress-is-told-by-scaled"),
+        pytest.param({PROGRESS: (True, "AwaitingAcknowledgement")},
+                     finding(PROGRESS, True, Reason.ACKNOWLEDGEMENT_OVERDUE), ["AcknowledgementOverdue"],
+                     id="nobody-answers"),
+        pytest.param({PROGRESS: (True, "AcknowledgementOverdue")},
+                     finding(PROGRESS, True, Reason.ACKNOWLEDGEMENT_OVERDUE), [], id="still-nobody-answers"),
+        pytest.param({PROGRESS: (True, "AcknowledgementOverdue")},
+                     finding(PROGRESS, False, Reason.STABLE), [], id="somebody-answered-at-last"),
     ],
 )  # fmt: skip
 def test_a_finding_is_told_when_it_is_news(before: Before, found: Finding, told: list[str]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -73,6 +74,37 @@ async def test_a_refusal_is_not_waited_out() -> None:
 
     with pytest.raises(ChannelError, match="no"):
         await VirtualConnectorClient(Refusing(None)).wait()
+
+
+async def test_an_answer_waits_for_a_backend_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    channel = ShownChannel(head(3), None, None, head(3))
+    client = VirtualConnectorClient(channel)
+    with caplog.at_level(logging.WARNING):
+        assert await client.complete(await client.wait())
+    assert channel.answered == [3]
+    assert [record.message for record in caplog.records] == ["waiting for decisions: it is away"]
+
+
+async def test_an_answer_that_nobody_can_say_of_is_looked_for() -> None:
+    class Doubtful(ShownChannel):
+        async def acknowledge(self, decision_id: int, *, over: Reading) -> bool:
+            await super().acknowledge(decision_id, over=over)
+            raise ChannelError("the connection died")
+
+    channel = Doubtful(head(3), head(3), head(3, answered=True))
+    client = VirtualConnectorClient(channel)
+    assert await client.complete(await client.wait())
+    assert channel.answered == [3]
+
+
+async def test_an_answer_is_refused_or_taken_and_nothing_else() -> None:
+    class Busy(ShownChannel):
+        async def acknowledge(self, decision_id: int, *, over: Reading) -> bool:
+            raise ChannelError("no", reason=Reason.FORBIDDEN)
+
+    client = VirtualConnectorClient(Busy(head(3)))
+    with pytest.raises(ChannelError, match="no"):
+        await client.complete(await client.wait())
 
 
 async def test_a_replaced_decision_is_not_answered() -> None:

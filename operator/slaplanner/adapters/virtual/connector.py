@@ -11,18 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from slaplanner.adapters.target.connector import Outcome, Rivals, TargetState, always
 from slaplanner.adapters.target.failures import ApiRefusal
 from slaplanner.adapters.virtual.channel import Channel, Reading
+from slaplanner.adapters.virtual.policy_document import status_patch
 from slaplanner.adapters.virtual.policy_store import PolicyStore, StoredPolicy
 from slaplanner.core.errors import ActuationError, PlanningError, TargetError
 from slaplanner.core.model import Fleet, Role, RolePolicy, RoleState
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rebalance import Write
-from slaplanner.core.virtual.decisions import ABSENT, Head
+from slaplanner.core.virtual.decisions import ABSENT
 from slaplanner.core.virtual.publishing import (
     Memory,
     Noticed,
@@ -57,7 +58,6 @@ class VirtualTarget:
 class _Look:
     stored: StoredPolicy
     noticed: Noticed
-    head: Head
     reading: Reading | None
     """Of the channel; None: the policy itself is the backend."""
 
@@ -123,14 +123,16 @@ class VirtualConnector:
             asked = self._asked(memory)
             wanted = {role: desired.get(role, asked[role]) for role in self._planned}
             now_s = self._now_s()
-            move = next_move(look.noticed, look.head, wanted, now_s=now_s, max_wait_s=self._target.max_wait_s)
+            move = next_move(look.noticed, wanted, now_s=now_s, max_wait_s=self._target.max_wait_s)
             if isinstance(move, Publish) and not still_wanted():
                 return Outcome()
             if not self._made(move, look):
                 continue
             after = remember(memory, move, now_s=now_s)
-            if after != memory and not self._kept(after, look) and look.reading is None:
-                continue
+            if after != memory and not self._kept(after, look):
+                if look.reading is None:
+                    continue
+                self._keep_what_stands(after, look)
             writes = tuple(
                 Write(role=role, before=asked[role], replicas=wanted[role])
                 for role in self._planned
@@ -159,10 +161,7 @@ class VirtualConnector:
         return _in_channel(self._open_channel, publish)
 
     def _kept(self, memory: Memory, look: _Look) -> bool:
-        """Write *memory* down; False: the policy was changed meanwhile.
-
-        In etcd the decision stands already then, and the next look adopts it from there.
-        """
+        """Write *memory* down; False: the policy was changed meanwhile."""
         try:
             self._store.write(memory, over=look.stored)
         except ApiRefusal as refusal:
@@ -170,6 +169,17 @@ class VirtualConnector:
                 raise
             return False
         return True
+
+    def _keep_what_stands(self, memory: Memory, look: _Look) -> None:
+        """Write down what was published in etcd already, though somebody changed the policy meanwhile.
+
+        Where another operator has changed what is remembered, the next look finds our decision in etcd.
+        """
+        for _ in range(CONFLICT_ATTEMPTS):
+            stored = self._store.read()
+            same = (stored.identity.uid, stored.memory) == (look.stored.identity.uid, look.stored.memory)
+            if not same or self._kept(memory, replace(look, stored=stored)):
+                return
 
     def _look(self) -> _Look:
         """Read everything, and write down at once what was seen for the first time."""
@@ -180,10 +190,11 @@ class VirtualConnector:
                 reading = _in_channel(self._open_channel, lambda channel: channel.read())
             head = reading.head if reading is not None else stored.head
             noticed = notice(stored.memory, head, roles=self._planned, now_s=self._now_s())
-            if noticed.memory == stored.memory:
-                return _Look(stored=stored, noticed=noticed, head=head, reading=reading)
+            look = _Look(stored=stored, noticed=noticed, reading=reading)
+            if status_patch(noticed.memory) == status_patch(stored.memory):
+                return look
             # Read again: what is decided next is guarded by the version that was written here.
-            self._kept(noticed.memory, _Look(stored=stored, noticed=noticed, head=head, reading=reading))
+            self._kept(noticed.memory, look)
         raise ActuationError(
             f"others wrote {CONFLICT_ATTEMPTS} times while the policy was read", reason=Reason.CONFLICT
         )

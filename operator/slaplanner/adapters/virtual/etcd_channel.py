@@ -6,11 +6,13 @@ so two publishers never give out one id twice; and without a lease, so it outliv
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from slaplanner.adapters.virtual.channel import Reading
-from slaplanner.adapters.virtual.etcd_gateway import Entry, EtcdGateway
+from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
+from slaplanner.adapters.virtual.etcd_json import Entry
 from slaplanner.core.model import Role
 from slaplanner.core.virtual.decisions import ABSENT, Head, Published, Series, parse_number
 from slaplanner.settings import EtcdConnection
@@ -21,6 +23,12 @@ WORKER_KEYS: Mapping[Role, str] = {
 }
 DECISION_KEY = "decision_id"
 SCALED_KEY = "scaled_decision_id"
+
+KEYS = (*WORKER_KEYS.values(), DECISION_KEY, SCALED_KEY)
+
+TORN_READS = 10
+TORN_PAUSE_S = 0.02
+"""Dynamo's coordinator writes one key after the other, the id last: a reader in between looks again."""
 
 _SHOWN = 40
 """Bytes of a value that cannot be read, as messages quote it."""
@@ -34,14 +42,30 @@ class EtcdChannel:
         self._prefix = f"v1/{dynamo_namespace}/planner/"
 
     async def read(self) -> Reading:
-        entries = await self._gateway.range(self._prefix)
-        named = {key.removeprefix(self._prefix): entry for key, entry in entries.items()}
+        named = await self._entries()
+        for _ in range(TORN_READS):
+            if not torn(named):
+                break
+            await asyncio.sleep(TORN_PAUSE_S)
+            named = await self._entries()
         return Reading(head=head_of(named), guard=named)
+
+    async def _entries(self) -> dict[str, Entry]:
+        entries = await self._gateway.get([f"{self._prefix}{key}" for key in KEYS])
+        return {key.removeprefix(self._prefix): entry for key, entry in entries.items()}
 
     async def publish(self, decision_id: int, workers: Mapping[Role, int], *, over: Reading) -> bool:
         values = {WORKER_KEYS[role]: str(count) for role, count in workers.items()}
         values[DECISION_KEY] = str(decision_id)
-        return await self._put(values, over, guarded=(DECISION_KEY,))
+        if await self._put(values, over, guarded=(DECISION_KEY,)):
+            return True
+        # The connection may have died after the first try was carried out: then ours stands there.
+        standing = (await self.read()).head.decision
+        return (
+            standing is not None
+            and standing.id == decision_id
+            and all(standing.count(role) == count for role, count in workers.items())
+        )
 
     async def acknowledge(self, decision_id: int, *, over: Reading) -> bool:
         # Guarded by both: the decision is still the last one, and nobody answered meanwhile with more.
@@ -64,6 +88,14 @@ async def open_etcd_channel(connection: EtcdConnection, dynamo_namespace: str) -
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(EtcdGateway(connection))
         yield EtcdChannel(gateway, dynamo_namespace)
+
+
+def torn(entries: Mapping[str, Entry]) -> bool:
+    """Whether counts were written after the id, which comes last: they belong to the next decision."""
+    decision = entries.get(DECISION_KEY)
+    return decision is not None and any(
+        entries[key].mod_revision > decision.mod_revision for key in WORKER_KEYS.values() if key in entries
+    )
 
 
 def head_of(entries: Mapping[str, Entry]) -> Head:

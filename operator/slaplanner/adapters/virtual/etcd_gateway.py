@@ -8,40 +8,38 @@ both know one endpoint and one password for the whole life of a process.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
 from slaplanner.adapters.virtual.channel import ChannelError
+from slaplanner.adapters.virtual.etcd_json import (
+    Entry,
+    document_of,
+    encoded,
+    entries_of,
+    range_end,
+    unwritten,
+)
+from slaplanner.adapters.virtual.etcd_tls import EtcdTls
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import EtcdConnection
 
 REQUEST_TIMEOUT_S = 4.0
 """Of one request, all endpoints together: below the 5 s that remain after SIGTERM."""
 
-LARGEST_ANSWER_BYTES = 1_000_000
-"""etcd itself takes values of up to 1.5 MB; ours have ten digits."""
+LARGEST_ANSWER_BYTES = 10_000_000
+"""Ours has four values of ten digits. etcd takes values of up to 1.5 MiB, so strangers can make it four of
+those, in Base64; then it is still read, and told."""
 
 _UNAUTHENTICATED = 16
 _REFUSALS = frozenset({3, 7, 9, _UNAUTHENTICATED})
 """gRPC codes by which etcd says no for good: INVALID_ARGUMENT (a wrong password, too), PERMISSION_DENIED,
 FAILED_PRECONDITION, UNAUTHENTICATED. The others mean that a member cannot answer now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One key as it stands."""
-
-    value: bytes
-    create_revision: int
 
 
 class EtcdGateway:
@@ -51,15 +49,13 @@ class EtcdGateway:
         self._connection = connection
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._tls = EtcdTls(connection)
         self._token: str | None = None
         self._first = 0
 
     async def __aenter__(self) -> Self:
-        try:
-            context = _tls(self._connection)
-        except (OSError, ssl.SSLError) as error:
-            raise ChannelError(f"etcd: its certificates cannot be read: {error}") from error
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
+        self._tls.context()
+        self._session = aiohttp.ClientSession()
         return self
 
     async def __aexit__(
@@ -68,33 +64,29 @@ class EtcdGateway:
         if self._session is not None:
             await self._session.close()
 
-    async def range(self, prefix: str) -> dict[str, Entry]:
-        """All keys below *prefix*, read through the quorum.
+    async def get(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Those of *keys* that are there, all as of one revision, read through the quorum.
 
         Raises:
             ChannelError: etcd does not answer, or refuses.
         """
-        answer = await self._call("kv/range", {"key": _encoded(prefix), "range_end": _range_end(prefix)})
-        entries = {}
-        for pair in _items(answer.get("kvs")):
-            key = _decoded(pair.get("key")).decode("utf-8", errors="replace")
-            entries[key] = Entry(
-                value=_decoded(pair.get("value")), create_revision=_number(pair.get("create_revision"))
-            )
-        return entries
+        reads = [{"request_range": {"key": encoded(key)}} for key in keys]
+        answer = await self._call("kv/txn", {"success": reads})
+        return entries_of(answer)
 
     async def put_if(self, values: Mapping[str, str], *, unchanged: Mapping[str, Entry | None]) -> bool:
-        """Put all *values* in one transaction, if all keys of *unchanged* still are as given.
+        """Put all *values* in one transaction, if nobody has written any key of *unchanged* since it was read.
 
-        None stands for a key that must be absent.
+        None stands for a key that must be absent. A connection that dies is tried again, so False can
+        also mean that the first try was carried out and nobody heard of it.
 
         Raises:
             ChannelError: etcd does not answer (the transaction may have happened), or refuses.
         """
         body = {
-            "compare": [_comparison(key, entry) for key, entry in unchanged.items()],
+            "compare": [unwritten(key, entry) for key, entry in unchanged.items()],
             "success": [
-                {"request_put": {"key": _encoded(key), "value": _encoded(value)}}
+                {"request_put": {"key": encoded(key), "value": encoded(value)}}
                 for key, value in values.items()
             ],
         }
@@ -109,7 +101,7 @@ class EtcdGateway:
         Raises:
             ChannelError: there is no connection, or etcd refuses.
         """
-        body = {"create_request": {"key": _encoded(prefix), "range_end": _range_end(prefix)}}
+        body = {"create_request": {"key": encoded(prefix), "range_end": range_end(prefix)}}
         endpoint = self._connection.endpoints[self._first]
         try:
             # No total time-out: a watch lasts until something ends it. A dead peer is found by the
@@ -121,11 +113,14 @@ class EtcdGateway:
                     _raise_refusal(response.status, await response.read(), endpoint)
                 async with aclosing(_lines(response)) as lines:
                     async for line in lines:
-                        result = _document(line).get("result")
+                        result = document_of(line).get("result")
                         if not isinstance(result, dict) or result.get("canceled"):
                             return
                         yield
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _TokenExpiredError as error:
+            self._token = None
+            raise ChannelError(str(error), reason=Reason.ETCD_REFUSED) from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _MemberError) as error:
             self._rotate()
             raise ChannelError(f"etcd at {endpoint} does not answer: {_words(error)}") from error
 
@@ -179,7 +174,7 @@ class EtcdGateway:
                         # A chunked answer may come in pieces; what is short is not JSON yet.
                         while not response.content.at_eof() and len(content) <= LARGEST_ANSWER_BYTES:
                             content += await response.content.read(LARGEST_ANSWER_BYTES)
-                        return _document(content)
+                        return document_of(content)
                     _raise_refusal(response.status, content, endpoint)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _MemberError) as error:
                 troubles.append(f"{endpoint}: {_words(error)}")
@@ -194,6 +189,7 @@ class EtcdGateway:
         return self._session.post(
             f"{endpoint.rstrip('/')}/v3/{path}",
             data=json.dumps(body),
+            ssl=self._tls.context(),
             headers={"Authorization": token} if token else {},
             timeout=aiohttp.ClientTimeout(total=timeout_s, connect=self._timeout_s, sock_read=timeout_s),
         )
@@ -212,7 +208,7 @@ class _MemberError(Exception):
 
 def _raise_refusal(status: int, content: bytes, endpoint: str) -> None:
     try:
-        document = _document(content)
+        document = document_of(content)
     except ValueError:
         document = {}
     code = document.get("code")
@@ -224,54 +220,8 @@ def _raise_refusal(status: int, content: bytes, endpoint: str) -> None:
     raise _MemberError(message)
 
 
-def _tls(connection: EtcdConnection) -> ssl.SSLContext | bool:
-    if not any(endpoint.startswith("https://") for endpoint in connection.endpoints):
-        return True
-    context = ssl.create_default_context(cafile=str(connection.ca_file) if connection.ca_file else None)
-    certificate = connection.client_certificate
-    if certificate is not None:
-        context.load_cert_chain(certificate.cert_file, certificate.key_file)
-    return context
-
-
-def _comparison(key: str, entry: Entry | None) -> dict[str, Any]:
-    if entry is None:
-        return {"key": _encoded(key), "target": "CREATE", "result": "EQUAL", "create_revision": "0"}
-    value = base64.b64encode(entry.value).decode()
-    return {"key": _encoded(key), "target": "VALUE", "result": "EQUAL", "value": value}
-
-
-def _range_end(prefix: str) -> str:
-    raw = prefix.encode()
-    return base64.b64encode(raw[:-1] + bytes([raw[-1] + 1])).decode()
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _decoded(value: object) -> bytes:
-    """The bytes; an empty value is left out of etcd's JSON."""
-    try:
-        return base64.b64decode(value, validate=True) if isinstance(value, str) else b""
-    except binascii.Error:
-        return b""
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, str | int) and str(value).isdigit() else 0
-
-
-def _items(value: object) -> Sequence[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _document(content: bytes) -> Mapping[str, Any]:
-    """The JSON object in *content*. Raises ValueError when there is none."""
-    document = json.loads(content)
-    if not isinstance(document, dict):
-        raise ValueError(f"found {type(document).__name__}, wanted a JSON object")  # noqa: TRY004 - one family for what is no answer
-    return document
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
@@ -283,7 +233,3 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
                 yield line
         if len(rest) > LARGEST_ANSWER_BYTES:
             return
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__

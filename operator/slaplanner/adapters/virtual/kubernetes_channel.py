@@ -68,7 +68,14 @@ class KubernetesChannel:
         try:
             async for _ in ObjectVersions(self._api).changes(self._watched):
                 yield
-        except (WatchFailedError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (
+            WatchFailedError,
+            ApiException,
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+            ValueError,
+        ) as error:
             raise ChannelError(
                 f"the policy cannot be watched: {str(error) or type(error).__name__}",
                 reason=Reason.API_UNAVAILABLE,

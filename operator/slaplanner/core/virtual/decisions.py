@@ -15,8 +15,8 @@ from slaplanner.core.model import Role
 ABSENT = -1
 """What a number reads as that is not there."""
 
-LARGEST_NUMBER = 2**31 - 2
-"""Readers may keep 32 bits, and the number after this one must still fit."""
+LARGEST_NUMBER = 2**31 - 1
+"""Readers may keep 32 bits."""
 
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,9})")
 

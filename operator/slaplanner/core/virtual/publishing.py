@@ -11,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT, Head
+from slaplanner.core.virtual.decisions import ABSENT, LARGEST_NUMBER, Head
 from slaplanner.core.wording import figure
+
+LARGEST_BELIEVED = 2**30
+"""An id that nobody published and that is above this one is not counted as seen: one slip of the keyboard
+must not use up the other half of the ids, which lasts 34 years at one per second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,7 @@ class Memory:
     acknowledged_id: int = ABSENT
     acknowledged_workers: Mapping[Role, int] = field(default_factory=dict)
     unpublished_id: int = ABSENT
-    """The highest id that was acknowledged before anybody published it: somebody may believe in it."""
+    """The highest id above `id` that was acknowledged before anybody published it: somebody may believe in it."""
 
     @property
     def answered(self) -> bool:
@@ -85,6 +90,9 @@ def notice(memory: Memory, head: Head, *, roles: Sequence[Role], now_s: float) -
     could remember: it counts. An acknowledgement that was seen once counts for ever.
     """
     decision = head.decision
+    if memory.published_at_s is not None and memory.published_at_s > now_s:
+        # The clock was set back: an age that cannot be known counts from now.
+        memory = replace(memory, published_at_s=now_s)
     if decision is not None and decision.id > memory.id:
         memory = replace(
             memory,
@@ -92,6 +100,7 @@ def notice(memory: Memory, head: Head, *, roles: Sequence[Role], now_s: float) -
             workers={role: decision.workers[role] for role in roles if role in decision.workers},
             published_at_s=now_s,
             superseded=None,
+            unpublished_id=_above(memory.unpublished_id, decision.id),
         )
     lost = memory.id != ABSENT and (
         decision is None
@@ -117,8 +126,9 @@ def notice(memory: Memory, head: Head, *, roles: Sequence[Role], now_s: float) -
     answer = head.acknowledged_id
     if answer == memory.id != ABSENT:
         memory = replace(memory, acknowledged_id=answer, acknowledged_workers=memory.workers)
-    elif answer > memory.id:
-        memory = replace(memory, unpublished_id=max(memory.unpublished_id, answer))
+    elif answer > max(memory.id, memory.acknowledged_id):
+        if answer <= LARGEST_BELIEVED:
+            memory = replace(memory, unpublished_id=max(memory.unpublished_id, answer))
         remarks.append(
             Remark(
                 reason=Reason.ACKNOWLEDGEMENT_UNPUBLISHED,
@@ -138,31 +148,46 @@ def notice(memory: Memory, head: Head, *, roles: Sequence[Role], now_s: float) -
 
 def next_move(
     noticed: Noticed,
-    head: Head,
     wanted: Mapping[Role, int],
     *,
     now_s: float,
     max_wait_s: float,
 ) -> Move:
-    """Whether *wanted* goes out now."""
+    """Whether *wanted* goes out now. With nothing wanted before the first decision there is none.
+
+    Raises:
+        TargetError: there is no higher id (PublicationUnreadable).
+    """
     memory = noticed.memory
+    if memory.id == ABSENT and not wanted:
+        return None
     if memory.id == ABSENT or noticed.lost:
-        return Publish(id=next_id(memory, head), workers=dict(wanted))
+        return Publish(id=next_id(memory), workers=dict(wanted))
     if all(memory.workers.get(role) == count for role, count in wanted.items()):
         return None
     if memory.answered:
-        return Publish(id=next_id(memory, head), workers=dict(wanted))
+        return Publish(id=next_id(memory), workers=dict(wanted))
     # A clock that was set back must not make the wait longer than it is.
     since_s = min(memory.waiting_since_s, now_s) if memory.waiting_since_s is not None else now_s
     if now_s - since_s >= max_wait_s:
-        return Publish(id=next_id(memory, head), workers=dict(wanted), superseded=memory.id)
+        return Publish(id=next_id(memory), workers=dict(wanted), superseded=memory.id)
     return Wait(since_s=since_s)
 
 
-def next_id(memory: Memory, head: Head) -> int:
-    """Above every id that was seen, wherever."""
-    standing = head.decision.id if head.decision is not None else ABSENT
-    return max(memory.id, memory.acknowledged_id, memory.unpublished_id, standing, head.acknowledged_id) + 1
+def next_id(memory: Memory) -> int:
+    """Above every id that was seen, wherever: `notice` takes those of the backend into the memory.
+
+    Raises:
+        TargetError: readers could not hold a higher one (PublicationUnreadable).
+    """
+    highest = max(memory.id, memory.acknowledged_id, memory.unpublished_id)
+    if highest >= LARGEST_NUMBER:
+        raise TargetError(
+            f"found id {highest}, wanted one below {LARGEST_NUMBER}, so that a higher one fits: where somebody "
+            "wrote it by mistake, delete the keys in etcd and the policy, and create the policy again",
+            reason=Reason.PUBLICATION_UNREADABLE,
+        )
+    return highest + 1
 
 
 def remember(memory: Memory, move: Move, *, now_s: float) -> Memory:
@@ -178,6 +203,7 @@ def remember(memory: Memory, move: Move, *, now_s: float) -> Memory:
         published_at_s=now_s,
         superseded=move.superseded,
         waiting_since_s=None,
+        unpublished_id=_above(memory.unpublished_id, move.id),
     )
 
 
@@ -197,6 +223,10 @@ def awaited(memory: Memory, *, now_s: float, max_wait_s: float) -> Remark | None
         reason=Reason.ACKNOWLEDGEMENT_OVERDUE if overdue else Reason.AWAITING_ACKNOWLEDGEMENT,
         message=message,
     )
+
+
+def _above(number: int, other: int) -> int:
+    return number if number > other else ABSENT
 
 
 def _id(number: int) -> str:

@@ -43,7 +43,7 @@ class Publisher:
 
     def plan(self, prefill: int, *, at_s: float) -> object:
         noticed = notice(self.memory, self.head, roles=ROLES, now_s=at_s)
-        move = next_move(noticed, self.head, counts(prefill), now_s=at_s, max_wait_s=MAX_WAIT_S)
+        move = next_move(noticed, counts(prefill), now_s=at_s, max_wait_s=MAX_WAIT_S)
         self.memory = remember(noticed.memory, move, now_s=at_s)
         if isinstance(move, Publish):
             self.ids.append(move.id)
@@ -148,7 +148,7 @@ def test_what_was_deleted_or_overwritten_is_published_again_above_all_ids() -> N
         noticed = notice(memory, head, roles=ROLES, now_s=0)
         assert noticed.lost
         assert [remark.reason for remark in noticed.remarks] == [Reason.PUBLICATION_LOST]
-        assert next_move(noticed, head, counts(2), now_s=0, max_wait_s=MAX_WAIT_S) == Publish(
+        assert next_move(noticed, counts(2), now_s=0, max_wait_s=MAX_WAIT_S) == Publish(
             id=6, workers=counts(2)
         )
 

@@ -1,0 +1,80 @@
+"""What goes over etcd's JSON gateway: Base64 for bytes, text for 64 bits, objects one per line. Pure.
+
+What is missing or odd in an answer reads as empty or 0, as in protocol buffers; etcd leaves out what is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One key as it stands."""
+
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    """Of its last write: it tells that a key was written again, also with the same value."""
+
+
+def entries_of(answer: Mapping[str, Any]) -> dict[str, Entry]:
+    """The keys that the reads of a transaction have found."""
+    entries = {}
+    for response in _items(answer.get("responses")):
+        found = response.get("response_range")
+        for pair in _items(found.get("kvs")) if isinstance(found, dict) else ():
+            key = _decoded(pair.get("key")).decode("utf-8", errors="replace")
+            entries[key] = Entry(
+                value=_decoded(pair.get("value")),
+                create_revision=_number(pair.get("create_revision")),
+                mod_revision=_number(pair.get("mod_revision")),
+            )
+    return entries
+
+
+def unwritten(key: str, entry: Entry | None) -> dict[str, Any]:
+    """A transaction's comparison: nobody has written *key* since *entry* was read; None: it was absent."""
+    # Revision 0 is that of an absent key.
+    revision = entry.mod_revision if entry is not None else 0
+    return {"key": encoded(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
+
+
+def range_end(prefix: str) -> str:
+    """The end of all keys that begin with *prefix*."""
+    raw = prefix.encode()
+    return base64.b64encode(raw[:-1] + bytes([raw[-1] + 1])).decode()
+
+
+def encoded(text: str) -> str:
+    """*text* as JSON carries bytes."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def _decoded(value: object) -> bytes:
+    """The bytes; an empty value is left out of etcd's JSON."""
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except binascii.Error:
+        return b""
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, str | int) and str(value).isdecimal() else 0
+
+
+def _items(value: object) -> Sequence[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def document_of(content: bytes) -> Mapping[str, Any]:
+    """The JSON object in *content*. Raises ValueError when there is none."""
+    document = json.loads(content)
+    if not isinstance(document, dict):
+        raise ValueError(f"found {type(document).__name__}, wanted a JSON object")  # noqa: TRY004 - one family for what is no answer
+    return document
