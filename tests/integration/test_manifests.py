@@ -86,6 +86,7 @@ def of_a_service_account(cluster: Cluster, namespace: str, name: str) -> set[str
 
 
 def test_a_second_apply_finds_everything_unchanged(installed: Cluster) -> None:
+    installed.kubectl("apply", "--kustomize", ROOT / "manifests")
     again = installed.kubectl("apply", "--kustomize", ROOT / "manifests", "--dry-run=server")
     lines = again.stdout.splitlines()
     assert len(lines) == 10

@@ -1,7 +1,7 @@
 """Threads for synchronous calls: a few per outside system, so that a slow one starves only itself.
 
 The threads are daemons and never joined: after SIGTERM little time remains, and a request that
-hangs must not hold the exit. A call whose caller was cancelled before a thread was free is dropped.
+hangs must not hold the exit (`slaplanner run` ends its process under them). A call whose caller was cancelled before a thread was free is dropped.
 """
 
 from __future__ import annotations
