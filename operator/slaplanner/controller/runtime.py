@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 WITHDRAWAL_TIMEOUT_S = 30.0
 """For tidying up a target after its policy was deleted; then its conditions are left."""
 
+PROBES_TIMEOUT_S = 0.5
+"""For whoever still reads metrics when the operator ends."""
+
 
 class Operator:
     """Everything that runs for as long as the process does."""
@@ -54,7 +57,9 @@ class Operator:
 
     async def start(self) -> None:
         """Serve probes and metrics, and get ready to plan."""
-        runner = web.AppRunner(health.application(self.pulse), access_log=None)
+        runner = web.AppRunner(
+            health.application(self.pulse), access_log=None, shutdown_timeout=PROBES_TIMEOUT_S
+        )
         await runner.setup()
         self._resources.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, port=self.settings.port).start()
@@ -79,6 +84,9 @@ class Operator:
         if self._heart is not None:
             self._heart.stopping = True
         self.pulse.started = False
+        # What is not cancelled here, kopf waits five seconds for.
+        for withdrawal in self._withdrawals:
+            withdrawal.cancel()
         await self._resources.aclose()
 
     def seen(self, document: Mapping[str, Any], *, gone: bool) -> None:
@@ -93,6 +101,8 @@ class Operator:
             task = asyncio.create_task(self._withdraw(record), name=f"withdraw {record.name}")
             self._withdrawals.add(task)
             task.add_done_callback(self._withdrawals.discard)
+        if self._heart is not None:
+            self._heart.forget()
 
     async def beat(self, document: Mapping[str, Any]) -> None:
         """One heartbeat of one policy. What is unforeseen is logged, and the next heartbeat is the retry."""
@@ -101,8 +111,6 @@ class Operator:
         if self._heart is None or record is None or record.deleted:
             return
         try:
-        if self._heart is not None:
-            self._heart.forget()
             await self._heart.beat(record)
         except Exception:
             logger.exception("heartbeat failed", extra={"policy": f"{record.namespace}/{record.name}"})
