@@ -1,4 +1,4 @@
-"""Beside GitOps: somebody who applies the deployment with force, again and again."""
+"""Beside GitOps: somebody who applies the deployment again and again, with force or without a word of replicas."""
 
 from __future__ import annotations
 
@@ -164,3 +164,91 @@ def test_replicas_that_were_forced_between_plans_are_not_lost_either(scene: Scen
         scene.settle()
         scene.wait_plans()
         scene.wait_replicas(prefill=4, decode=2)
+
+
+ADAPTERS = "dynamographdeploymentscalingadapters.v1beta1.nvidia.com"
+
+
+def adapter(component: str) -> dict[str, Any]:
+    """One that somebody put into Git."""
+    return {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoGraphDeploymentScalingAdapter",
+        "metadata": {"name": f"llama-{component}"},
+        "spec": {"replicas": 1, "dgdRef": {"name": "llama", "componentName": component}},
+    }
+
+
+@contextlib.contextmanager
+def again_and_again(act: Callable[[], None]) -> Iterator[None]:
+    """Somebody who does that until the block ends."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(AGAIN_S):
+            act()
+
+    thread = threading.Thread(target=run, name="rival")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class TestAFight:
+    """Seen whatever the way in which replicas are written back, given up, and over when the rival stops."""
+
+    @pytest.fixture
+    def plans(self, scene: Scene, operator: OperatorProgram) -> Callable[[], list[dict[str, Any]]]:
+        name = f"{scene.namespace}/llama"
+        return lambda: [
+            line for line in operator.log() if line.get("message") == "planned" and line.get("policy") == name
+        ]
+
+    def seen(self, scene: Scene, rival: str, plans: Callable[[], list[dict[str, Any]]]) -> None:
+        scene.wait_condition("TargetConflict", "True", "OtherFieldManager", message=repr(rival))
+        told = scene.events("TargetConflict")
+        assert {event["involvedObject"]["kind"] for event in told} == {"SLAPolicy", "DynamoGraphDeployment"}
+        before = len(plans())
+        wait_until(lambda: len(plans()) >= before + 3, what="three more plans", timeout_s=60)
+        assert [plan["written"] for plan in plans()[before:]] == [[]] * (len(plans()) - before)
+
+    def over(self, scene: Scene) -> None:
+        scene.annotate("slaplanner.io/plan-requested-at=now")
+        scene.wait_condition("TargetConflict", "False", "NoConflict")
+
+    def test_over_a_list_that_is_sent_whole_and_silent(
+        self,
+        scene: Scene,
+        served_scene: Callable[..., Scene],
+        plans: Callable[[], list[dict[str, Any]]],
+    ):
+        """Nobody owns replicas that were taken away: the one is named who owns the component."""
+        served_scene(BUSY)
+        with again_and_again(lambda: scene.apply(without_replicas(graph()))):
+            scene.apply(policy())
+            self.seen(scene, "kubectl-client-side-apply", plans)
+        self.over(scene)
+        scene.wait_replicas(prefill=4, decode=2)
+
+    def test_over_scaling_adapters(
+        self,
+        scene: Scene,
+        served_scene: Callable[..., Scene],
+        plans: Callable[[], list[dict[str, Any]]],
+    ):
+        def sync() -> None:
+            scene.apply(adapter("prefill"), adapter("decode"), manager=GITOPS)
+
+        sync()
+        served_scene(BUSY, adapters=frozenset({"prefill", "decode"}))
+        with again_and_again(sync):
+            scene.apply(policy())
+            self.seen(scene, GITOPS, plans)
+        self.over(scene)
+        wait_until(
+            lambda: scene.get(ADAPTERS, "llama-prefill")["spec"]["replicas"] == 4,
+            what="the adapter to be scaled",
+        )

@@ -195,6 +195,10 @@ class TestAdapters:
         scale(adapted, {P: 1, D: 2})
         assert OURS not in {manager for manager, _ in adapted.managers()}
 
+    def test_who_else_set_them_is_known(self, adapted: StoredGraph) -> None:
+        scale(adapted, {P: 3, D: 2})
+        assert adapted.connector().observe().replica_writers == {P: (), D: ("kubectl-create",)}
+
     def test_one_with_and_one_without_are_two_writes_and_shrinking_comes_first(
         self, graph: StoredGraph
     ) -> None:

@@ -13,7 +13,6 @@ from typing import Protocol
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
 from slaplanner.adapters.target import (
-    FIELD_MANAGER,
     Claim,
     Outcome,
     Rivals,
@@ -29,11 +28,11 @@ from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import MetricsError, PlanningError, TargetError, WarmUpError
 from slaplanner.core.findings import metrics_finding
-from slaplanner.core.model import Actuation, Policy, Role
+from slaplanner.core.model import Actuation, Pause, Policy, Role
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.rivalry import Rivalry, ended, looked, wrote
+from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
 from slaplanner.core.state import PlannerState
 
 
@@ -45,8 +44,8 @@ class World(Protocol):
     async def look(self, policy: SLAPolicy) -> TargetState: ...
     async def model(self, policy: SLAPolicy, target: TargetState) -> str: ...
     async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals: ...
-    async def warm_up(self, policy: SLAPolicy) -> Series | None: ...
     async def profile(self, policy: SLAPolicy) -> LoadedProfile: ...
+    async def warm_up(self, policy: SLAPolicy) -> Series | None: ...
     async def traffic(
         self,
         policy: SLAPolicy,
@@ -181,13 +180,11 @@ async def _name_model(world: World, task: Task, plan: Plan, target: TargetState)
 
 def _reverts(state: PlannerState, target: TargetState, task: Task) -> Rivalry:
     """Whether what we wrote still stands, and who wrote over it."""
+    watched = task.core.pause is not Pause.ALL and task.core.actuation is Actuation.ENFORCE
     return looked(
-        state.rivalry,
+        state.rivalry if watched else let_go(state.rivalry),
         {role.role: role.replicas for role in target.fleet.roles},
-        {
-            role: tuple(name for name in managers if name != FIELD_MANAGER)
-            for role, managers in target.replica_managers.items()
-        },
+        target.replica_writers,
         now_s=task.at_s,
         interval_s=task.core.interval_s,
     )

@@ -55,6 +55,11 @@ def wrote(rivalry: Rivalry, writes: Iterable[Write]) -> Rivalry:
     return replace(rivalry, wrote={**rivalry.wrote, **{write.role: write.replicas for write in writes}})
 
 
+def let_go(rivalry: Rivalry) -> Rivalry:
+    """Nothing may be written for now: what others write meanwhile is their right, and turns nothing back."""
+    return replace(rivalry, wrote={})
+
+
 def looked(
     rivalry: Rivalry,
     replicas: Mapping[Role, int],
@@ -68,7 +73,7 @@ def looked(
     Args:
         rivalry: as the last plan left it.
         replicas: what the target asks for now, by role.
-        owners: other field managers that own these replicas, by role.
+        owners: other field managers to whom these replicas can be due, by role.
         now_s: Unix seconds.
         interval_s: between plans.
     """

@@ -10,6 +10,8 @@ from slaplanner.adapters.target.ownership import (
     applied_by_us,
     is_droppable,
     replica_managers,
+    replica_writers,
+    scale_writers,
     write_version,
 )
 from slaplanner.adapters.target.writes import (
@@ -46,6 +48,17 @@ def owns(
         "fieldsV1": {"f:spec": fields},
         **entry,
     }
+
+
+def has(manager: str, component: str, *fields: str, version: str = BETA, **entry: Any) -> dict[str, Any]:
+    """A managedFields entry that owns these fields of a component."""
+    owned: dict[str, Any] = {field: {} for field in fields}
+    spec: dict[str, Any] = (
+        {"f:services": {f"f:{component}": owned}}
+        if version == ALPHA
+        else {"f:components": {f'k:{{"name":"{component}"}}': owned}}
+    )
+    return {"manager": manager, "apiVersion": version, "fieldsV1": {"f:spec": spec}, **entry}
 
 
 def managed(*entries: dict[str, Any], version: str = BETA) -> GraphDeployment:
@@ -159,6 +172,38 @@ class TestOwnership:
             owns("slaplanner", "decode", version=version, operation="Update"),
         )
         assert applied_by_us(parsed) == ("prefill",)
+
+    def test_other_replicas_than_ours_are_due_to_their_owners(self, version: str) -> None:
+        parsed = managed(
+            owns("argocd", "decode", version=version), owns("slaplanner", "decode", version=version)
+        )
+        assert replica_writers(parsed, "decode") == ("argocd",)
+
+    def test_ours_are_due_to_nobody_else(self, version: str) -> None:
+        assert replica_writers(managed(owns("slaplanner", "decode", version=version)), "decode") == ()
+
+    def test_replicas_that_were_taken_away_are_due_to_who_owns_most_of_the_component(
+        self, version: str
+    ) -> None:
+        parsed = managed(
+            has("argocd-controller", "decode", "f:args", "f:image", "f:type", version=version),
+            has("manager", "decode", "f:labels", version=version),
+            has("dashboard", "prefill", "f:args", "f:image", "f:type", "f:labels", version=version),
+            has("kubelet", "decode", *"abcdef", version=version, subresource="status"),
+        )
+        assert replica_writers(parsed, "decode") == ("argocd-controller",)
+        assert replica_writers(parsed, "Frontend") == ()
+
+
+def test_an_adapters_replicas_are_due_to_whoever_set_them_through_any_subresource() -> None:
+    entries = [
+        {"manager": "hpa", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        {"manager": "argocd-controller", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:dgdRef": {}}}},
+        {"manager": "manager", "fieldsV1": {"f:spec": {"f:dgdRef": {}}}},
+        {"manager": "slaplanner", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        {},
+    ]
+    assert scale_writers(entries) == ("argocd-controller", "hpa")
 
 
 def test_keys_that_do_not_parse_own_nothing() -> None:

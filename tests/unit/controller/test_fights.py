@@ -12,7 +12,7 @@ from tests.heart import FakeWorld, Patient, document, patient, target
 
 ARGOCD = "argocd-controller"
 THEIRS = {Role.PREFILL: (ARGOCD,), Role.DECODE: (ARGOCD,)}
-OURS = {Role.PREFILL: ("slaplanner",), Role.DECODE: ("slaplanner",)}
+OURS: dict[Role, tuple[str, ...]] = {Role.PREFILL: (), Role.DECODE: ()}
 INTERVAL_S = 60
 SPEC = {
     "planning": {"intervalSeconds": INTERVAL_S, "sizing": "Throughput", "predictor": {"type": "Constant"}}
@@ -36,7 +36,7 @@ def moves(one: Patient) -> list[dict[Role, int]]:
 
 def fought() -> Patient:
     """Each plan's write was turned back to 1, until it was too much."""
-    one = patient(FakeWorld(target(replica_managers=THEIRS)), document(**SPEC))
+    one = patient(FakeWorld(target(replica_writers=THEIRS)), document(**SPEC))
     beat(one)
     for _ in range(REVERTS):
         one.world.moved()
@@ -76,7 +76,7 @@ def test_a_try_that_holds_is_the_end():
     one = fought()
     later(one, FIRST_PAUSE_S + INTERVAL_S)
     tried = moves(one)[-1]
-    one.world.moved(fleet=target(tried[Role.PREFILL], tried[Role.DECODE]).fleet, replica_managers=OURS)
+    one.world.moved(fleet=target(tried[Role.PREFILL], tried[Role.DECODE]).fleet, replica_writers=OURS)
     later(one)
     assert told(one)[:2] == ("False", Reason.NO_CONFLICT)
     assert [event.reason for event in one.events][-1] == "TargetConflictResolved"
@@ -93,7 +93,7 @@ def test_plan_now_tries_at_once():
 def test_replicas_that_nobody_else_owns_are_written_again():
     one = fought()
     written = len(moves(one))
-    one.world.moved(replica_managers=OURS)
+    one.world.moved(replica_writers=OURS)
     later(one)
     assert len(moves(one)) == written + 1
     assert told(one)[0] == "False"
@@ -107,3 +107,17 @@ def test_a_restarted_operator_does_not_begin_anew():
     later(one)
     assert len(moves(one)) == written
     assert told(one)[0] == "True"
+
+
+def test_a_person_who_pauses_and_corrects_is_no_rival():
+    one = patient(FakeWorld(target(replica_writers=THEIRS)), document(**SPEC))
+    paused = document(annotations={"slaplanner.io/paused": "true"}, **SPEC)
+    beat(one)
+    for _ in range(2 * REVERTS):
+        one.shows(paused)
+        one.world.moved()
+        later(one)
+        one.shows(document(**SPEC))
+        later(one)
+    assert told(one)[:2] == ("False", Reason.NO_CONFLICT)
+    assert len(moves(one)) == 2 * REVERTS + 1

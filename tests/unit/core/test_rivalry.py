@@ -17,6 +17,7 @@ from slaplanner.core.rivalry import (
     asked,
     ended,
     from_document,
+    let_go,
     looked,
     peace,
     to_document,
@@ -125,6 +126,17 @@ def test_a_request_of_the_user_makes_the_next_try_due():
     rivalry = reverted(REVERTS)
     assert asked(rivalry).may_write(NOON)
     assert asked(rivalry).rivals == (ARGOCD,), "it is not over before a try has held"
+
+
+def test_what_others_write_while_nothing_may_be_written_is_their_right():
+    rivalry = peace()
+    for number in range(2 * REVERTS):
+        rivalry = look(let_go(wrote(rivalry, [write(4)])), 1, THEIRS, at_s=NOON + number * INTERVAL_S)
+    assert rivalry == peace()
+
+
+def test_a_pause_ends_no_fight():
+    assert look(let_go(reverted(REVERTS)), 1, THEIRS, at_s=NOON + 600).rivals == (ARGOCD,)
 
 
 def test_a_role_that_was_given_up_is_not_watched():

@@ -73,6 +73,8 @@ class TargetState:
     """Scaling adapters by role: the objects that an autoscaler would point to."""
     replica_managers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
     """Field managers that own a role's replicas; empty where a scaling adapter keeps them."""
+    replica_writers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
+    """Field managers besides us to whom other replicas than ours can be due, also on a scaling adapter."""
     resolved_as: Reason = Reason.RESOLVED
     """RESOLVED, or VIRTUAL: there is no target in the cluster."""
     unheld: tuple[Role, ...] = ()

@@ -20,9 +20,9 @@ from slaplanner.adapters.target.graph import (
     GraphDeployment,
     parse_graph,
 )
-from slaplanner.adapters.target.ownership import replica_managers
+from slaplanner.adapters.target.ownership import replica_managers, replica_writers, scale_writers
 from slaplanner.adapters.target.roles import RoleComponent, declared_model, dynamo_namespace, resolve_roles
-from slaplanner.adapters.target.shapes import mapping, text, whole
+from slaplanner.adapters.target.shapes import items, mapping, text, whole
 from slaplanner.adapters.target.writes import adapter_name
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, Role, RolePolicy
@@ -50,6 +50,8 @@ class Adapter:
     name: str
     version: str
     replicas: int
+    writers: tuple[str, ...]
+    """Field managers besides us that own its replicas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,12 @@ def _state(
             for entry in roles
             if entry.role not in adapters
         },
+        replica_writers={
+            entry.role: adapters[entry.role].writers
+            if entry.role in adapters
+            else replica_writers(graph, entry.component.name)
+            for entry in roles
+        },
         ready_reason=graph.ready_reason,
         ready_message=graph.ready_message,
     )
@@ -148,6 +156,7 @@ def _adapter(api: KubernetesApi, graph: GraphDeployment, component: Component) -
         name=name,
         version=text(body.get("apiVersion")).removeprefix(f"{GROUP}/"),
         replicas=component.replicas if replicas is None else replicas,
+        writers=scale_writers(map(mapping, items(mapping(body.get("metadata")).get("managedFields")))),
     )
 
 

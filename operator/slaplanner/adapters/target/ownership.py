@@ -1,9 +1,9 @@
 """Who owns which field of a deployment, read from its managedFields.
 
-Two questions hang on it. Through which apiVersion do others write the deployment? Argo CD compares
+Three questions hang on it. Through which apiVersion do others write the deployment? Argo CD compares
 field paths with the version in Git, so ours must be of the same version. And who else owns the
 replicas? An applier that later drops them from its manifest takes them away if nobody else owns
-them, and absent replicas mean 1.
+them, and absent replicas mean 1. And who changed replicas that we had written?
 """
 
 from __future__ import annotations
@@ -40,6 +40,36 @@ def replica_managers(graph: GraphDeployment, component: str) -> tuple[str, ...]:
     """The managers, ours among them, that own the component's replicas."""
     return tuple(
         sorted({text(entry.get("manager")) for entry in graph.managed_fields if component in _owned(entry)})
+    )
+
+
+def replica_writers(graph: GraphDeployment, component: str) -> tuple[str, ...]:
+    """The managers besides us to whom another number of replicas than ours can be due.
+
+    Nobody owns replicas that were taken away: a client-side apply of a whole list leaves none behind
+    where its manifest is silent. Then it is whoever owns most of the component.
+    """
+    if owners := replica_managers(graph, component):
+        return tuple(name for name in owners if name != FIELD_MANAGER)
+    shares = [
+        (leaves, text(entry.get("manager")))
+        for entry in graph.managed_fields
+        if entry.get("manager") != FIELD_MANAGER and (leaves := _share(entry, component))
+    ]
+    return (max(shares)[1],) if shares else ()
+
+
+def scale_writers(managed_fields: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The managers besides us that own the replicas of a scaling adapter, by whatever subresource."""
+    return tuple(
+        sorted(
+            {
+                text(entry.get("manager"))
+                for entry in managed_fields
+                if "f:replicas" in mapping(_fields(entry).get("f:spec"))
+                and entry.get("manager") != FIELD_MANAGER
+            }
+        )
     )
 
 
@@ -82,22 +112,25 @@ def _leaves(fields: object) -> int:
 
 
 def _owned(entry: Mapping[str, Any]) -> set[str]:
-    """Names of the components whose replicas this entry owns, in either version's paths."""
+    """Names of the components whose replicas this entry owns."""
+    return {name for name, fields in _components(entry) if "f:replicas" in fields}
+
+
+def _share(entry: Mapping[str, Any], component: str) -> int:
+    """How many of the component's fields this entry owns."""
+    return sum(_leaves(fields) for name, fields in _components(entry) if name == component)
+
+
+def _components(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The components of which this entry owns something, in either version's paths."""
     if entry.get("subresource"):
-        return set()
+        return
     spec = mapping(_fields(entry).get("f:spec"))
-    services = {
-        key.removeprefix("f:")
-        for key, value in mapping(spec.get("f:services")).items()
-        if "f:replicas" in mapping(value)
-    }
-    components = {
-        name
-        for key, value in mapping(spec.get("f:components")).items()
-        if "f:replicas" in mapping(value)
-        for name in _list_key(key)
-    }
-    return services | components
+    for key, fields in mapping(spec.get("f:services")).items():
+        yield key.removeprefix("f:"), mapping(fields)
+    for key, fields in mapping(spec.get("f:components")).items():
+        for name in _list_key(key):
+            yield name, mapping(fields)
 
 
 def _list_key(key: str) -> Iterator[str]:
