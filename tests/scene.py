@@ -87,6 +87,25 @@ def graph(
     return head | {"spec": {"components": components}}
 
 
+def small_profile() -> dict[str, Any]:
+    """With it 10 requests/s of 400 input and 20 output tokens need 2 prefill and 4 decode replicas of 2 GPUs."""
+    isl = [100, 400, 1000, 4000]
+    points = [(usage, context) for usage in (0.2, 0.6, 1.0) for context in (100, 1000, 4000)]
+    prefill = {"prefill_isl": isl, "prefill_ttft": [50] * 4, "prefill_thpt_per_gpu": [1200] * 4}
+    decode = {
+        "x_kv_usage": [usage for usage, _ in points],
+        "y_context_length": [context for _, context in points],
+        "z_itl": [5] * len(points),
+        "z_thpt_per_gpu": [30] * len(points),
+        "max_kv_tokens": 100_000,
+    }
+    data = {
+        "prefill_raw_data.json": json.dumps(prefill),
+        "decode_raw_data.json": json.dumps(decode),
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "small"}, "data": data}
+
+
 @dataclass(slots=True, kw_only=True)
 class Scene:
     """Everything of one test."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load, PlayedLoads
 from tests.scene import Scene, graph
-from tests.testbed import Cluster, PrometheusServer, Served, Target, install_dynamo
+from tests.testbed import Cluster, EtcdFactory, PrometheusServer, Served, Target, install_dynamo
+from tests.virtual_scene import BUSY, EtcdScene, virtual, wait_scraped
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +65,43 @@ def served_scene(
         return scene
 
     return serve
+
+
+@pytest.fixture
+def etcd_scene(
+    scene: Scene,
+    installed: Cluster,
+    prometheus_server: PrometheusServer,
+    etcd_server: EtcdFactory,
+    tmp_path: Path,
+) -> Iterator[Callable[..., EtcdScene]]:
+    """A function that starts operators on one etcd, with TLS, and applies the policy: `etcd_scene(BUSY)`."""
+    etcd = etcd_server(tls=True)
+    assert etcd.tls is not None
+    connection = {
+        "endpoints": [etcd.endpoint],
+        "caFile": str(etcd.tls.ca),
+        "clientCertificate": {
+            "certFile": str(etcd.tls.client.certificate),
+            "keyFile": str(etcd.tls.client.key),
+        },
+    }
+    with contextlib.ExitStack() as running:
+
+        def start(load: Load = BUSY, *, operators: int = 1, **options: Any) -> EtcdScene:
+            for _ in range(operators):
+                running.enter_context(
+                    running_operator(
+                        installed,
+                        tmp_path,
+                        prometheus=prometheus_server.url,
+                        settings={"etcd": {"fleet": connection}},
+                        namespace=scene.namespace,
+                    )
+                )
+            scene.play(load)
+            wait_scraped(scene, prometheus_server)
+            scene.apply(virtual(scene, backend="Etcd", etcd={"connection": "fleet"}, **options))
+            return EtcdScene(scene, etcd)
+
+        yield start

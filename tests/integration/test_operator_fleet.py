@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from slaplanner.fleet.options import Options
 from tests.budget_watch import budget_watch
 from tests.fleet_program import TABLES, FleetProgram, running_fleet, steady
 from tests.operator_program import OperatorProgram
-from tests.scene import NAME, Scene, graph, policy
+from tests.scene import NAME, Scene, graph, policy, small_profile
 from tests.testbed import Cluster, PrometheusServer, Target, dynamo_kubeconfig, wait_until
 
 STARTUP_S = 3.0
@@ -27,25 +26,6 @@ PLANNING = {
 }
 
 Serve = Callable[..., Scene]
-
-
-def small_profile() -> dict[str, Any]:
-    """With it 10 requests/s of 400 input and 20 output tokens need 2 prefill and 4 decode replicas of 2 GPUs."""
-    isl = [100, 400, 1000, 4000]
-    points = [(usage, context) for usage in (0.2, 0.6, 1.0) for context in (100, 1000, 4000)]
-    prefill = {"prefill_isl": isl, "prefill_ttft": [50] * 4, "prefill_thpt_per_gpu": [1200] * 4}
-    decode = {
-        "x_kv_usage": [usage for usage, _ in points],
-        "y_context_length": [context for _, context in points],
-        "z_itl": [5] * len(points),
-        "z_thpt_per_gpu": [30] * len(points),
-        "max_kv_tokens": 100_000,
-    }
-    data = {
-        "prefill_raw_data.json": json.dumps(prefill),
-        "decode_raw_data.json": json.dumps(decode),
-    }
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "small"}, "data": data}
 
 
 @pytest.fixture(scope="module")

@@ -14,36 +14,18 @@ from slaplanner.fleet.options import Options
 from slaplanner.virtual import ScalingDecision, VirtualConnectorClient, kubernetes_channel
 from tests.fleet_program import TABLES, FleetProgram, running_fleet, steady
 from tests.operator_program import OperatorProgram
-from tests.scene import NAME, Scene, graph, policy
+from tests.scene import NAME, Scene, graph, policy, small_profile
 from tests.testbed import Cluster, PrometheusServer, Target, dynamo_kubeconfig, wait_until
 
 WANTED = {"prefill": 2, "decode": 4}
-"""What 10 requests/s of 400 input and 20 output tokens need with the profile below, 2 GPUs per replica."""
-
-
-def profile() -> dict[str, Any]:
-    points = [(usage, context) for usage in (0.2, 0.6, 1.0) for context in (100, 1000, 4000)]
-    prefill = {
-        "prefill_isl": [100, 400, 1000, 4000],
-        "prefill_ttft": [50] * 4,
-        "prefill_thpt_per_gpu": [1200] * 4,
-    }
-    decode = {
-        "x_kv_usage": [usage for usage, _ in points],
-        "y_context_length": [context for _, context in points],
-        "z_itl": [5] * len(points),
-        "z_thpt_per_gpu": [30] * len(points),
-        "max_kv_tokens": 100_000,
-    }
-    data = {"prefill_raw_data.json": json.dumps(prefill), "decode_raw_data.json": json.dumps(decode)}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "weak"}, "data": data}
+"""What 10 requests/s of 400 input and 20 output tokens need with the small profile, 2 GPUs per replica."""
 
 
 def virtual_policy(scene: Scene) -> dict[str, Any]:
     return policy(
         targetRef=None,
         gpuBudget={"max": 16},
-        profile={"configMapRef": {"name": "weak"}},
+        profile={"configMapRef": {"name": "small"}},
         planning={
             "intervalSeconds": 5,
             "startupSeconds": 5,
@@ -108,7 +90,7 @@ async def test_the_fleet_follows_the_published_decisions(
 ) -> None:
     deployment = graph()
     deployment["metadata"]["labels"] = {names.SIMULATED_LABEL: "true"}
-    scene.apply(profile(), deployment, virtual_policy(scene))
+    scene.apply(small_profile(), deployment, virtual_policy(scene))
     following = asyncio.create_task(follow(scene, cluster))
     try:
         await asyncio.to_thread(scene.wait_replicas, timeout_s=60, **WANTED)
