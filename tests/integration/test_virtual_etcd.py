@@ -17,8 +17,6 @@ from slaplanner.virtual import (
     ABSENT,
     Channel,
     Role,
-    ScalingTimeoutError,
-    VirtualConnector,
     VirtualConnectorClient,
     VirtualConnectorCoordinator,
     etcd_channel,
@@ -81,68 +79,6 @@ async def test_a_role_that_is_not_planned_keeps_its_key(
     etcd.put(f"{PREFIX}num_decode_workers", "7")
     await coordinator.update_scaling_decision(prefill=3)
     assert keys(etcd)["num_decode_workers"] == "7"
-
-
-async def test_an_unanswered_decision_is_reported_or_raised(
-    coordinator: VirtualConnectorCoordinator,
-) -> None:
-    await coordinator.update_scaling_decision(3, 2)
-    assert not await coordinator.wait_for_scaling_completion()
-    with pytest.raises(ScalingTimeoutError, match=r"decision 0 was not acknowledged in 0\.2 s"):
-        await coordinator.wait_for_scaling_completion(strict=True)
-
-
-async def test_a_waiting_client_is_told_at_once(
-    channel: Channel, coordinator: VirtualConnectorCoordinator
-) -> None:
-    client = VirtualConnectorClient(channel, look_every_s=3600)
-    waiting = asyncio.create_task(client.wait())
-    await asyncio.sleep(0)
-    await coordinator.update_scaling_decision(3, 2)
-    assert (await asyncio.wait_for(waiting, 10)).id == 0
-
-
-async def test_two_clients_and_one_that_dies_before_it_answers(
-    channel: Channel, coordinator: VirtualConnectorCoordinator
-) -> None:
-    one, other = VirtualConnectorClient(channel), VirtualConnectorClient(channel)
-    await coordinator.update_scaling_decision(3, 2)
-    assert (await one.wait()).id == (await other.wait()).id == 0
-    late = VirtualConnectorClient(channel)
-    pending = await late.wait()
-    assert pending.id == 0
-    assert await late.complete(pending)
-    assert await one.complete(pending), "answering again changes nothing"
-    await coordinator.update_scaling_decision(4, 2)
-    newer = await one.wait()
-    assert await one.complete(newer)
-    assert await other.wait() == newer, "also when somebody else has answered it"
-    assert not await other.complete(pending), "an older one is not answered any more"
-
-
-async def test_two_publishers_never_give_out_one_id_twice(channel: Channel, etcd: EtcdServer) -> None:
-    publishers = [VirtualConnectorCoordinator(channel, max_wait_s=0.000001) for _ in range(2)]
-    published = 0
-    for round_ in range(20):
-        moves = await asyncio.gather(
-            *(
-                publisher.update_scaling_decision(1 + 2 * round_ + number, 1)
-                for number, publisher in enumerate(publishers)
-            )
-        )
-        published += sum(moves)
-    assert published >= 20
-    assert keys(etcd)["decision_id"] == str(published - 1)
-
-
-async def test_a_restarted_publisher_goes_on_with_the_stored_id(
-    channel: Channel, coordinator: VirtualConnectorCoordinator
-) -> None:
-    await coordinator.update_scaling_decision(3, 2)
-    again = VirtualConnectorCoordinator(channel, max_wait_s=600)
-    assert not await again.update_scaling_decision(3, 2)
-    assert not await again.is_scaling_ready()
-    assert (await again.read_state()).id == 0
 
 
 async def test_deleted_keys_are_published_again_above_all_ids(
@@ -320,23 +256,3 @@ async def test_a_user_and_a_password_read_at_every_login(etcd_server: EtcdFactor
         await VirtualConnectorCoordinator(channel).update_scaling_decision(4, 2)
         assert (await asyncio.wait_for(anext(seen), 20)).id == 1
         await seen.aclose()
-
-
-async def test_scaling_by_component(channel: Channel) -> None:
-    coordinator = VirtualConnectorCoordinator(channel, check_interval_s=0.02, max_wait_s=10)
-    connector = VirtualConnector(coordinator, models={Role.PREFILL: "Llama", Role.DECODE: "llama"})
-    assert connector.get_model_name() == "llama"
-    client = VirtualConnectorClient(channel)
-
-    async def follow() -> None:
-        async for decision in client.watch():
-            await client.complete(decision)
-
-    following = asyncio.create_task(follow())
-    assert await connector.set_component_replicas({Role.PREFILL: 3, Role.DECODE: 2})
-    assert await connector.add_component(Role.DECODE)
-    assert await connector.remove_component(Role.PREFILL)
-    assert await connector.wait_for_deployment_ready()
-    assert (await client.get()).workers == {Role.PREFILL: 2, Role.DECODE: 3}
-    assert not await connector.set_component_replicas({Role.DECODE: 3}, blocking=False)
-    following.cancel()
