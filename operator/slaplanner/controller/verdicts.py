@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slaplanner.adapters.target import Verdict
+from slaplanner.adapters.target.conditions import MET, Status, said_by
 from slaplanner.controller.reconcile import Plan
 from slaplanner.controller.records import Record
 from slaplanner.core.model import Policy, Role
@@ -16,6 +17,8 @@ from slaplanner.core.wording import figure
 AGREEING_PLANS = 3
 """One bad window is no breach; three in a row are worth telling whoever watches the deployment."""
 
+_REASONS: Mapping[Status, str] = {"True": "TargetsMet", "False": "TargetsMissed"}
+
 
 def verdict(record: Record, policy: Policy, plan: Plan, conditions: Sequence[Mapping[str, Any]]) -> Verdict:
     """The policy's part in `SLAPlanned` and `SLAMet`; the latter changes only when three plans agree."""
@@ -23,17 +26,12 @@ def verdict(record: Record, policy: Policy, plan: Plan, conditions: Sequence[Map
     seen = sla_met(policy, plan.traffic.observation) if plan.traffic else None
     if seen is not None:
         record.sightings = (*record.sightings, seen)[-AGREEING_PLANS:]
-    previous = record.verdict
-    met, reason, message = (
-        (previous.met, previous.met_reason, previous.met_message)
-        if previous is not None
-        else ("Unknown", "Observing", f"{AGREEING_PLANS} plans must agree")
-    )
+    met, reason, message = _previous(record, plan)
     agreeing = len(record.sightings) == AGREEING_PLANS and len(set(record.sightings)) == 1
     if agreeing and seen is not None and plan.traffic is not None:
-        met = "True" if seen else "False"
-        reason = "TargetsMet" if seen else "TargetsMissed"
-        if previous is None or previous.met != met:
+        before, met = met, "True" if seen else "False"
+        reason = _REASONS[met]
+        if before != met:
             message = _latencies(policy, plan.traffic.observation)
     return Verdict(
         policy=record.name,
@@ -44,6 +42,18 @@ def verdict(record: Record, policy: Policy, plan: Plan, conditions: Sequence[Map
         met_reason=reason,
         met_message=message,
     )
+
+
+def _previous(record: Record, plan: Plan) -> tuple[Status, str, str]:
+    """What this policy said of `SLAMet` until now, also through the operator before this one."""
+    if record.verdict is not None:
+        return record.verdict.met, record.verdict.met_reason, record.verdict.met_message
+    status, message = plan.target.told.get(MET, ("", "")) if plan.target is not None else ("", "")
+    words = said_by(record.name, message)
+    for decided, reason in _REASONS.items():
+        if status == decided and words is not None:
+            return decided, reason, words
+    return "Unknown", "Observing", f"{AGREEING_PLANS} plans must agree"
 
 
 def sla_met(policy: Policy, observation: Observation) -> bool | None:

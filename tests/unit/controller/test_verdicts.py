@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from slaplanner.adapters.target import Verdict
+from slaplanner.adapters.target.conditions import MET
 from slaplanner.controller.reconcile import Plan
 from slaplanner.controller.records import Record
 from slaplanner.controller.verdicts import sla_met, verdict
@@ -15,7 +16,7 @@ from slaplanner.controller.world import Traffic
 from slaplanner.core.model import Mode
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.state import PlannerState
-from tests.heart import UID, document
+from tests.heart import UID, document, target
 from tests.planning import observation, policy, unknown
 
 READY = [{"type": "Ready", "status": "True", "reason": "Planned", "message": "all is well"}]
@@ -83,3 +84,38 @@ def test_a_policy_answers_for_the_latencies_of_its_roles(mode: Mode, late: bool,
 def test_nothing_observed_is_neither_met_nor_missed():
     assert sla_met(policy(), UNSEEN) is None
     assert sla_met(policy(), replace(GOOD, itl_ms=unknown())) is None
+
+
+class TestAfterARestart:
+    """The deployment's own condition is the memory."""
+
+    def resumed(self, record: Record, said: tuple[str, str], *observations: Observation) -> Verdict:
+        before = replace(target(), told={MET: said})
+        for seen in observations:
+            plan = Plan(state=PlannerState(), target=before, traffic=Traffic(observation=seen))
+            record.verdict = verdict(record, policy(), plan, READY)
+        assert record.verdict is not None
+        return record.verdict
+
+    def test_what_was_said_stands_until_three_plans_disagree(self, record: Record):
+        said = ("True", "other: ITL 9 ms of 30 ms; llama: TTFT 60 ms of 1,000 ms")
+        first = self.resumed(record, said, LATE)
+        assert (first.met, first.met_reason, first.met_message) == (
+            "True",
+            "TargetsMet",
+            "TTFT 60 ms of 1,000 ms",
+        )
+        assert self.resumed(record, said, LATE).met == "True"
+        assert self.resumed(record, said, LATE).met == "False"
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            pytest.param(("False", "other: TTFT 2,000 ms of 1,000 ms"), id="another-policys-words"),
+            pytest.param(("Unknown", "llama: 3 plans must agree"), id="nothing-decided"),
+            pytest.param(("True", ""), id="no-words"),
+        ],
+    )
+    def test_what_it_did_not_say_is_not_resumed(self, record: Record, said: tuple[str, str]):
+        found = self.resumed(record, said, GOOD)
+        assert (found.met, found.met_reason) == ("Unknown", "Observing")

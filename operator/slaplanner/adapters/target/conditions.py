@@ -20,6 +20,7 @@ MET = "SLAMet"
 TYPES = (PLANNED, MET)
 _SHORTEST_REASON = "Unknown"
 _MESSAGE_LIMIT = 1024
+_BETWEEN = "; "
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -61,6 +62,21 @@ def combined(verdicts: Iterable[Verdict]) -> tuple[GraphCondition, ...]:
     ]
     met = [(entry.policy, entry.met, entry.met_reason, entry.met_message) for entry in ordered]
     return (_worst(PLANNED, planned), _worst(MET, met))
+
+
+def own_words(existing: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Status and message of those conditions that are ours, by type."""
+    return {
+        text(condition.get("type")): (text(condition.get("status")), text(condition.get("message")))
+        for condition in existing
+        if condition.get("type") in TYPES
+    }
+
+
+def said_by(policy: str, message: str) -> str | None:
+    """A policy's part of a message that `combined` made; None: it does not speak there."""
+    parts = (part.partition(": ") for part in message.split(_BETWEEN))
+    return next((words for name, _, words in parts if name == policy), None)
 
 
 def merged(
@@ -134,7 +150,7 @@ def _worst(kind: str, told: Sequence[tuple[str, Status, str, str]]) -> GraphCond
         (wanted for wanted in ("False", "Unknown") if any(entry[1] == wanted for entry in told)), "True"
     )
     saying = [entry for entry in told if entry[1] == status]
-    message = "; ".join(f"{policy}: {message}" for policy, _, _, message in saying)
+    message = _BETWEEN.join(f"{policy}: {message}" for policy, _, _, message in saying)
     return GraphCondition(
         type=kind,
         status=status,

@@ -83,6 +83,8 @@ class TargetState:
     """What the target has to acknowledge yet."""
     remarks: tuple[Remark, ...] = ()
     """What is odd about the target and hinders no plan; each is told once."""
+    told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Status and message of our own conditions on the target, by type, as the last plan left them."""
     ready_reason: str = ""
     """The target's own word for why it is (not) ready."""
     ready_message: str = ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slaplanner.adapters.target.client import KubernetesApi
+from slaplanner.adapters.target.conditions import own_words
 from slaplanner.adapters.target.connector import Identity, Rival, TargetState
 from slaplanner.adapters.target.failures import ApiRefusal, Failure
 from slaplanner.adapters.target.fleet_state import fleet_of
@@ -139,6 +140,7 @@ def _state(
             else replica_writers(graph, entry.component.name)
             for entry in roles
         },
+        told=own_words(graph.conditions),
         ready_reason=graph.ready_reason,
         ready_message=graph.ready_message,
     )
