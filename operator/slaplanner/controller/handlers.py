@@ -23,6 +23,7 @@ from slaplanner.controller.runtime import Operator
 logger = logging.getLogger(__name__)
 
 FINALIZER = f"{GROUP}/finalizer"
+KOPF_REQUEST_TIMEOUT_S = 30.0
 
 
 def register(registry: kopf.OperatorRegistry, operator: Operator, *, namespaced: bool) -> None:
@@ -54,6 +55,10 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
     settings.scanning.disabled = namespaced
     # A deletion in the middle of a plan would else wait a minute for the timer.
     settings.background.cancellation_polling = 1
+    # Of the five seconds after SIGTERM; a deletion that is being handled may hang with the API server.
+    settings.queueing.exit_timeout = 0.5
+    # For kopf's own patches and events, which it would else wait five minutes for.
+    settings.networking.request_timeout = KOPF_REQUEST_TIMEOUT_S
     # Events are ours to choose; log lines do not become events.
     settings.posting.loggers = False
     settings.posting.reporting_component = "slaplanner"
