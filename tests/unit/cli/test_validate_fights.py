@@ -12,10 +12,13 @@ from click.testing import CliRunner, Result
 from slaplanner.cli import main
 from tests.scene import graph, policy
 
+EXAMPLES = Path(__file__).parents[3] / "manifests/argocd/examples"
 BY_MANAGER = {"managedFieldsManagers": ["slaplanner"]}
 BY_PATH = {"jqPathExpressions": [".spec.services[].replicas"]}
 BY_POINTERS = {"jsonPointers": ["/spec/services/prefill/replicas", "/spec/services/decode/replicas"]}
+BY_PATH_IN_A_LIST = {"jqPathExpressions": [".spec.components[].replicas"]}
 RESPECTS = "RespectIgnoreDifferences=true"
+SERVER_SIDE = "ServerSideApply=true"
 SETS = "sets replicas of prefill, decode, which SLAPolicy 'llama' scales"
 
 
@@ -57,6 +60,27 @@ def autoscaler(kind: str, target_kind: str, target: str) -> dict[str, Any]:
     }
 
 
+def adapter(target: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoGraphDeploymentScalingAdapter",
+        "metadata": {"name": f"{target}-decode", "namespace": "serving"},
+        "spec": {"dgdRef": {"name": target, "componentName": "decode"}, **spec},
+    }
+
+
+def chart() -> dict[str, Any]:
+    """An Application that has nothing to do with the files here."""
+    made = application()
+    made["spec"]["source"] = {"repoURL": "https://charts.example.com", "chart": "grafana"}
+    return made
+
+
+def annotated(obj: dict[str, Any], options: str) -> dict[str, Any]:
+    metadata = obj["metadata"] | {"annotations": {"argocd.argoproj.io/sync-options": options}}
+    return obj | {"metadata": metadata}
+
+
 def validate(directory: Path, *objects: dict[str, Any], flags: tuple[str, ...] = ()) -> Result:
     """Objects of the deployment lie under `apps/llama`, the rest beside it."""
     for number, one in enumerate((placed(policy()), *objects)):
@@ -68,6 +92,8 @@ def validate(directory: Path, *objects: dict[str, Any], flags: tuple[str, ...] =
 
 ALPHA = placed(graph(version="v1alpha1"))
 BETA = placed(graph(version="v1beta1"))
+SILENT_ALPHA = placed(without_replicas(graph(version="v1alpha1")))
+SILENT = placed(without_replicas(graph(version="v1beta1")))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +118,41 @@ BETA = placed(graph(version="v1beta1"))
             "would never arrive",
             id="a-list-that-is-kept-whole",
         ),
+        pytest.param(
+            [BETA, application(BY_MANAGER, RESPECTS, kind="ApplicationSet", path="{{.path.path}}")],
+            "would never arrive",
+            id="a-list-that-a-set-keeps-whole",
+        ),
+        pytest.param(
+            [SILENT, application(BY_PATH_IN_A_LIST, RESPECTS)],
+            "would never arrive",
+            id="a-silent-list-that-is-kept-whole",
+        ),
+        pytest.param(
+            [BETA, application(BY_MANAGER, SERVER_SIDE)],
+            "not when it syncs",
+            id="server-side-and-ignored-only-in-the-comparison",
+        ),
+        pytest.param(
+            [BETA, application(BY_PATH, RESPECTS)], "does not ignore them", id="a-path-of-the-other-version"
+        ),
+        pytest.param([SILENT, application(BY_PATH_IN_A_LIST)], "client-side", id="a-list-that-is-sent-whole"),
+        pytest.param(
+            [SILENT, application(kind="ApplicationSet", path="{{path}}")],
+            "client-side",
+            id="a-list-that-a-set-sends-whole",
+        ),
+        pytest.param(
+            [annotated(SILENT, "Prune=false,ServerSideApply=false"), application(None, SERVER_SIDE)],
+            "client-side",
+            id="a-list-that-is-an-exception",
+        ),
+        pytest.param(
+            [BETA, application({"jsonPointers": ["/spec/components/1/replicas", "/spec/components/2"]})],
+            "not when it syncs",
+            id="pointers-into-a-list",
+        ),
+        pytest.param([SILENT, adapter("llama", replicas=2)], "leave it out", id="an-adapter-in-git"),
         pytest.param(
             [autoscaler("HorizontalPodAutoscaler", "DynamoGraphDeployment", "llama")],
             "keep one of the two",
@@ -119,6 +180,26 @@ def test_what_will_fight_is_warned_of(tmp_path: Path, objects: list[dict[str, An
         pytest.param([ALPHA, application(BY_MANAGER, RESPECTS)], id="ignored-by-field-manager"),
         pytest.param([ALPHA, application(BY_PATH, RESPECTS)], id="ignored-by-path"),
         pytest.param([ALPHA, application(BY_POINTERS, RESPECTS)], id="ignored-by-pointers"),
+        pytest.param(
+            [ALPHA, application({"jsonPointers": ["/spec/services"]}, RESPECTS)], id="ignored-altogether"
+        ),
+        pytest.param([SILENT, application(BY_MANAGER, SERVER_SIDE)], id="the-recommended-way"),
+        pytest.param(
+            [SILENT, application(BY_MANAGER, SERVER_SIDE, kind="ApplicationSet", path="{{.path.path}}")],
+            id="the-recommended-way-in-a-set",
+        ),
+        pytest.param(
+            [annotated(SILENT, SERVER_SIDE), application(BY_PATH_IN_A_LIST)],
+            id="server-side-for-the-deployment-alone",
+        ),
+        pytest.param([SILENT_ALPHA, application(BY_PATH)], id="a-map-is-merged"),
+        pytest.param([SILENT, chart()], id="an-application-of-something-else"),
+        pytest.param([SILENT, adapter("other", replicas=2)], id="an-adapter-of-another-deployment"),
+        pytest.param([SILENT, adapter("llama")], id="an-adapter-that-leaves-replicas-out"),
+        pytest.param(
+            [SILENT, autoscaler("ScaledObject", "DynamoGraphDeploymentScalingAdapter", "llama-70b-decode")],
+            id="an-adapter-of-a-deployment-with-a-longer-name",
+        ),
         pytest.param([ALPHA, application(BY_PATH, RESPECTS, kind="ApplicationSet")], id="ignored-by-a-set"),
         pytest.param(
             [autoscaler("HorizontalPodAutoscaler", "DynamoGraphDeployment", "other")], id="another-target"
@@ -129,6 +210,18 @@ def test_what_will_not_fight_earns_no_warning(tmp_path: Path, objects: list[dict
     result = validate(tmp_path, *objects, flags=("--strict",))
     assert result.exit_code == 0
     assert "0 warnings" in result.stdout
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("manifest", [SILENT, SILENT_ALPHA], ids=["v1beta1", "v1alpha1"])
+def test_the_examples_for_argo_cd_earn_no_warning(
+    tmp_path: Path, example: Path, manifest: dict[str, Any]
+) -> None:
+    folder = tmp_path / "llama-70b"
+    folder.mkdir()
+    (folder / "all.yaml").write_text(yaml.safe_dump_all([placed(policy()), manifest]))
+    result = CliRunner().invoke(main, ["validate", "--strict", str(folder), str(example)])
+    assert (result.exit_code, "1 checked, 0 refused, 0 warnings" in result.stdout) == (0, True), result.output
 
 
 def test_only_the_frontend_has_replicas_of_its_own(tmp_path: Path) -> None:
