@@ -36,13 +36,12 @@ TRACE = ROOT / "examples/traces/azure2023_conv.jsonl.gz"
 NAMESPACE = "serving"
 NAME = "qwen3-32b"
 
-FROM_S, TO_S = 1500.0, 1860.0
-"""Six minutes of the trace: the busiest of its hour, and what came before; then the load ends."""
+FROM_S, TO_S = 1770.0, 2250.0
+"""Eight minutes of the trace: its busiest, then half as many input tokens."""
 
 AMPLIFY = 14
 LONGEST_S = 480.0
 """The demo's own end, however slow the machine is."""
-
 
 LOOK_EVERY_S = 10.0
 
@@ -63,7 +62,7 @@ class Row:
 def main() -> int:
     """Run the demo; the exit code is 0 when it ran to its end or was interrupted."""
     arguments = _arguments()
-    console = Console(stderr=False)
+    console = Console(soft_wrap=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with Bed(say=lambda line: console.print(f"[dim]{line}[/dim]")) as bed:

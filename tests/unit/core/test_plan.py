@@ -22,6 +22,7 @@ from slaplanner.core.model import (
     Policy,
     Role,
     RolePolicy,
+    Sizing,
 )
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Known, Observation, Series
@@ -65,6 +66,16 @@ def test_each_role_gets_what_its_own_load_needs():
     assert desired(decision) == (4, 2)
     assert decision.reason is Reason.SCALE_UP
     assert decision.message.startswith("prefill 2 -> 4, decode stays 2: 60 requests/s of 1,000 input")
+
+
+def test_sizing_by_attainment_says_for_which_upper_bound_it_sizes():
+    _, decision = plan(BUSY, asked=policy(sizing=Sizing.ATTAINMENT))
+    (prefill, _) = decision.roles
+    assert prefill.sized is not None
+    assert (
+        f"; prefill needs {prefill.sized.replicas} replicas to keep 99 % in time "
+        "(60,000 tokens/s, up to 79,000; steady load at most 17,"
+    ) in decision.message
 
 
 def test_idle_falls_to_the_floor_though_means_of_nothing_are_not_numbers():
