@@ -6,6 +6,7 @@ Nothing here decides. Each method is one question or one order, bounded in time;
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -75,6 +76,9 @@ OBSERVATION_TIMEOUT_S = 12.0
 KUBERNETES_THREADS = 8
 PROMETHEUS_THREADS = 8
 ETCD_THREADS = 4
+FILE_THREADS = 2
+FILE_TIMEOUT_S = 4.0
+"""For a profile or trace on a mounted volume, whose server may hang."""
 NUMERICS_THREADS = 1
 """Numerics hold the interpreter lock, so more threads would only take turns."""
 
@@ -102,6 +106,7 @@ class World:
         self._kubernetes = Pool("kubernetes", size=KUBERNETES_THREADS)
         self._prometheus = Pool("prometheus", size=PROMETHEUS_THREADS)
         self._etcd = Pool("etcd", size=ETCD_THREADS)
+        self._files = Pool("files", size=FILE_THREADS)
         self.numerics = Pool("numerics", size=NUMERICS_THREADS)
         self.refits = Pool("refits", size=NUMERICS_THREADS)
 
@@ -162,7 +167,8 @@ class World:
 
     async def model(self, policy: SLAPolicy, target: TargetState) -> str:
         """The model that the target serves. Raises TargetError, MetricsError."""
-        return await self._kubernetes.run(self.connector(policy).model_name, target)
+        # Where the target does not name it, Prometheus is asked.
+        return await self._prometheus.run(self.connector(policy).model_name, target)
 
     async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals:
         """Autoscalers and planners that scale the same target."""
@@ -202,12 +208,17 @@ class World:
                 spec.config_map_ref.name,
                 spec.interpolation,
             )
-        return await self.numerics.run(
-            load_directory,
-            spec.path or "",
-            allowed=self._settings.profile_directories,
-            interpolation=spec.interpolation,
-        )
+        path = spec.path or ""
+        try:
+            async with asyncio.timeout(FILE_TIMEOUT_S):
+                return await self._files.run(
+                    load_directory,
+                    path,
+                    allowed=self._settings.profile_directories,
+                    interpolation=spec.interpolation,
+                )
+        except TimeoutError as error:
+            raise ProfileError(_hangs(path)) from error
 
     async def warm_up(self, policy: SLAPolicy) -> Series | None:
         """The policy's warm-up trace on its planning grid; None where it has none. Raises WarmUpError."""
@@ -217,7 +228,11 @@ class World:
         reference = trace.config_map_ref
         if reference is None:
             path = trace.path or ""
-            data = await self.numerics.run(file_bytes, path, allowed=self._settings.profile_directories)
+            try:
+                async with asyncio.timeout(FILE_TIMEOUT_S):
+                    data = await self._files.run(file_bytes, path, allowed=self._settings.profile_directories)
+            except TimeoutError as error:
+                raise WarmUpError(_hangs(path)) from error
             name = path
         else:
             data = await self._kubernetes.run(
@@ -401,6 +416,10 @@ def _watched_config_map(policy: SLAPolicy, reference: ConfigMapRef | None) -> Wa
         namespace=policy.metadata.namespace,
         name=reference.name,
     )
+
+
+def _hangs(path: str) -> str:
+    return f"{path} was not read within {FILE_TIMEOUT_S:g} s; wanted a volume that answers"
 
 
 def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:
