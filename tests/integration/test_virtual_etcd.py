@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 
 from slaplanner.adapters.virtual.channel import ChannelError
+from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
 from slaplanner.core.reasons import Reason
-from slaplanner.settings import BasicAuth, ClientCertificate
+from slaplanner.settings import BasicAuth, ClientCertificate, EtcdConnection
 from slaplanner.virtual import (
     ABSENT,
     Channel,
@@ -183,6 +184,13 @@ async def test_a_count_that_a_stranger_wrote_is_read_in_the_end_and_published_ag
         "decision_id": "1",
         "scaled_decision_id": None,
     }
+
+
+async def test_a_watch_is_begun_anew_from_time_to_time(etcd: EtcdServer) -> None:
+    """Whoever watches on a connection that died unnoticed would wait for ever."""
+    connection = EtcdConnection(endpoints=(etcd.endpoint,))
+    async with EtcdGateway(connection, watch_lasts_s=0.5) as gateway:
+        assert len([change async for change in gateway.changes(PREFIX)]) == 1
 
 
 async def test_the_next_endpoint_answers_when_one_does_not(etcd: EtcdServer) -> None:

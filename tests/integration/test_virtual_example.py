@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,8 +18,11 @@ from click.testing import CliRunner
 from slaplanner.cli import main
 from slaplanner.virtual import Channel, VirtualConnectorCoordinator, etcd_channel, kubernetes_channel
 from tests.testbed import Cluster, EtcdFactory, wait_until
+from tests.virtual_policy import POLICY
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+HOW_TO = ROOT / "docs/how-to/virtual.md"
 
 
 @contextmanager
@@ -108,6 +112,62 @@ def test_commands_at_the_api_server(installed: Cluster, policy_namespace: str) -
         *("--type=merge", f"--patch={json.dumps(patch)}"),
     )
     commands("--policy", "fleet", "-n", policy_namespace, "--kubeconfig", str(installed.kubeconfig))
+
+
+def written_commands() -> list[str]:
+    """Every command line of the help and of the how-to, without its comment."""
+    texts = [CliRunner().invoke(main, ["virtual", "--help"]).output, HOW_TO.read_text()]
+    lines = (line.strip().partition("  #")[0].strip() for text in texts for line in text.splitlines())
+    return [line for line in lines if re.match(r"(decision=\$\()?slaplanner virtual ", line)]
+
+
+def test_every_command_that_is_written_down_works(
+    etcd_server: EtcdFactory, installed: Cluster, namespace: str
+) -> None:
+    """With decision 3 waiting in etcd and in the policies."""
+    etcd = etcd_server()
+    for name, value in (("num_prefill_workers", "3"), ("num_decode_workers", "2"), ("decision_id", "3")):
+        etcd.put(f"v1/fleet/planner/{name}", value)
+    for policy in ("fleet", "llama"):
+        text = POLICY.replace("name: fleet}", f"name: {policy}}}")
+        installed.kubectl("apply", f"--namespace={namespace}", "-f", "-", stdin=text)
+        patch = {"status": {"lastPublished": {"id": 3, "prefill": 3, "decode": 2}}}
+        installed.kubectl(
+            *("patch", "slapolicy", policy, f"--namespace={namespace}", "--subresource=status"),
+            *("--type=merge", f"--patch={json.dumps(patch)}"),
+        )
+    environment = os.environ | {
+        "ETCD_ENDPOINTS": etcd.endpoint,
+        "KUBECONFIG": str(installed.kubeconfig),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    lines = [
+        re.sub(r"http://\w+:2379", etcd.endpoint, line).replace("-n serving", f"-n {namespace}")
+        for line in written_commands()
+    ]
+    assert len(lines) == 7
+    # What waits comes before what answers it.
+    for line in sorted(lines, key=lambda line: "complete" in line):
+        with subprocess.Popen(
+            ["bash", "-c", f"exec {line}" if line.endswith("watch") else line],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            if line.endswith("watch"):
+                assert json.loads(process.stdout.readline())["id"] == 3
+                process.send_signal(signal.SIGINT)
+                assert process.wait(timeout=20) == 130
+            else:
+                assert process.wait(timeout=20) == 0, line
+    assert etcd.get("v1/fleet/planner/scaled_decision_id") == "3"
+    annotations = json.loads(
+        installed.kubectl(
+            "get", "slapolicy", "fleet", f"--namespace={namespace}", "-o=jsonpath={.metadata.annotations}"
+        ).stdout
+    )
+    assert annotations["slaplanner.io/scaled-decision-id"] == "3"
 
 
 def test_usage_is_told() -> None:

@@ -30,6 +30,8 @@ from slaplanner.virtual import (
 
 EXIT_FAILED = 1
 EXIT_TIMEOUT = 3
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells count."""
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -109,13 +111,14 @@ def virtual(
 
     A decision is printed as one line of JSON: {"id": 3, "prefill": 4, "decode": 2}; -1 is what nobody
     has decided. Exit code 0: done; 1: the backend refuses or does not answer, or the decision is not the last one;
-    2: usage; 3: nothing came in time.
+    2: usage; 3: nothing came in time; 130: interrupted.
 
     \b
     Examples:
       slaplanner virtual --policy llama -n serving get
       decision=$(slaplanner virtual --dynamo-namespace fleet wait --timeout 60)
       slaplanner virtual --dynamo-namespace fleet complete 3
+      slaplanner virtual --dynamo-namespace fleet --etcd http://localhost:2379 watch
     """  # noqa: D301 - click wants the character
     if (policy is None) == (dynamo_namespace is None):
         raise click.UsageError("give either --policy (API server) or --dynamo-namespace (etcd)")
@@ -215,3 +218,5 @@ def _run(where: _Where, ask: Callable[[VirtualConnectorClient], Awaitable[None]]
     except TimeoutError:
         click.echo("nothing came in time", err=True)
         sys.exit(EXIT_TIMEOUT)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)

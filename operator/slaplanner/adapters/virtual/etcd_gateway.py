@@ -32,6 +32,9 @@ from slaplanner.settings import EtcdConnection
 REQUEST_TIMEOUT_S = 4.0
 """Of one request, all endpoints together: below the 5 s that remain after SIGTERM."""
 
+WATCH_LASTS_S = 240.0
+"""Then a watch is begun anew, so that a connection that died unnoticed is replaced."""
+
 LARGEST_ANSWER_BYTES = 10_000_000
 """Ours has four values of ten digits. etcd takes values of up to 1.5 MiB, so strangers can make it four of
 those, in Base64; then it is still read, and told."""
@@ -45,9 +48,16 @@ FAILED_PRECONDITION, UNAUTHENTICATED. The others mean that a member cannot answe
 class EtcdGateway:
     """One connection's etcd. Asynchronous context manager; of one event loop."""
 
-    def __init__(self, connection: EtcdConnection, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        connection: EtcdConnection,
+        *,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        watch_lasts_s: float = WATCH_LASTS_S,
+    ) -> None:
         self._connection = connection
         self._timeout_s = timeout_s
+        self._watch_lasts_s = watch_lasts_s
         self._session: aiohttp.ClientSession | None = None
         self._tls = EtcdTls(connection)
         self._token: str | None = None
@@ -96,7 +106,7 @@ class EtcdGateway:
     async def changes(self, prefix: str) -> AsyncIterator[None]:
         """One item once the watch of *prefix* stands, and one for every change after.
 
-        Ends when etcd ends the watch.
+        Ends when etcd ends the watch, and when it has lasted for long.
 
         Raises:
             ChannelError: there is no connection, or etcd refuses.
@@ -104,10 +114,8 @@ class EtcdGateway:
         body = {"create_request": {"key": encoded(prefix), "range_end": range_end(prefix)}}
         endpoint = self._connection.endpoints[self._first]
         try:
-            # No total time-out: a watch lasts until something ends it. A dead peer is found by the
-            # caller, who reads from time to time anyway.
             async with self._post(
-                endpoint, "watch", body, await self._authorization(), timeout_s=None
+                endpoint, "watch", body, await self._authorization(), timeout_s=self._watch_lasts_s
             ) as response:
                 if response.status != 200:
                     _raise_refusal(response.status, await response.read(), endpoint)
@@ -120,7 +128,9 @@ class EtcdGateway:
         except _TokenExpiredError as error:
             self._token = None
             raise ChannelError(str(error), reason=Reason.ETCD_REFUSED) from error
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _MemberError) as error:
+        except TimeoutError:
+            self._rotate()
+        except (aiohttp.ClientError, OSError, ValueError, _MemberError) as error:
             self._rotate()
             raise ChannelError(f"etcd at {endpoint} does not answer: {_words(error)}") from error
 
@@ -182,7 +192,7 @@ class EtcdGateway:
         raise ChannelError(f"etcd does not answer ({'; '.join(troubles)})")
 
     def _post(
-        self, endpoint: str, path: str, body: Mapping[str, Any], token: str | None, *, timeout_s: float | None
+        self, endpoint: str, path: str, body: Mapping[str, Any], token: str | None, *, timeout_s: float
     ) -> Any:
         if self._session is None:
             raise RuntimeError("an EtcdGateway is used inside `async with`")
