@@ -23,6 +23,9 @@ FORGET_INTERVALS: Final = 10
 """Where plans are rare, so many intervals instead."""
 FIRST_PAUSE_S: Final = 300.0
 LONGEST_PAUSE_S: Final = 3600.0
+NAMES_KEPT: Final = 3
+NAME_CHARS_KEPT: Final = 64
+"""Names are for people; what is remembered of everything shares 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,7 @@ def to_document(rivalry: Rivalry) -> dict[str, Any]:
     kept: dict[str, Any] = {
         "wrote": {role.value: count for role, count in rivalry.wrote.items()},
         "at": [round(at_s) for at_s in rivalry.reverted_at_s],
-        "by": list(rivalry.rivals),
+        "by": [name[:NAME_CHARS_KEPT] for name in rivalry.rivals[:NAMES_KEPT]],
         "of": [role.value for role in rivalry.roles],
         "pause": round(rivalry.pause_s),
         "retry": round(rivalry.retry_at_s),

