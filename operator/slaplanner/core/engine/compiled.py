@@ -25,12 +25,14 @@ COMPILED = numba is not None
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile *function* at its first call and keep the machine code for the next process.
 
-    Kernels allocate nothing, so their arrays need no reference counts: a third of the time saved.
     Where no directory for the machine code can be written (a read-only image), every process
     compiles anew.
     """
     if numba is None:
         return function
+    # `_nrt` has no public name, yet numba's own sorts are compiled with it. Without it every access to a
+    # field of a record counts references, though nothing is allocated here: ten times the time (3.1 s
+    # instead of 0.3 s for six hours of 480,000 requests). A numba that dropped it would say so here.
     options = {"_nrt": False, "error_model": "numpy"}
     try:
         return cast("Callable[P, R]", numba.njit(cache=True, **options)(function))

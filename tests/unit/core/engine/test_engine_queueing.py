@@ -71,3 +71,36 @@ def test_a_batch_at_constant_speed_is_m_d_infinity() -> None:
     erlangs = 20.0 * (osl - 1) * ITL_S
     assert np.mean(seen) == pytest.approx(erlangs, rel=0.05)
     assert np.var(seen) == pytest.approx(erlangs, rel=0.2)
+
+
+def test_sequences_in_decode_follow_littles_law_where_speed_depends_on_the_batch() -> None:
+    """In time average, whatever ITL and admission do: batches of all sizes, and a KV that fills."""
+    rng = np.random.default_rng(4)
+    tables = EngineTables(
+        ttft_ms=np.full(2, 1e3 * SERVICE_S),
+        isl_step_tokens=1e6,
+        itl_ms=np.array([[10.0, 20.0, 40.0], [15.0, 30.0, 60.0]]),
+        shortest_context_tokens=50.0,
+        context_ratio=100.0,
+        kv_step=0.5,
+        max_kv_tokens=3200.0,
+    )
+    engine = Engine(tables)
+    engine.set_workers(Role.PREFILL, 4)
+    engine.set_workers(Role.DECODE, 3)
+    count, step_s = 4000, 0.25
+    arrivals = np.cumsum(rng.exponential(0.05, count))
+    engine.submit(
+        arrival_s=arrivals, isl_tokens=rng.integers(10, 400, count), osl_tokens=rng.integers(2, 120, count)
+    )
+    inside, horizon_s = [], 300.0
+    for k in range(int(horizon_s / step_s)):
+        engine.advance((k + 0.5) * step_s)
+        gauges = engine.gauges(Role.DECODE)
+        inside.append(gauges.running + gauges.waiting)
+    engine.advance(horizon_s)
+    done = engine.requests()
+    assert engine.unfinished == 0
+    assert engine.preempted > 0
+    spent_s = float((done.last_token_s - done.first_token_s).sum())
+    assert np.mean(inside) == pytest.approx(spent_s / horizon_s, rel=0.02)
