@@ -26,7 +26,7 @@ from slaplanner.core.forecast.channels import (
     point,
     points,
 )
-from slaplanner.core.forecast.learner import Learner, experts
+from slaplanner.core.forecast.learner import Learner, experts, knots
 from slaplanner.core.forecast.outcome import Demand, Forecast
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.model import PredictorPolicy, PredictorType
@@ -139,7 +139,7 @@ def _advanced(
             step_s=series.step_s,
             horizon_steps=horizon_steps,
             end_s=series.end_s - len(series) * series.step_s,
-            learner=Learner.of(experts(policy), horizon_steps),
+            learner=Learner.of(experts(policy, knots(horizon_steps)), horizon_steps),
         )
     new = round((series.end_s - state.end_s) / series.step_s)
     learner = state.learner

@@ -20,6 +20,7 @@ from slaplanner.core.forecast.channels import (
     Expert,
     Lookback,
 )
+from slaplanner.core.forecast.direct import Direct
 from slaplanner.core.forecast.kalman import Kalman
 from slaplanner.core.forecast.mixture import Mixture
 from slaplanner.core.forecast.plateaus import RecentWindow, RunMean
@@ -45,8 +46,8 @@ def knots(horizon_steps: int) -> Array:
     return np.unique(np.round(np.geomspace(1, horizon_steps, _MOST_KNOTS)))
 
 
-def experts(policy: PredictorPolicy) -> tuple[Expert, ...]:
-    """What a policy's predictor is made of, before the first point."""
+def experts(policy: PredictorPolicy, steps: Array) -> tuple[Expert, ...]:
+    """What a policy's predictor is made of, before the first point; *steps* as `knots` gives them."""
     match policy.type:
         case PredictorType.CONSTANT:
             return (Smoothing.of(1.0),)
@@ -64,6 +65,7 @@ def experts(policy: PredictorPolicy) -> tuple[Expert, ...]:
                 RunMean.of((1.0, 12.0), (1.5, 4.0), (2.0, 12.0), (3.0, 12.0)),
                 RecentWindow.fresh(),
                 Kalman.fresh(policy.kalman),
+                Direct.fresh(steps),
                 Seasonal.of("day", DAY_S),
                 Seasonal.of("week", WEEK_S),
                 Arima.fresh(),
