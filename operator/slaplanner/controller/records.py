@@ -6,6 +6,7 @@ heartbeat (what was planned, seen and still has to be written).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,13 @@ class Record:
     deleted: bool = False
     withdrawn: bool = False
     """Whether its traces on the target are being removed."""
+
+    beating: bool = False
+    """A heartbeat is under way: there is never a second one beside it."""
+    beaten_at_s: float = field(default_factory=time.monotonic)
+    """Monotonic time of the end of the last heartbeat; before the first, of when it was first seen."""
+    silent: bool = False
+    """Its own timer was found to be silent: it is told once."""
 
     policy: SLAPolicy | None = None
     """The parsed object; None when it does not parse."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -28,6 +29,13 @@ logger = logging.getLogger(__name__)
 
 WITHDRAWAL_TIMEOUT_S = 30.0
 """For tidying up a target after its policy was deleted; then its conditions are left."""
+
+MISSED_BEATS = 3
+"""So many, and the heartbeat of a policy is made up for here.
+
+kopf starts a policy's timer after it has put its finalizer on, tries that once per event, and sees no
+event when a missing permission has been granted or the API server is well again.
+"""
 
 PROBES_TIMEOUT_S = 0.5
 """For whoever still reads metrics when the operator ends."""
@@ -53,7 +61,7 @@ class Operator:
         self._reporter = Reporter(desk=self._world, records=self.records, post=post)
         self._heart: Heart | None = None
         self._resources = contextlib.AsyncExitStack()
-        self._withdrawals: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Serve probes and metrics, and get ready to plan."""
@@ -69,6 +77,8 @@ class Operator:
         self._resources.push_async_callback(watches.close)
         lag = asyncio.create_task(health.watch_loop_lag(), name="loop lag")
         self._resources.callback(lag.cancel)
+        made_up = asyncio.create_task(self.make_up_for_missed_beats(), name="missed heartbeats")
+        self._resources.callback(made_up.cancel)
         self._heart = Heart(
             world=self._world,
             records=self.records,
@@ -85,8 +95,8 @@ class Operator:
             self._heart.stopping = True
         self.pulse.started = False
         # What is not cancelled here, kopf waits five seconds for.
-        for withdrawal in self._withdrawals:
-            withdrawal.cancel()
+        for errand in self._errands:
+            errand.cancel()
         await self._resources.aclose()
 
     def seen(self, document: Mapping[str, Any], *, gone: bool) -> None:
@@ -98,9 +108,7 @@ class Operator:
         if record.deleted and not record.withdrawn:
             record.withdrawn = True
             self.pulse.gone(record.uid)
-            task = asyncio.create_task(self._withdraw(record), name=f"withdraw {record.name}")
-            self._withdrawals.add(task)
-            task.add_done_callback(self._withdrawals.discard)
+            self._run(self._withdraw(record), name=f"withdraw {record.name}")
         if self._heart is not None:
             self._heart.forget()
 
@@ -108,12 +116,33 @@ class Operator:
         """One heartbeat of one policy. What is unforeseen is logged, and the next heartbeat is the retry."""
         record = self.records.get(document["metadata"]["uid"])
         # The watch shows a policy before its timer starts, so one that is unknown here has gone.
-        if self._heart is None or record is None or record.deleted:
+        if self._heart is None or record is None or record.deleted or record.beating:
             return
+        record.beating = True
         try:
             await self._heart.beat(record)
         except Exception:
-            logger.exception("heartbeat failed", extra={"policy": f"{record.namespace}/{record.name}"})
+            logger.exception("heartbeat failed", extra=_who(record))
+        finally:
+            record.beating, record.beaten_at_s = False, time.monotonic()
+
+    async def make_up_for_missed_beats(self) -> None:
+        """Run for ever, and beat for policies whose own timer does not."""
+        while True:
+            await asyncio.sleep(self.settings.heartbeat_s)
+            latest_s = time.monotonic() - MISSED_BEATS * self.settings.heartbeat_s
+            for record in self.records:
+                if record.beating or record.deleted or record.beaten_at_s >= latest_s:
+                    continue
+                if not record.silent:
+                    logger.warning("a timer is silent, its heartbeats are made up for", extra=_who(record))
+                record.silent = True
+                self._run(self.beat(record.document), name=f"beat {record.name}")
+
+    def _run(self, errand: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = asyncio.create_task(errand, name=name)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     async def _withdraw(self, record: Record) -> None:
         """Beside the deletion, which never waits for it: our conditions on the target go."""
@@ -123,5 +152,9 @@ class Operator:
         except (PlanningError, TimeoutError) as error:
             logger.warning(
                 "conditions stay on the target of a deleted policy",
-                extra={"policy": f"{record.namespace}/{record.name}", "error": str(error)},
+                extra=_who(record) | {"error": str(error)},
             )
+
+
+def _who(record: Record) -> dict[str, Any]:
+    return {"policy": f"{record.namespace}/{record.name}"}
