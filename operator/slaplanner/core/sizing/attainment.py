@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import Forecast
@@ -50,9 +51,12 @@ MOST_REPLICAS = 1 << 16
 """The search ends here; no cluster has more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Situation:
-    """Everything that sizing by attainment looks at."""
+    """Everything that sizing by attainment looks at; what follows from it is worked out once.
+
+    Without slots, because cached properties live in the instance's dictionary.
+    """
 
     policy: Policy
     profile: Profile
@@ -71,18 +75,33 @@ class Situation:
     def horizon_s(self) -> float:
         return self.policy.interval_s + self.startup_s
 
-    @property
+    @cached_property
     def coverage(self) -> Coverage:
         held_s = self.policy.behavior.scale_down.stabilization_window_s
         return Coverage.held(window_s=held_s, horizon_s=self.horizon_s)
 
-    @property
+    @cached_property
     def isl(self) -> Lengths:
         return lengths(max(1.0, self.forecast.isl_tokens[0]), self.observation.isl_histogram)
 
-    @property
+    @cached_property
     def osl(self) -> Lengths:
         return lengths(max(1.0, self.forecast.osl_tokens[0]), self.observation.osl_histogram)
+
+    @cached_property
+    def prefill_s(self) -> Floats:
+        """Service time of each length of `isl`, as this fleet is."""
+        return prefill_seconds(self.profile, self.isl) * self.correction.prefill
+
+    @cached_property
+    def batch(self) -> Batch:
+        """What one decode replica holds within the ITL target."""
+        return Batch.within(
+            self.profile.decode,
+            itl_ms=self.policy.sla.itl_ms,
+            context_tokens=mean_context_tokens(self.isl, self.osl),
+            factor=self.correction.decode,
+        )
 
 
 def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role, int]) -> Sized:
@@ -113,12 +132,18 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     stages = (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,)
     missed = (1.0 - RESERVE) * (1.0 - policy.sla.attainment_percent / 100.0)
     allowed = missed / max(2, len(policy.mode.roles))
-    steps = range(1, situation.forecast.horizon_steps + 1)
-    needs = [sum(_need(stage, situation, step=step, allowed=allowed) for stage in stages) for step in steps]
+
+    def need_at(step: int) -> int:
+        return sum(_need(stage, situation, step=step, allowed=allowed) for stage in stages)
+
+    last, current = situation.forecast.horizon_steps, situation.fleet.role(role).replicas
+    need = need_at(last)
     if Role.DECODE in stages:
-        needs[-1] = max(needs[-1], _inflow_need(situation))
-    current = situation.fleet.role(role).replicas
-    need = max(needs[-1], min(current, max(needs)))
+        need = max(need, _inflow_need(situation))
+    for step in range(1, last):
+        if need >= current:
+            break  # earlier steps decide on shrinking only
+        need = max(need, min(current, need_at(step)))
     replicas = max(need, floor)
     return replace(
         evidence,
@@ -154,8 +179,7 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: float)
         situation: what is known.
         allowed: share of requests, beyond those whose prompt alone takes too long (see `HOPELESS`).
     """
-    isl, policy = situation.isl, situation.policy
-    seconds = prefill_seconds(situation.profile, isl) * situation.correction.prefill
+    isl, policy, seconds = situation.isl, situation.policy, situation.prefill_s
     mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
     rate = load_tokens_s / isl.mean
     serving = situation.fleet.role(Role.PREFILL).serving if policy.mode.roles[0] is Role.PREFILL else 0
@@ -188,7 +212,7 @@ def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: float) 
         situation: what is known.
         allowed: share of requests.
     """
-    batch = _batch(situation)
+    batch = situation.batch
     share = situation.coverage.by_requests(load_tokens_s)
     return _fewest(
         lambda replicas: float(
@@ -207,16 +231,7 @@ def _inflow_need(situation: Situation) -> int:
         dispersion=situation.dispersion,
         prefill_workers=max(1, situation.fleet.roles[0].serving or 0),
     )
-    return max(1, math.ceil(sequences / _batch(situation).room))
-
-
-def _batch(situation: Situation) -> Batch:
-    return Batch.within(
-        situation.profile.decode,
-        itl_ms=situation.policy.sla.itl_ms,
-        context_tokens=mean_context_tokens(situation.isl, situation.osl),
-        factor=situation.correction.decode,
-    )
+    return max(1, math.ceil(sequences / situation.batch.room))
 
 
 def _fewest(late: Callable[[int], float], allowed: float) -> int:
