@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -23,20 +26,45 @@ from slaplanner.virtual import (
     etcd_channel,
     kubernetes_channel,
 )
+from tests.gateway import TcpDoor
 from tests.testbed import Cluster
 from tests.virtual_policy import POLICY
 
 
-@pytest_asyncio.fixture(params=["etcd", "policy"])
-async def channel(request: pytest.FixtureRequest) -> AsyncIterator[Channel]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A server, and how to come to it on any port."""
+
+    port: int
+    opened: Callable[[int], AbstractAsyncContextManager[Channel]]
+
+
+@pytest.fixture(params=["etcd", "policy"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "etcd":
-        async with etcd_channel([request.getfixturevalue("etcd_server")().endpoint], "fleet") as channel:
-            yield channel
-        return
+        return Backend(
+            port=request.getfixturevalue("etcd_server")().port,
+            opened=lambda port: etcd_channel([f"http://127.0.0.1:{port}"], "fleet"),
+        )
     cluster: Cluster = request.getfixturevalue("installed")
-    namespace = request.getfixturevalue("namespace")
+    namespace: str = request.getfixturevalue("namespace")
     cluster.kubectl("apply", f"--namespace={namespace}", "-f", "-", stdin=POLICY)
-    async with kubernetes_channel("fleet", namespace=namespace, kubeconfig=cluster.kubeconfig) as channel:
+    access = yaml.safe_load(cluster.kubeconfig.read_text())
+    own_port = urlsplit(access["clusters"][0]["cluster"]["server"]).port
+    assert own_port is not None
+
+    def opened(port: int) -> AbstractAsyncContextManager[Channel]:
+        access["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+        kubeconfig = tmp_path / f"kubeconfig-{port}"
+        kubeconfig.write_text(yaml.safe_dump(access))
+        return kubernetes_channel("fleet", namespace=namespace, kubeconfig=kubeconfig)
+
+    return Backend(port=own_port, opened=opened)
+
+
+@pytest_asyncio.fixture
+async def channel(backend: Backend) -> AsyncIterator[Channel]:
+    async with backend.opened(backend.port) as channel:
         yield channel
 
 
@@ -105,6 +133,30 @@ async def test_two_clients_and_others_that_die_before_they_answer_or_start_late(
     assert await one.complete(newer)
     assert await other.wait() == newer, "also when somebody else has answered it"
     assert not await other.complete(pending), "an older one is not answered any more"
+
+
+async def test_a_lost_connection_loses_nothing(
+    backend: Backend, channel: Channel, coordinator: VirtualConnectorCoordinator
+) -> None:
+    """On its way to a client, and on that of the client's answer."""
+    with TcpDoor("127.0.0.1", backend.port) as door:
+        async with backend.opened(door.port) as behind_the_door:
+            client = VirtualConnectorClient(behind_the_door, look_every_s=3600)
+            await coordinator.update_scaling_decision(3, 2)
+            given = [await client.wait()]
+            door.shut()
+            answering = asyncio.create_task(client.complete(given[0]))
+            await asyncio.sleep(0)
+            assert not await coordinator.is_scaling_ready()
+            door.open()
+            assert await asyncio.wait_for(answering, 30)
+            waiting = asyncio.create_task(client.wait())
+            await asyncio.sleep(0)
+            door.shut()
+            assert await coordinator.update_scaling_decision(4, 2)
+            door.open()
+            given.append(await asyncio.wait_for(waiting, 30))
+    assert [(decision.id, decision.count(Role.PREFILL)) for decision in given] == [(0, 3), (1, 4)]
 
 
 async def test_two_publishers_never_give_out_one_id_twice(channel: Channel) -> None:

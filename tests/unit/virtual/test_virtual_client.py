@@ -97,12 +97,13 @@ async def test_an_answer_that_nobody_can_say_of_is_looked_for() -> None:
     assert channel.answered == [3]
 
 
-async def test_an_answer_is_refused_or_taken_and_nothing_else() -> None:
-    class Busy(ShownChannel):
+async def test_an_answer_that_is_refused_is_not_tried_again() -> None:
+    class Refusing(ShownChannel):
         async def acknowledge(self, decision_id: int, *, over: Reading) -> bool:
+            await super().acknowledge(decision_id, over=over)
             raise ChannelError("no", reason=Reason.FORBIDDEN)
 
-    client = VirtualConnectorClient(Busy(head(3)))
+    client = VirtualConnectorClient(Refusing(head(3)))
     with pytest.raises(ChannelError, match="no"):
         await client.complete(await client.wait())
 
