@@ -76,7 +76,7 @@ def test_a_profile_that_comes_after_its_policy_is_planned_with_at_once(served_sc
             id="half-a-table",
         ),
         pytest.param(
-            {PREFILL: tables()[PREFILL]}, "ProfileInvalid", "its decode stage", id="one-stage-of-two"
+            {PREFILL: tables()[PREFILL]}, "ProfileNotFound", "its decode stage", id="one-stage-of-two"
         ),
     ],
 )

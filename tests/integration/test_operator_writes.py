@@ -164,8 +164,12 @@ class TestStatusIsRefused:
 
 
 def moved(scene: Scene) -> bool:
-    """Whether the status tells of the move that was made while it could not be written."""
-    return any("prefill 4 -> 2" in entry["message"] for entry in scene.status().get("decisions", []))
+    """Whether the status tells of the moves that were made while it could not be written."""
+    asked = [
+        {role["name"]: role["replicas"] for role in decision["to"]}
+        for decision in scene.status().get("decisions", [])
+    ]
+    return {"prefill": 2, "decode": 1} in asked
 
 
 @contextlib.contextmanager
@@ -265,6 +269,35 @@ class TestPermissionsAreMissing:
         )
         assert scene.replicas()["decode"] == 1  # copying is for Dynamo's operator
 
+    def test_the_log_names_the_one_on_finalizers_and_planning_goes_on(
+        self, served_scene: SetUp, operator: OperatorProgram
+    ):
+        scene = served_scene(BUSY)
+        with without_right(scene.cluster, "patch", "slapolicies"):
+            scene.apply(policy())
+            scene.wait_condition("Ready", "True", "Planned")
+            scene.wait_replicas(prefill=4, decode=2)
+            assert "finalizers" not in scene.get("slapolicy")["metadata"]
+            assert any('cannot patch resource "slapolicies"' in str(line) for line in operator.log())
+            scene.kubectl("delete", "slapolicy", "llama", "--timeout=20s")
+            scene.wait_graph_condition("SLAPlanned", None)
+            assert scene.replicas() == {"prefill": 4, "decode": 2}
+
+    def test_the_condition_names_the_one_on_profiles(self, served_scene: SetUp):
+        scene = served_scene(BUSY)
+        with without_right(scene.cluster, "get", "configmaps"):
+            scene.apply(policy(planning=RARELY))
+            found = scene.wait_condition("ProfileLoaded", "False", "Forbidden")
+            assert found["message"] == (
+                "ConfigMap 'profile' cannot be read: missing permission: verb 'get' on 'configmaps' of API "
+                f"group '' in namespace {scene.namespace}, for {OPERATOR}"
+            )
+            assert scene.condition("Ready")["reason"] == "Forbidden"
+            assert scene.replicas() == {"prefill": 1, "decode": 1}
+        scene.annotate("slaplanner.io/plan-requested-at=granted")
+        scene.wait_condition("ProfileLoaded", "True", "Loaded")
+        scene.wait_replicas(prefill=4, decode=2)
+
     def test_autoscalers_that_cannot_be_listed_are_said_to_be_unchecked(self, served_scene: SetUp):
         scene = served_scene(BUSY)
         with without_right(scene.cluster, "list", "horizontalpodautoscalers"):
@@ -294,6 +327,7 @@ def test_an_api_server_that_was_away_finds_the_policy_planned_again(
         )
     finally:
         control_plane.start_api_server()
+    assert scene.replicas() == {"prefill": 4, "decode": 2}
     scene.loads.change(scene.dynamo_namespace, **CALMER)
     scene.wait_replicas(prefill=2, decode=1)
     scene.wait_condition("Ready", "True", "Planned")
