@@ -16,9 +16,11 @@ LABEL org.opencontainers.image.title="slaplanner" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/slaplanner /opt/slaplanner
 # The root file system is read-only where this runs: no byte code, and scratch files go to /tmp.
+# Matrices here are tiny: threads of the linear algebra would only take the cores from each other.
 ENV PATH=/opt/slaplanner/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    OPENBLAS_NUM_THREADS=1 \
     HOME=/tmp
 USER 65532:65532
 EXPOSE 8080

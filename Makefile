@@ -76,7 +76,7 @@ bench: $(READY)  ## Errors of both interpolations on the measured profiles
 .PHONY: bench-forecast
 bench-forecast: $(READY)  ## Predictors on real load, beside pmdarima and Prophet: about ten minutes
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/python benchmarks/forecast.py
+	$(BIN)/python -m benchmarks.forecast
 
 .PHONY: bench-sizing
 bench-sizing: $(READY)  ## Sizing beside HPAs, constant sizes and a clairvoyant, four scenarios: about twenty minutes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from slaplanner.core.forecast import horizon_steps
 from slaplanner.core.forecast.own import Forecaster
 from slaplanner.core.model import DEFAULT_STARTUP_S, PredictorType
 from slaplanner.offline.backtest import Backtest, Method, backtest
+from slaplanner.offline.hushed import hush_prophet
 from slaplanner.offline.series import LoadedSeries, SeriesError, read_series
 from slaplanner.offline.traces import TraceError
 
@@ -133,7 +133,7 @@ def _run(loaded: LoadedSeries, chosen: list[Method], steps: int) -> Backtest:
         raise SeriesError(
             f"{loaded.name}: found {len(loaded.series)} points, wanted more than the horizon of {steps} steps"
         )
-    logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
+    hush_prophet()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:

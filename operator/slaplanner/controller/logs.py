@@ -6,6 +6,8 @@ import logging
 
 import kopf
 
+from slaplanner.offline.hushed import hush_prophet
+
 _ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
     "asctime",
@@ -36,3 +38,4 @@ def set_up_logging(*, verbose: bool, json: bool) -> None:
     if not verbose:
         for name in ("kopf", "aiohttp", "urllib3", "prometheus_api_client"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        hush_prophet()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from slaplanner.core.forecast import ForecastState, forecast, prophet, refit
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
+from slaplanner.offline.hushed import hush_prophet
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 """Prophet's own, of pandas; they are not ours to mend."""
@@ -21,7 +20,7 @@ POLICY = PredictorPolicy(type=PredictorType.PROPHET)
 @pytest.fixture(autouse=True)
 def quiet() -> None:
     pytest.importorskip("prophet", reason="the extra slaplanner[prophet] is not installed")
-    logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
+    hush_prophet()
 
 
 def _ramp(length: int) -> Series:
@@ -60,3 +59,8 @@ def test_a_fit_that_is_too_old_is_told() -> None:
     assert outlook.reason is Reason.WARMING_UP
     assert "not fitted to the newest points" in outlook.message
     assert outlook.requests[-1] == 1000.0 + 10 * (late - 1)
+
+
+def test_its_sampler_says_nothing_of_a_fit(capfd: pytest.CaptureFixture[str]) -> None:
+    _fitted(20)
+    assert "cmdstanpy" not in capfd.readouterr().err

@@ -1,0 +1,16 @@
+"""Prophet's own log, three lines and more for each fit, kept out of what users read."""
+
+from __future__ import annotations
+
+import logging
+
+
+def hush_prophet() -> None:
+    """Let warnings of Prophet and its sampler through, and nothing less; call it before they are imported."""
+    sampler = logging.getLogger("cmdstanpy")
+    # Without a handler it would set a level and a handler of its own when it is imported.
+    if not sampler.handlers:
+        sampler.addHandler(logging.NullHandler())
+    sampler.setLevel(logging.WARNING)
+    # An error of its own for a plotting package that nothing here uses.
+    logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
