@@ -7,12 +7,14 @@ deadline; a server that dies meanwhile is reported at once, with the tail of its
 
 import atexit
 import contextlib
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ POLL_S = 0.05
 # Below Linux's range of ports for outgoing connections (32768 and up): a server that is down for a
 # while finds its port free when it returns.
 PORT_RANGE = range(20_000, 32_000)
+PORT_LOCKS = Path(tempfile.gettempdir()) / f"slaplanner-testbed-ports-{os.getuid()}"
 
 
 def loopback_session() -> requests.Session:
@@ -36,14 +39,18 @@ def loopback_session() -> requests.Session:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on now."""
+    """A TCP port that nobody listens on now, and that no other bed is given while this process lives."""
+    PORT_LOCKS.mkdir(mode=0o700, exist_ok=True)
     for port in random.sample(PORT_RANGE, k=200):
-        with socket.socket() as probe:
+        # Between the choice and the server's start lie seconds, and several beds look for ports at once.
+        lock = os.open(PORT_LOCKS / str(port), os.O_CREAT | os.O_RDWR, 0o600)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise PartFailedError(f"no free TCP port on 127.0.0.1 among 200 tried in {PORT_RANGE}")
+            probe.bind(("", port))
+            return port
+        os.close(lock)
+    raise PartFailedError(f"no free TCP port among 200 tried in {PORT_RANGE}")
 
 
 def wait_until(
