@@ -125,6 +125,7 @@ async def test_the_fleet_follows_the_published_decisions(
         await asyncio.to_thread(scene.wait_condition, "MetricsAvailable", "True", "Idle")
         await asyncio.to_thread(scene.wait_replicas, timeout_s=PATIENCE_S, prefill=1, decode=1)
         await asyncio.to_thread(scene.wait_condition, "Progressing", "False", "Stable")
+        await asyncio.to_thread(scene.wait_plans)
     finally:
         following.cancel()
     ids = [decision.id for decision in followed]
