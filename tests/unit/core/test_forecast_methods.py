@@ -8,6 +8,7 @@ from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from slaplanner.core.forecast import arima
 from slaplanner.core.forecast.channels import CHANNELS, Array, Expert, Lookback, point
+from slaplanner.core.forecast.direct import Direct
 from slaplanner.core.forecast.kalman import Kalman
 from slaplanner.core.forecast.plateaus import RecentWindow, RunMean
 from slaplanner.core.forecast.seasonal import DAY_S, Seasonal
@@ -37,6 +38,7 @@ EVERY_FAMILY = [
     pytest.param(RunMean.of((2.0, 12.0)), id="run-mean"),
     pytest.param(RecentWindow.fresh(), id="recent-window"),
     pytest.param(Kalman.fresh(KalmanTuning()), id="kalman"),
+    pytest.param(Direct.fresh(STEPS), id="direct-regression"),
 ]
 
 
@@ -72,6 +74,36 @@ def test_a_damped_trend_rises_ever_less() -> None:
 def test_kalman_follows_a_straight_line() -> None:
     path = _path(Kalman.fresh(KalmanTuning()), [10.0 + 2 * value for value in range(60)])
     assert path == pytest.approx([130.0, 132.0, 134.0], rel=1e-3)
+
+
+def test_a_regression_keeps_to_the_last_value_until_it_knows_better() -> None:
+    assert _path(Direct.fresh(STEPS), [3.0, 9.0]) == [9.0, 9.0, 9.0]
+
+
+def test_a_regression_learns_at_each_distance_how_a_load_swings() -> None:
+    """With a period of four points, the next value, the one after it and the third all differ."""
+    path = _path(Direct.fresh(STEPS), [100.0, 200.0, 300.0, 200.0] * 75)
+    assert path == pytest.approx([100.0, 200.0, 300.0], abs=10.0)
+
+
+def test_a_regression_learns_how_far_a_load_returns_to_its_mean() -> None:
+    rng = np.random.default_rng(5)
+    load = (1000 + 50 * rng.normal(size=400)).tolist()
+    expert = _fed(Direct.fresh(STEPS), load)
+    spike = expert.seen(np.full(CHANNELS, 1200.0)).paths(NOWHERE, STEPS)[0, 0]
+    assert (spike < 1080.0).all()
+
+
+def test_a_regression_does_not_mind_the_unit_of_a_load() -> None:
+    load = (50 + np.random.default_rng(6).normal(size=60)).tolist()
+    small, large = (_path(Direct.fresh(STEPS), [unit * value for value in load]) for unit in (1.0, 1e6))
+    assert large == pytest.approx([1e6 * value for value in small])
+
+
+def test_a_regression_stays_sound_through_long_calm_and_sudden_change() -> None:
+    """Without anything to learn from, what it knows must not grow stale until it breaks."""
+    load = [5.0] * 3000 + [5.0, 5000.0, 1e9, 0.0, 1e9] + [7.0] * 40
+    assert _path(Direct.fresh(STEPS), load) == pytest.approx([7.0] * 3)
 
 
 def test_the_run_mean_forgets_what_lies_before_a_jump() -> None:
