@@ -15,6 +15,9 @@ FloatArray = npt.NDArray[np.float64]
 _CLOSE_UP = 180
 """Points of the close-ups: more cannot be told apart."""
 
+_MOST_ROOM = 1.6
+"""Height of a close-up over what came and its 90 % bound."""
+
 _INK, _TRUTH, _MEAN, _BAND, _MISS, _OTHER = "#2b2f36", "#8a93a0", "#0b6bcb", "#9cc9f5", "#d1432f", "#c3c9d1"
 _TITLES = {"requests": "Requests", "prefill": "Prefill load", "decode": "Decode load"}
 
@@ -25,6 +28,15 @@ def plot(result: Backtest, *, title: str, path: Path, has_lengths: bool = True) 
     Raises:
         ImportError: matplotlib is not installed (the extra `plot`).
         ValueError: the suffix is no format of matplotlib's.
+    """
+    figure_of(result, title=title, has_lengths=has_lengths).savefig(path, dpi=130)
+
+
+def figure_of(result: Backtest, *, title: str, has_lengths: bool = True) -> Any:
+    """The picture as matplotlib's figure, not written anywhere.
+
+    Raises:
+        ImportError: matplotlib is not installed (the extra `plot`).
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
@@ -47,7 +59,7 @@ def plot(result: Backtest, *, title: str, path: Path, has_lengths: bool = True) 
         x=0.01,
         ha="left",
     )
-    figure.savefig(path, dpi=130)
+    return figure
 
 
 def _steps(number: int) -> str:
@@ -97,7 +109,7 @@ def _draw_whole(axes: Any, result: Backtest, shown: Outcome) -> None:
     )
     _dress(axes, f"{_TITLES['requests']} per second, the whole series (shaded: below, close up)", unit)
     axes.set_xlim(times[0], times[-1])
-    axes.set_ylim(0, 1.18 * max(float(np.nanmax(truth, initial=0.0)), 1e-9))
+    axes.set_ylim(0, 1.05 * max(float(np.nanmax(truth, initial=0.0)), 1e-9))
 
 
 def _draw_close_up(axes: Any, result: Backtest, shown: Outcome, target: str, *, has_lengths: bool) -> None:
@@ -126,7 +138,9 @@ def _draw_close_up(axes: Any, result: Backtest, shown: Outcome, target: str, *, 
     )
     axes.set_xlim(at[0], at[-1])
     top = np.nanmax(np.concatenate([truth, low, [0.0]]))
-    axes.set_ylim(0, 1.3 * top if top > 0 else 1)
+    # The 99 % bound may lie far above; then it is cut, so that the rest can be read.
+    highest = min(1.05 * float(np.nanmax(high, initial=0.0)), _MOST_ROOM * top)
+    axes.set_ylim(0, max(highest, 1.05 * top) if top > 0 else 1)
 
 
 def _close_up(result: Backtest) -> slice:
@@ -161,7 +175,7 @@ def _draw_errors(axes: Any, result: Backtest, target: str, title: str) -> None:
 
 
 def _dress(axes: Any, title: str, unit: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10, color=_INK)
+    axes.set_title(title, loc="left", fontsize=10, color=_INK, pad=22 if unit else 6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8.5, colors=_INK)
     axes.grid(visible=True, axis="y", color="#e3e7ec", linewidth=0.6)
@@ -170,14 +184,13 @@ def _dress(axes: Any, title: str, unit: str) -> None:
         axes.set_xlabel(f"{unit} from the start", fontsize=8.5, color=_INK)
         axes.yaxis.set_major_formatter(lambda value, _: _short(value))
         axes.legend(
-            loc="upper left",
+            loc="lower left",
+            bbox_to_anchor=(-0.005, 0.99),
             fontsize=8,
             ncols=5,
             borderaxespad=0.2,
             handlelength=1.4,
-            facecolor="white",
-            edgecolor="none",
-            framealpha=0.85,
+            frameon=False,
         )
 
 

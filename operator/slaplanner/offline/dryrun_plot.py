@@ -29,6 +29,19 @@ def plot(run: DryRun, *, title: str, path: Path) -> None:
         OSError: the file cannot be written.
     """
     from matplotlib import rc_context  # noqa: PLC0415 - an extra
+
+    # Without a date and with a salt the same run draws the same SVG.
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+    with rc_context({"svg.hashsalt": "slaplanner"}):
+        figure_of(run, title=title).savefig(path, dpi=130, metadata=metadata)
+
+
+def figure_of(run: DryRun, *, title: str) -> Any:
+    """The picture as matplotlib's figure, not written anywhere.
+
+    Raises:
+        ImportError: matplotlib is not installed (the extra `plot`).
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
     figure = Figure(figsize=(14, 8.4), facecolor="white")
@@ -45,10 +58,7 @@ def plot(run: DryRun, *, title: str, path: Path) -> None:
         _draw_gpus(figure.add_subplot(grid[1, 1]), run, clock)
     figure.text(0.012, 0.955, title, fontsize=15, fontweight="bold", color=_INK)
     figure.text(0.012, 0.922, _subtitle(run), fontsize=10, color=_INK)
-    # Without a date and with a salt the same run draws the same SVG.
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-    with rc_context({"svg.hashsalt": "slaplanner"}):
-        figure.savefig(path, dpi=130, metadata=metadata)
+    return figure
 
 
 def _subtitle(run: DryRun) -> str:
@@ -178,15 +188,16 @@ def _draw_role(figure: Any, cell: Any, run: DryRun, role: Role, clock: _Clock) -
     safe = np.array([point.safe_tokens_s for point in points])
     before = [warm_up.tokens(role) / run.interval_s for warm_up in run.warm_up]
     _came(axes, clock.all, [*before, *load.tolist()], label="load")
-    axes.stairs(
-        np.maximum(load, safe),
-        clock.run,
-        baseline=safe,
-        fill=True,
-        color=_SHORT,
-        alpha=0.55,
-        label="more than is safe",
-    )
+    if (load > safe).any():
+        axes.stairs(
+            np.maximum(load, safe),
+            clock.run,
+            baseline=safe,
+            fill=True,
+            color=_SHORT,
+            alpha=0.55,
+            label="more than is safe",
+        )
     axes.stairs(safe, clock.run, baseline=None, color=_SAFE, linewidth=1.3, label="safe throughput")
     clock.dress(axes, last=False)
     short = run.short(role)
