@@ -251,3 +251,67 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
+
+
+class Rivals(RuleBasedStateMachine):
+    """Two publishers and two clients at one backend; each acts on what it read a while ago."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now_s = 0.0
+        self.head = Head()
+        self.revision = 0
+        self.memories = [Memory(), Memory()]
+        self.readings = [(0, Head()), (0, Head())]
+        self.ids: list[int] = []
+        self.applied: list[list[Published]] = [[], []]
+
+    @rule(who=st.integers(0, 1))
+    def read(self, who: int) -> None:
+        self.readings[who] = (self.revision, self.head)
+
+    @rule(who=st.integers(0, 1), prefill=st.integers(1, 3), passed_s=st.floats(0, 100))
+    def plan(self, who: int, prefill: int, passed_s: float) -> None:
+        self.now_s += passed_s
+        read_at, head = self.readings[who]
+        noticed = notice(self.memories[who], head, roles=ROLES, now_s=self.now_s)
+        self.memories[who] = noticed.memory
+        move = next_move(noticed, counts(prefill), now_s=self.now_s, max_wait_s=MAX_WAIT_S)
+        if isinstance(move, Publish):
+            if read_at != self.revision:
+                return
+            published = Published(id=move.id, workers=move.workers, series=Series(name="a", started=1))
+            self.head = Head(decision=published, acknowledged_id=self.head.acknowledged_id)
+            self.revision += 1
+            self.ids.append(move.id)
+        self.memories[who] = remember(noticed.memory, move, now_s=self.now_s)
+
+    @rule(who=st.integers(0, 1), stale=st.booleans(), answers=st.booleans())
+    def apply(self, who: int, stale: bool, answers: bool) -> None:
+        read_at, head = self.readings[who] if stale else (self.revision, self.head)
+        found, applied = head.decision, self.applied[who]
+        if found is None or not (not applied or found.newer_than(applied[-1])):
+            return
+        applied.append(found)
+        if answers and read_at == self.revision:
+            self.head = Head(decision=found, acknowledged_id=found.id)
+            self.revision += 1
+
+    @rule(who=st.integers(0, 1))
+    def restart(self, who: int) -> None:
+        """With nothing remembered: what stands in the backend is enough."""
+        self.memories[who] = Memory()
+        self.read(who)
+
+    @invariant()
+    def ids_rise_by_one(self) -> None:
+        assert getattr(self, "ids", []) == list(range(len(getattr(self, "ids", []))))
+
+    @invariant()
+    def nobody_goes_back(self) -> None:
+        for applied in getattr(self, "applied", []):
+            ids = [decision.id for decision in applied]
+            assert ids == sorted(set(ids))
+
+
+TestRivals = Rivals.TestCase
