@@ -165,6 +165,27 @@ def test_busy_frontends_are_pooled(story: Story) -> None:
     assert seen.ttft_histogram.counts == pytest.approx((0, 360, 120, 0))
 
 
+@pytest.mark.parametrize("label", ["prometheus_replica", "scraped_by"], ids=["a-pair", "two-jobs"])
+def test_copies_of_a_series_count_as_often_as_they_are_there_until_one_is_chosen(
+    story: Story, label: str
+) -> None:
+    """Removing them is for whoever brings two servers together; means do not suffer."""
+    story.register()
+    for copy in ("0", "1"):
+        story.start(rising(40), pod="a", **{label: copy})
+        story.timeline.histogram(
+            "dynamo_frontend_input_sequence_tokens",
+            {**story.labels, "pod": "a", label: copy},
+            rising(40),
+            each=3000,
+        )
+    seen = story.observed()
+    assert known(seen.requests) == about(2 * 480)
+    assert known(seen.isl_tokens) == about(3000)
+    story.scope = replace(story.scope, matchers=(Matcher(label=label, value="1"),))
+    assert known(story.observed().requests) == about(480)
+
+
 def test_a_gateway_that_allows_only_get_has_the_same_answers(
     story: Story, prometheus_server: PrometheusServer
 ) -> None:
