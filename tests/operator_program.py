@@ -52,12 +52,11 @@ class OperatorProgram:
         self.process.kill()
         self.process.wait()
 
-    def stop(self) -> float:
+    def stop(self) -> None:
         """SIGTERM; the exit code must be 0, within the five seconds that it has and as many for a busy machine."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=10)
         assert code == 0, f"the operator ended with {code}:\n{self.log_file.read_text()[-4000:]}"
-        return code
 
 
 @contextlib.contextmanager
