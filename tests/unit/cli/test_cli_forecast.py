@@ -47,6 +47,31 @@ def test_the_document_has_the_documented_shape(load: Path) -> None:
         assert method["wape"] > 0
 
 
+def test_a_trace_is_summed_up_per_interval(tmp_path: Path) -> None:
+    lines = (
+        {"timestamp": 1000 * second, "input_length": 800 + second % 7, "output_length": 90}
+        for second in range(1200)
+    )
+    trace = tmp_path / "load.jsonl"
+    trace.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    result = _run(trace, "--interval", "30", "--methods", "Constant", "--output", "json")
+    document = json.loads(result.stdout)
+    assert (document["series"], document["interval"], document["points"]) == ("load.jsonl", 30, 39)
+    assert document["methods"][0]["wape"] == 0.0
+
+
+def test_without_lengths_the_bound_is_that_of_the_requests(load: Path) -> None:
+    """As of a prefill rate whose length never changes."""
+    bare = load.with_name("bare.csv")
+    bare.write_text("\n".join(",".join(row.split(",")[:2]) for row in load.read_text().splitlines()))
+    both = [
+        json.loads(_run(path, "--methods", "Constant", "--output", "json").stdout)["methods"][0]
+        for path in (load, bare)
+    ]
+    for figure in ("wape", "wapeHorizon", "pinball", "coverage"):
+        assert both[0][figure] == pytest.approx(both[1][figure], rel=1e-5)
+
+
 def test_the_table_names_each_method(load: Path) -> None:
     result = _run(load, "--methods", "auto,constant")
     assert result.exit_code == 0, result.output

@@ -9,8 +9,11 @@ import numpy.typing as npt
 import pytest
 
 from slaplanner.core.errors import ForecastError
+from slaplanner.core.forecast import prophet
+from slaplanner.core.forecast.channels import CHANNELS
 from slaplanner.core.model import PredictorType
 from slaplanner.core.readings import Series
+from slaplanner.offline import backtest as backtests
 from slaplanner.offline.backtest import Method, backtest, pinball, wape
 
 NAN = float("nan")
@@ -100,6 +103,19 @@ def test_an_answer_of_the_wrong_length_is_refused() -> None:
 def test_the_last_value_stands_in_for_nonsense() -> None:
     (own,) = backtest(_series([5.0] * 20), [Method(name="No", own=_Nonsense())], horizon_steps=2).outcomes
     assert own.scores["requests"].wape == 0.0
+
+
+def test_a_slow_method_is_asked_on_an_even_sample_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It learns of every point all the same."""
+    monkeypatch.setattr(backtests, "SLOW_SAMPLE", 9)
+    monkeypatch.setattr(prophet, "fit", lambda *_, **__: prophet.Prophet(np.full((CHANNELS, 20), 100.0)))
+    load = _series([100.0 + at % 3 for at in range(100)])
+    slow, fast = backtest(load, [Method.builtin(PredictorType.PROPHET), LAST], horizon_steps=2).outcomes
+    assert (slow.sampled, fast.sampled) == (9, None)
+    asked = np.flatnonzero(np.isfinite(slow.ahead["requests"]))
+    assert len(asked) == 9
+    assert np.diff(asked) == pytest.approx(np.full(8, np.diff(asked).mean()), abs=1.0)
+    assert len(slow.refit_ms) == 9
 
 
 def test_progress_is_told_for_every_point() -> None:
