@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -144,6 +144,11 @@ class FakeWatches:
     """Knows the versions that the world has."""
 
     world: FakeWorld
+    kept: set[str] = field(default_factory=set)
+    """What was last wanted."""
+
+    def keep(self, wanted: Iterable[str]) -> None:
+        self.kept = set(wanted)
 
     def version(self, watched: str) -> str | None:
         return self.world.versions[watched]

@@ -207,3 +207,19 @@ def test_a_policy_that_cannot_be_read_says_so_once_and_is_not_waited_for():
     assert "spec.mode" in resolved["message"]
     one.heart.pulse.clock = lambda: 1e9
     assert one.heart.pulse.overdue() == []
+
+
+def test_only_what_some_policy_names_is_watched_on():
+    one = patient(
+        shown=document(planning={"predictor": {"warmupTrace": {"configMapRef": {"name": "monday"}}}})
+    )
+    watches = one.heart.watches
+    beats(one)
+    one.heart.forget()
+    assert watches.kept == {"target", "profile", "warm-up"}
+    one.shows(document(generation=2))
+    one.heart.forget()
+    assert watches.kept == {"target", "profile"}
+    one.records.gone(one.record.uid)
+    one.heart.forget()
+    assert watches.kept == set()
