@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
@@ -33,8 +33,7 @@ def show(
     labels = (record.namespace, record.name)
     metrics.PLAN_TIMESTAMP.labels(*labels).set(now_s)
     metrics.PLAN_DURATION.labels(*labels).observe(took_s)
-    for condition in conditions:
-        metrics.CONDITION.labels(*labels, condition["type"]).set(_NUMBERS.get(condition["status"], -1))
+    show_conditions(record, conditions)
     if plan.failure is not None:
         metrics.PLANS_FAILED.labels(*labels, plan.failure.reason).inc()
     if plan.target is not None:
@@ -46,6 +45,15 @@ def show(
         _decision(labels, policy, plan.decision)
     if plan.outcome is not None:
         count_moves(record, plan.outcome)
+
+
+def show_conditions(record: Record, conditions: Iterable[Mapping[str, Any]]) -> None:
+    """As the status tells them, also between plans. A policy that went has no series any more."""
+    if record.deleted:
+        return
+    for condition in conditions:
+        value = _NUMBERS.get(condition["status"], -1)
+        metrics.CONDITION.labels(record.namespace, record.name, condition["type"]).set(value)
 
 
 def count_moves(record: Record, outcome: Outcome) -> None:

@@ -110,6 +110,7 @@ class Reporter:
             planned=bool(status.get("lastDecision")),
             now_s=self.desk.now_s(),
         )
+        gauges.show_conditions(record, status["conditions"])
         await self._write(record, status)
 
     def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: Outcome) -> None:
@@ -151,6 +152,7 @@ class Reporter:
                 now_s=self.desk.now_s(),
             ),
         }
+        gauges.show_conditions(record, status["conditions"])
         await self._write(record, status)
         if record.verdict is not None:
             await self._try_to_tell_target(record, self._silence(record))

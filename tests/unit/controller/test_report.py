@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -128,3 +128,26 @@ def test_a_plan_that_ends_after_its_policy_went_leaves_no_series():
     plan(one)
     assert [event.reason for event in one.events].count("Scaled") == 2, "of policy and deployment"
     assert 'policy="llama"' not in generate_latest(metrics.REGISTRY).decode()
+
+
+class TestTheConditionsMetric:
+    def shown(self, kind: str) -> float | None:
+        labels = {"namespace": "serving", "policy": "llama", "type": kind}
+        return metrics.REGISTRY.get_sample_value("slaplanner_condition", labels)
+
+    def test_it_follows_a_target_that_settles_between_plans(self, one: Patient):
+        moving = replace(target().fleet.roles[0], settled=False)
+        fleet = target().fleet
+        one.world.target = target(fleet=replace(fleet, roles=(moving, *fleet.roles[1:])))
+        asyncio.run(one.beat())
+        assert self.shown("Progressing") == 1
+        one.world.moved(fleet=target(4, 2).fleet)
+        asyncio.run(one.beat())
+        assert self.shown("Progressing") == 0
+
+    def test_it_says_that_a_policy_cannot_be_read_any_more(self, one: Patient):
+        asyncio.run(one.beat())
+        assert (self.shown("Ready"), self.shown("TargetResolved")) == (1, 1)
+        one.shows(document(generation=2, mode="sideways"))
+        asyncio.run(one.beat())
+        assert (self.shown("Ready"), self.shown("TargetResolved")) == (0, 0)
