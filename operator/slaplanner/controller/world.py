@@ -75,6 +75,9 @@ OBSERVATION_TIMEOUT_S = 12.0
 
 KUBERNETES_THREADS = 8
 PROMETHEUS_THREADS = 8
+"""Of each connection."""
+_UNKNOWN_CONNECTION = ""
+"""For policies that name one which nobody configured: they are answered without asking anybody."""
 ETCD_THREADS = 4
 FILE_THREADS = 2
 FILE_TIMEOUT_S = 4.0
@@ -104,7 +107,10 @@ class World:
         self._warm_ups = WarmUps()
         self._connections = Connections(settings.prometheus, hook=_count_query)
         self._kubernetes = Pool("kubernetes", size=KUBERNETES_THREADS)
-        self._prometheus = Pool("prometheus", size=PROMETHEUS_THREADS)
+        self._prometheus = {
+            name: Pool(f"prometheus {name}", size=PROMETHEUS_THREADS)
+            for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
+        }
         self._etcd = Pool("etcd", size=ETCD_THREADS)
         self._files = Pool("files", size=FILE_THREADS)
         self.numerics = Pool("numerics", size=NUMERICS_THREADS)
@@ -168,7 +174,7 @@ class World:
     async def model(self, policy: SLAPolicy, target: TargetState) -> str:
         """The model that the target serves. Raises TargetError, MetricsError."""
         # Where the target does not name it, Prometheus is asked.
-        return await self._prometheus.run(self.connector(policy).model_name, target)
+        return await self._asking(policy).run(self.connector(policy).model_name, target)
 
     async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals:
         """Autoscalers and planners that scale the same target."""
@@ -256,7 +262,7 @@ class World:
 
         What cannot be asked, such as a connection that nobody configured, is an observation that failed.
         """
-        return await self._prometheus.run(
+        return await self._asking(policy).run(
             self._traffic, policy, target, model, at_s=at_s, end_s=end_s, kept=kept
         )
 
@@ -367,6 +373,11 @@ class World:
                 deadline=deadline,
             )
         return Traffic(observation=replace(observation, history=history), attainment=attainment)
+
+    def _asking(self, policy: SLAPolicy) -> Pool:
+        """The threads of the policy's connection: one that hangs keeps nobody from asking another."""
+        name = policy.spec.metrics.connection
+        return self._prometheus[name if name in self._prometheus else _UNKNOWN_CONNECTION]
 
     def _discover(self, policy: SLAPolicy, dynamo_namespace: str) -> tuple[str, ...]:
         return discover_model(
