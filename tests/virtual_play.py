@@ -1,4 +1,4 @@
-"""A thousand decisions in a row, with either side killed at random: ids rise by one, nobody goes back."""
+"""Many decisions in a row, with either side killed at random: nobody goes back, all end at the last."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from tests.virtual_sides import counts
 
 DECISIONS = 1000
 CLIENTS = 2
-KILLS = 12
-"""Of each program."""
-
 PATIENCE_S = 500.0
 ROOT = Path(__file__).parents[1]
 
@@ -48,25 +45,29 @@ class Program:
         self._process.wait()
 
 
-def play(where: str, tmp_path: Path, *, last_id: Callable[[], int]) -> None:
+def play(
+    where: str, tmp_path: Path, *, kills: int, last_id: Callable[[], int], decisions: int = DECISIONS
+) -> None:
     """Run a publisher and two clients, kill them at random moments of the play, and judge what they left.
 
     Args:
         where: the backend, as `tests.virtual_sides` takes it.
         tmp_path: for the journals of the clients.
+        kills: of each program, at random moments that are the same in every run.
         last_id: of the decision that stands there now; -1 before the first.
+        decisions: how many.
     """
     chance = random.Random(4)
     journals = [tmp_path / f"client-{number}" for number in range(CLIENTS)]
     programs = [
-        Program("publish", where, str(DECISIONS - 1)),
+        Program("publish", where, str(decisions - 1)),
         *(Program("follow", where, str(journal)) for journal in journals),
     ]
     try:
         moments = sorted(
-            (chance.randrange(10, DECISIONS - 10), program)
+            (chance.randrange(10, decisions - 10), program)
             for program in range(len(programs))
-            for _ in range(KILLS)
+            for _ in range(kills)
         )
         for decision, program in moments:
             wait_until(
@@ -79,14 +80,14 @@ def play(where: str, tmp_path: Path, *, last_id: Callable[[], int]) -> None:
         wait_until(lambda: programs[0].ended_well, what="the last decision", timeout_s=PATIENCE_S)
         for journal in journals:
             wait_until(
-                lambda: _lines(journal)[-1][1] == DECISIONS - 1,  # noqa: B023
+                lambda: _lines(journal)[-1][1] == decisions - 1,  # noqa: B023
                 what=f"{journal.name} to end at the last decision",
                 timeout_s=PATIENCE_S,
             )
     finally:
         for program in programs:
             program.stop()
-    assert [program.kills for program in programs] == [KILLS] * len(programs)
+    assert [program.kills for program in programs] == [kills] * len(programs)
     for journal in journals:
         _judge(_lines(journal))
 

@@ -15,6 +15,7 @@ def test_a_thousand_decisions_with_random_kills(etcd_server: EtcdFactory, tmp_pa
     play(
         f"etcd:{etcd.endpoint}:fleet",
         tmp_path,
+        kills=12,
         last_id=lambda: int(etcd.get(f"{PREFIX}decision_id") or -1),
     )
     published = etcd.history(f"{PREFIX}decision_id")

@@ -15,6 +15,9 @@ from tests.testbed import Cluster, wait_until
 from tests.virtual_play import DECISIONS, play
 from tests.virtual_policy import POLICY
 
+KILLS = 5
+"""Of each program: a start costs two seconds of CPU, most of it Kubernetes' client."""
+
 
 def test_a_thousand_decisions_with_random_kills(installed: Cluster, namespace: str, tmp_path: Path) -> None:
     installed.kubectl("apply", f"--namespace={namespace}", "-f", "-", stdin=POLICY)
@@ -22,6 +25,7 @@ def test_a_thousand_decisions_with_random_kills(installed: Cluster, namespace: s
         play(
             f"policy:{installed.kubeconfig}:{namespace}:fleet",
             tmp_path,
+            kills=KILLS,
             last_id=lambda: published[-1] if published else -1,
         )
         wait_until(lambda: published[-1] == DECISIONS - 1, what="all to be seen")
