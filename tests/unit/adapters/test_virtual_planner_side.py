@@ -187,6 +187,18 @@ def test_an_acknowledgement_from_before_the_first_decision_raises_its_id(play: P
     assert play.connector().observe().awaiting is not None
 
 
+def test_a_status_that_lost_its_decision_waits_for_nothing_and_goes_on_above(play: Play) -> None:
+    play.plan(1)
+    play.acknowledge(0)
+    play.connector().observe()
+    del play.store.status["lastPublished"]
+    if play.keys is not None:
+        play.keys.head = Head()
+    assert play.connector().observe().awaiting is None
+    play.plan(1)
+    assert play.store.published["id"] == 1
+
+
 def test_what_is_beyond_all_reason_does_not_use_the_ids_up(play: Play) -> None:
     play.plan(1)
     play.acknowledge(LARGEST_NUMBER)

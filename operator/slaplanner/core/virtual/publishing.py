@@ -42,7 +42,7 @@ class Memory:
     @property
     def answered(self) -> bool:
         """Whether nothing that was published waits for its acknowledgement."""
-        return self.acknowledged_id == self.id
+        return self.id in {ABSENT, self.acknowledged_id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
