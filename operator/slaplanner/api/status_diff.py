@@ -33,7 +33,7 @@ def _timeless(status: Mapping[str, Any]) -> dict[str, Any]:
 def _timeless_state(text: str) -> Any:
     try:
         state = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     if not isinstance(state, dict):
         return state

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.state import caught_up, from_document, to_document
+from slaplanner.core.state import PlannerState, caught_up, from_document, to_document
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +63,12 @@ class Reporter:
         status = record.document.get("status") or {}
         record.latest_status = status
         document: Any = None
+        state = PlannerState()
         try:
-            document = json.loads(status.get("plannerState") or "null")
-        except ValueError:
+            document = _finite_json(status.get("plannerState") or "null")
+            state = from_document(document)
+        except (ValueError, OverflowError, RecursionError):
             logger.warning("planner state does not parse, starting afresh", extra=_who(record))
-        state = from_document(document)
         if record.policy is not None:
             interval_s = record.policy.spec.planning.interval_seconds
             slot_s = last_slot_s(now_s=self.desk.now_s(), uid=record.uid, interval_s=interval_s)
@@ -277,6 +279,22 @@ class Reporter:
             logger.warning(
                 "conditions of the target were not written", extra=_who(record) | {"error": str(error)}
             )
+
+
+def _finite_json(text: str) -> Any:
+    """Parse what anybody may have written who may write a status: no NaN, nothing infinite.
+
+    Raises:
+        ValueError, RecursionError: it is no such document.
+    """
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise ValueError(f"found {number}, wanted a finite number")
+        return value
+
+    return json.loads(text, parse_float=finite, parse_constant=finite)
 
 
 def _without_publications(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -151,3 +152,31 @@ class TestTheConditionsMetric:
         one.shows(document(generation=2, mode="sideways"))
         asyncio.run(one.beat())
         assert (self.shown("Ready"), self.shown("TargetResolved")) == (0, 0)
+
+
+KEPT = '{{"v": 1, "uid": "", "n": 1, "fail": 0, "corr": {{}}, "roles": {{}}, {}}}'
+"""A planner's state with one more member."""
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("{", id="broken-off"),
+        pytest.param("[" * 4000, id="nested-without-end"),
+        pytest.param("[1]", id="a-list"),
+        pytest.param(KEPT.format('"at": NaN'), id="a-time-that-is-none"),
+        pytest.param(KEPT.format('"at": 1e999'), id="a-time-without-end"),
+        pytest.param(KEPT.format(f'"at": 1{"0" * 400}'), id="a-time-too-large-for-a-float"),
+        pytest.param(KEPT.format('"len": [NaN, NaN]'), id="lengths-that-are-none"),
+        pytest.param(KEPT.format('"n": -Infinity'), id="a-count-without-end"),
+        pytest.param(KEPT.format('"rival": {"by": 7}'), id="another-type"),
+    ],
+)
+def test_a_state_that_nobody_could_have_written_is_dropped_and_planning_starts_afresh(state: str):
+    one = patient(shown={**document(), "status": {"plannerState": state}})
+    asyncio.run(one.beat())
+    assert one.record.decision is not None
+    assert one.record.decision.id == 1
+    told_state = json.loads((one.record.latest_status or {})["plannerState"])
+    assert told_state["n"] == 1
