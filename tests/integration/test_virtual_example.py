@@ -168,9 +168,3 @@ def test_every_command_that_is_written_down_works(
         ).stdout
     )
     assert annotations["slaplanner.io/scaled-decision-id"] == "3"
-
-
-def test_usage_is_told() -> None:
-    result = CliRunner().invoke(main, ["virtual", "get"])
-    assert result.exit_code == 2
-    assert "either --policy" in result.output

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import yaml
+
 from slaplanner.adapters.virtual.channel import Channel, ChannelError
 from slaplanner.adapters.virtual.etcd_channel import open_etcd_channel
 from slaplanner.core.reasons import Reason
@@ -84,7 +86,7 @@ async def kubernetes_channel(
             contexts, active = aio.config.list_kube_config_contexts(config_file=file)  # type: ignore[no-untyped-call]
             chosen = next((one for one in contexts if one["name"] == context), active)
             found = found or chosen["context"].get("namespace") or "default"
-    except (aio.config.ConfigException, OSError) as error:
+    except (aio.config.ConfigException, OSError, yaml.YAMLError, *_MALFORMED) as error:
         raise ChannelError(
             f"there is no way to an API server: {error}", reason=Reason.API_UNAVAILABLE
         ) from error
@@ -96,5 +98,8 @@ def _pods_namespace() -> str | None:
     """The namespace of the pod that this runs in; None outside of a cluster."""
     return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else None
 
+
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+"""What Kubernetes' client raises for a kubeconfig that is YAML of another shape."""
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

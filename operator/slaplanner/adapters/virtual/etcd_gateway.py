@@ -189,7 +189,7 @@ class EtcdGateway:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _MemberError) as error:
                 troubles.append(f"{endpoint}: {_words(error)}")
                 self._rotate()
-        raise ChannelError(f"etcd does not answer ({'; '.join(troubles)})")
+        raise ChannelError(f"etcd does not answer ({'; '.join(dict.fromkeys(troubles))})")
 
     def _post(
         self, endpoint: str, path: str, body: Mapping[str, Any], token: str | None, *, timeout_s: float
