@@ -21,9 +21,10 @@ from slaplanner.cli.offline_inputs import (
 )
 from slaplanner.cli.progress import Bar
 from slaplanner.core.correction import HIGHEST, LOWEST
-from slaplanner.core.model import Pause, Role
+from slaplanner.core.model import Pause, Policy, Role, Sizing
 from slaplanner.offline.dryrun import Assumptions, DryRun, dry_run
 from slaplanner.offline.dryrun_document import document, write_csv
+from slaplanner.offline.traces import Trace
 
 _FORMATS = (".png", ".svg")
 
@@ -69,7 +70,7 @@ Examples:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Copies of each request, of the warm-up too, at its own time.",
+    help="Copies of each request, of the warm-up too; with sizing Attainment jittered by up to 5 s.",
 )
 @click.option(
     "--interval",
@@ -132,8 +133,8 @@ def dryrun(
         policy = with_gpus(written.to_core(), target)
         if interval is not None:
             policy = replace(policy, interval_s=interval)
-        trace = read_requests(trace_file).repeated(amplify)
-        warm_up = None if warmup_file is None else read_requests(warmup_file).repeated(amplify)
+        trace = _amplified(read_requests(trace_file), amplify, policy)
+        warm_up = None if warmup_file is None else _amplified(read_requests(warmup_file), amplify, policy)
     if policy.pause is not Pause.NONE:
         click.echo(PAUSED, err=True)
     assumptions = Assumptions(
@@ -159,6 +160,13 @@ def dryrun(
         write_csv(run, sys.stdout)
     else:
         print_table(run, title=title)
+
+
+def _amplified(trace: Trace, copies: int, policy: Policy) -> Trace:
+    """Copies at their originals' own time, as Dynamo has them; jittered where arrivals teach burstiness."""
+    if policy.sizing is Sizing.ATTAINMENT:
+        return trace.amplified(copies, seed=0)
+    return trace.repeated(copies)
 
 
 def _draw(run: DryRun, path: Path, *, title: str) -> None:

@@ -21,6 +21,8 @@ from typing import BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.offline.amplify import jittered
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -79,6 +81,17 @@ class Trace:
             t_s=np.repeat(self.t_s, copies),
             isl_tokens=np.repeat(self.isl_tokens, copies),
             osl_tokens=np.repeat(self.osl_tokens, copies),
+        )
+
+    def amplified(self, copies: int, *, seed: int) -> Trace:
+        """Each request *copies* times, jittered (see `offline.amplify`).
+
+        Raises:
+            ValueError: *copies* is below 1.
+        """
+        t_s, original = jittered(self.t_s, copies, seed=seed)
+        return replace(
+            self, t_s=t_s, isl_tokens=self.isl_tokens[original], osl_tokens=self.osl_tokens[original]
         )
 
     def between(self, from_s: float, to_s: float) -> Trace:

@@ -148,6 +148,19 @@ def test_a_trace_is_amplified_by_copies_at_their_own_time(desk: Desk) -> None:
     assert [entry["requests"] for entry in document["warmUp"]] == [3 * count for count in LOADS]
 
 
+def test_copies_are_no_bursts_to_sizing_by_attainment(desk: Desk) -> None:
+    """It learns burstiness from arrivals: copies at one time would be four times as uneven as four users."""
+    planning = {"intervalSeconds": 60, "sizing": "Attainment", "predictor": {"type": "Constant"}}
+    policy = desk.write("attainment.yaml", yaml.safe_dump(_document(planning=planning)))
+    trace = desk.write("steady.jsonl", _trace([300] * 12))
+    dense = desk.write("dense.jsonl", _trace([1200] * 12))
+    copied = desk.json("--amplify", 4, policy=policy, trace=trace)
+    written = desk.json(policy=policy, trace=dense)
+    for role in ("prefill", "decode"):
+        last = copied["intervals"][-1][role]["replicas"], written["intervals"][-1][role]["replicas"]
+        assert abs(last[0] - last[1]) <= 1
+
+
 def test_the_start_replicas_are_those_of_the_first_interval(desk: Desk) -> None:
     first, second, *_ = desk.json("--start-prefill", 5, "--start-decode", 7)["intervals"]
     assert (first["prefill"]["replicas"], first["decode"]["replicas"], first["reason"]) == (5, 7, "Start")

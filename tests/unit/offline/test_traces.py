@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slaplanner.offline import traces
+from slaplanner.offline.amplify import JITTER_S
 from slaplanner.offline.traces import Trace, TraceError, parse_trace, per_interval, read_trace
 
 
@@ -177,3 +178,26 @@ def test_repeating_a_trace_multiplies_its_load_and_nothing_else() -> None:
     assert thrice.isl_tokens.tolist() == once.isl_tokens.tolist()
     with pytest.raises(ValueError, match="1 or more times, found 0"):
         trace.repeated(0)
+
+
+@given(
+    gaps=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=30),
+    copies=st.integers(1, 5),
+    seed=st.integers(0, 9),
+)
+def test_amplified_requests_are_the_originals_and_copies_within_the_jitter(
+    gaps: list[float], copies: int, seed: int
+) -> None:
+    t_s = np.cumsum(gaps)
+    isl = np.arange(1, t_s.size + 1)
+    trace = Trace(name="t", t_s=t_s, isl_tokens=isl, osl_tokens=isl)
+    more = trace.amplified(copies, seed=seed)
+    assert len(more) == copies * len(trace)
+    assert (np.diff(more.t_s) >= 0.0).all()
+    assert more.t_s[0] >= 0.0
+    assert more.t_s[-1] == t_s[-1]
+    original_s = t_s[more.isl_tokens - 1]
+    inside = (original_s >= JITTER_S) & (original_s <= t_s[-1] - JITTER_S)
+    assert (np.abs(more.t_s - original_s)[inside] <= JITTER_S).all()
+    assert sorted(more.isl_tokens.tolist()) == sorted(isl.tolist() * copies)
+    np.testing.assert_array_equal(more.t_s, trace.amplified(copies, seed=seed).t_s)

@@ -17,6 +17,9 @@ ROLES = (Role.PREFILL, Role.DECODE)
 GRACE_S = 600.0
 """How long after the last arrival requests may still finish."""
 
+LOOK_S = 15.0
+"""How often the size of the fleet is noted: replicas come and go between plans."""
+
 HEARTBEAT_S = 5.0
 """How often the operator looks whether GPUs are free for the rest of a move."""
 
@@ -76,6 +79,16 @@ class Tick:
     kv_usage: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The fleet at one moment, after what was written then; it holds until the next look."""
+
+    at_s: float
+    asked: Mapping[Role, int]
+    ready: Mapping[Role, int]
+    present: Mapping[Role, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
     """What happened."""
@@ -83,12 +96,14 @@ class Run:
     scenario: Scenario
     requests: Requests
     ticks: tuple[Tick, ...]
+    looks: tuple[Look, ...]
+    """From 0 on, every `LOOK_S` or more often."""
     worker_hours: Mapping[Role, float]
     """Until the last arrival; starting and draining included."""
     moves: int
     """How often a role's replicas were changed."""
     budget_violations: int
-    """Moments at which more GPUs were held than the budget has."""
+    """Looks at which more GPUs were held than the budget has."""
     unfinished: int
     preempted: int
 
@@ -120,6 +135,7 @@ class _Loop:
     asked: dict[Role, int] = field(init=False)
     desired: dict[Role, int] = field(init=False)
     ticks: list[Tick] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     moves: int = 0
     budget_violations: int = 0
     plans: frozenset[float] = field(init=False)
@@ -144,6 +160,7 @@ class _Loop:
     def run(self, progress: Callable[[float], None] | None) -> Run:
         engine, last_s = self.engine, self.scenario.traffic.last_arrival_s
         worker_hours: dict[Role, float] = {}
+        self._look(0.0)
         for at_s in self._moments():
             if at_s > last_s and not worker_hours:
                 engine.advance(last_s)
@@ -158,6 +175,7 @@ class _Loop:
             scenario=self.scenario,
             requests=engine.requests(),
             ticks=tuple(self.ticks),
+            looks=tuple(self.looks),
             worker_hours=worker_hours,
             moves=self.moves,
             budget_violations=self.budget_violations,
@@ -172,8 +190,7 @@ class _Loop:
         moments = {end_s, *(fault.at_s for fault in self.scenario.faults)}
         for plan_s in self.plans:
             moments |= {plan_s, plan_s - policy.window_s}
-        if policy.gpu_budget is not None:
-            moments.update(_multiples(HEARTBEAT_S, end_s))
+        moments.update(_multiples(LOOK_S if policy.gpu_budget is None else HEARTBEAT_S, end_s))
         return sorted(at_s for at_s in moments if 0.0 < at_s <= end_s)
 
     def _at(self, now_s: float) -> None:
@@ -185,6 +202,22 @@ class _Loop:
             self.telemetry.close_interval()
             self._plan(now_s)
         self._move()
+        self._look(now_s)
+
+    def _look(self, now_s: float) -> None:
+        gauges = {role: self.engine.gauges(role) for role in ROLES}
+        self.looks.append(
+            Look(
+                at_s=now_s,
+                asked=dict(self.asked),
+                ready={role: gauge.ready for role, gauge in gauges.items()},
+                present={role: gauge.present for role, gauge in gauges.items()},
+            )
+        )
+        budget = self.scenario.policy.gpu_budget
+        held = sum(gauges[role].present * self.scenario.gpus(role) for role in ROLES)
+        if budget is not None and held > budget:
+            self.budget_violations += 1
 
     def _plan(self, now_s: float) -> None:
         silent = any(
@@ -218,9 +251,6 @@ class _Loop:
             self.engine.set_workers(write.role, write.replicas, startup_s=self.scenario.startup_s)
             self.asked[write.role] = write.replicas
             self.moves += 1
-        held = sum(self.engine.gauges(role).present * self.scenario.gpus(role) for role in ROLES)
-        if budget is not None and held > budget:
-            self.budget_violations += 1
 
     def _lose(self, role: Role) -> None:
         serving = [slot for slot in self.engine.workers(role) if self.engine.is_ready(slot)]

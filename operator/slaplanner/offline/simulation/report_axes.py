@@ -48,7 +48,7 @@ LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN, GAP_IN = 0.72, 0.15, 0.32, 0.5, 0.42
 LEGEND_IN = 0.28
 """More room at the top where a legend is too long to stand beside the title."""
 
-MOST_BINS = 240
+MOST_BINS, LEAST_BIN_S = 240, 30.0
 LEAST_LABELLED = 0.07
 """Of the time axis: what is narrower has no room for its name."""
 
@@ -143,9 +143,9 @@ def unit_seconds(run: Run) -> float:
 
 def binned(run: Run) -> tuple[Integers, int, Floats]:
     """The bin of each request by arrival, the number of bins, and where they begin on the time axis."""
-    interval_s = run.scenario.policy.interval_s
-    bins = max(1, min(MOST_BINS, int(run.scenario.traffic.last_arrival_s // interval_s) + 1))
-    width_s = run.scenario.traffic.last_arrival_s / bins or 1.0
+    last_s = run.scenario.traffic.last_arrival_s
+    bins = max(1, min(MOST_BINS, int(last_s // LEAST_BIN_S) + 1))
+    width_s = last_s / bins or 1.0
     index = np.minimum((run.requests.arrival_s // width_s).astype(np.int64), bins - 1)
     begins: Floats = np.arange(bins, dtype=np.float64) * float(width_s / unit_seconds(run))
     return index, bins, begins

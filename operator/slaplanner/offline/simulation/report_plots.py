@@ -89,20 +89,16 @@ def load_figure(run: Run) -> Figure:
 def replica_figure(run: Run) -> Figure:
     """Replicas asked for, ready, and those that cost and do not serve; what broke."""
     figure, axes = panels(2, height_in=1.3)
-    start = run.scenario.start
-    ticks = [tick for tick in run.ticks if tick.at_s <= run.scenario.traffic.last_arrival_s]
-    times = [
-        0.0,
-        *(tick.at_s / unit_seconds(run) for tick in ticks),
-        run.scenario.traffic.last_arrival_s / unit_seconds(run),
-    ]
+    last_s = run.scenario.traffic.last_arrival_s
+    looks = [look for look in run.looks if look.at_s <= last_s]
+    times = [*(look.at_s / unit_seconds(run) for look in looks), last_s / unit_seconds(run)]
     for axis, role in zip(axes, ROLES, strict=True):
         ready, present, asked = (
-            _until_the_end([start[role], *(counts[role] for counts in found)])
-            for found in (
-                [tick.ready for tick in ticks],
-                [tick.present for tick in ticks],
-                [tick.asked for tick in ticks],
+            [*counts, counts[-1]]
+            for counts in (
+                [look.ready[role] for look in looks],
+                [look.present[role] for look in looks],
+                [look.asked[role] for look in looks],
             )
         )
         axis.fill_between(
@@ -123,10 +119,6 @@ def replica_figure(run: Run) -> Figure:
         axis.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         legend(axis)
     return finished(figure, axes, run)
-
-
-def _until_the_end(counts: list[int]) -> list[int]:
-    return [*counts, counts[-1]]
 
 
 def latency_figure(run: Run) -> Figure:

@@ -42,7 +42,7 @@ class Hour:
     begin_s: float
     attainment: Attainment
     gpu_hours: float
-    """From what each plan met; approximate within one interval."""
+    """From looks at the fleet; approximate within 15 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,13 +133,12 @@ def _hours(run: Run, flags: Met) -> tuple[Hour, ...]:
 
 
 def _held_gpu_hours(run: Run, begin_s: float, end_s: float) -> float:
-    """GPU-hours between two moments, from the replicas that each plan met."""
-    interval_s = run.scenario.policy.interval_s
+    """GPU-hours between two moments, from the replicas that each look found."""
     total = 0.0
-    for tick in run.ticks:
-        overlap_s = min(tick.at_s, end_s) - max(tick.at_s - interval_s, begin_s)
+    for look, until_s in zip(run.looks, [*(look.at_s for look in run.looks[1:]), end_s], strict=True):
+        overlap_s = min(until_s, end_s) - max(look.at_s, begin_s)
         if overlap_s > 0.0:
-            gpus = sum(count * run.scenario.gpus(role) for role, count in tick.present.items())
+            gpus = sum(count * run.scenario.gpus(role) for role, count in look.present.items())
             total += gpus * overlap_s / HOUR_S
     return total
 

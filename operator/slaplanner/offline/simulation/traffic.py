@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from slaplanner.offline.amplify import jittered
 
-JITTER_S = 5.0
-"""A copy arrives up to so much earlier or later than its original, as other users would."""
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,25 +35,16 @@ class Traffic:
         return float(self.arrival_s[-1])
 
     def amplified(self, copies: int, *, seed: int) -> Traffic:
-        """Each request *copies* times: the original, the others jittered by up to `JITTER_S`.
-
-        Copies that would arrive before the start are mirrored into it, those after the last arrival
-        come with it.
+        """Each request *copies* times, jittered (see `offline.amplify`).
 
         Raises:
             ValueError: *copies* is below 1.
         """
-        if copies < 1:
-            raise ValueError(f"a trace is amplified 1 or more times, found {copies}")
-        rng = np.random.default_rng(seed)
-        jitter_s = rng.uniform(-JITTER_S, JITTER_S, (copies - 1, len(self)))
-        arrival_s = np.concatenate([self.arrival_s, *np.abs(self.arrival_s + jitter_s)])
-        arrival_s = np.minimum(arrival_s, self.last_arrival_s)
-        order = np.argsort(arrival_s, kind="stable")
+        arrival_s, original = jittered(self.arrival_s, copies, seed=seed)
         return Traffic(
-            arrival_s=arrival_s[order],
-            isl_tokens=np.tile(self.isl_tokens, copies)[order],
-            osl_tokens=np.tile(self.osl_tokens, copies)[order],
+            arrival_s=arrival_s,
+            isl_tokens=self.isl_tokens[original],
+            osl_tokens=self.osl_tokens[original],
         )
 
     def between(self, from_s: float, to_s: float) -> Traffic:
