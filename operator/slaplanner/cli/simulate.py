@@ -23,7 +23,7 @@ from slaplanner.core.engine import COMPILED
 from slaplanner.core.model import Pause, Role
 from slaplanner.core.profiles import ProfileTables
 from slaplanner.offline.simulation.compare import Comparison, compare, tasks
-from slaplanner.offline.simulation.document import comparison_document, score_document
+from slaplanner.offline.simulation.document import comparison_document, run_document
 from slaplanner.offline.simulation.loop import ROLES, PrometheusSilent, Run, Scenario, WorkerLost
 from slaplanner.offline.simulation.loop import simulate as play
 from slaplanner.offline.simulation.planners import PolicyPlanner
@@ -195,15 +195,14 @@ def _compared(scenario: Scenario, measured: ProfileTables) -> Comparison:
 
 
 def _show(run: Run, rivals: Comparison | None, *, output: str) -> None:
-    result = score(run)
     if output == "json":
-        document = score_document(result)
+        document = run_document(run)
         if rivals is not None:
             document["comparison"] = comparison_document(rivals)
         click.echo(json.dumps(document, indent=2))
     elif output == "csv":
         print_csv(run)
     else:
-        print_score(result, run.scenario.policy)
+        print_score(score(run), run.scenario.policy)
         if rivals is not None:
             print_comparison(rivals)

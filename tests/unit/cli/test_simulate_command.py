@@ -96,13 +96,36 @@ def test_json_has_the_promise_the_latencies_and_the_cost(desk: Desk) -> None:
     document = desk.json()
     assert set(document) == {
         "attainment", "unscored", "latency", "gpuHours", "requests", "unfinished", "moves",
-        "budgetViolations", "preemptions", "hours",
+        "budgetViolations", "preemptions", "hours", "misses", "plans", "timeline",
     }  # fmt: skip
     assert document["requests"] == 120 * MINUTES
     assert document["unscored"]["requests"] == 120 * UNSCORED_S / 60
     assert set(document["attainment"]) == {"both", "ttft", "itl"}
     assert document["latency"]["ttft"]["p50"] <= document["latency"]["ttft"]["p99"]
     assert document["unfinished"] == document["budgetViolations"] == 0
+
+
+def test_json_has_what_the_report_shows_over_time(desk: Desk) -> None:
+    document, plans = desk.json("--start-prefill", 1), desk.plans("--start-prefill", 1)
+    assert sum(entry["requests"] for entry in document["timeline"]) == document["requests"]
+    assert {entry["ttft"]["inTime"] for entry in document["timeline"]} <= {100.0}
+    assert [entry["t"] for entry in document["plans"]] == [float(plan["t"]) for plan in plans]
+    second = document["plans"][1]
+    assert set(second) == {"t", "reason", "prefill", "decode", "kvUsage", "forecast"}
+    assert second["prefill"] == {
+        name: int(plans[1][f"prefill_{name}"]) for name in ("asked", "ready", "present", "waiting")
+    }
+    assert second["forecast"] == {"requests": 120.0, "isl": 1000.0, "osl": 100.0}
+    assert document["misses"] == []
+
+
+def test_json_names_where_the_misses_come_from(desk: Desk) -> None:
+    crowd = desk.write("crowd.jsonl", _trace(per_minute=6000, minutes=4))
+    document = desk.json("--start-prefill", 1, "--start-decode", 1, trace=crowd)
+    missed = sum(entry["requests"] for entry in document["misses"])
+    scored = document["requests"] - document["unscored"]["requests"]
+    assert missed > 0
+    assert document["attainment"]["both"] == pytest.approx(100 * (1 - missed / scored), abs=1e-3)
 
 
 def test_gpu_hours_are_those_of_the_replicas_until_the_last_arrival(desk: Desk) -> None:

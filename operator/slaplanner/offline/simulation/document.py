@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from slaplanner.core.model import Role
 from slaplanner.offline.simulation.compare import Comparison, Entry
-from slaplanner.offline.simulation.score import Attainment, Percentiles, Score
+from slaplanner.offline.simulation.loop import ROLES, Run, Tick
+from slaplanner.offline.simulation.misses import causes
+from slaplanner.offline.simulation.score import Attainment, Percentiles, Score, score
+from slaplanner.offline.simulation.timeline import Timeline, timeline
 
 DIGITS = 4
 
@@ -39,12 +43,63 @@ def score_document(score: Score) -> dict[str, Any]:
     }
 
 
+def run_document(run: Run) -> dict[str, Any]:
+    """Everything that the report shows of one run: its score, and what happened when, and why."""
+    return {
+        **score_document(score(run)),
+        "misses": [
+            {"cause": cause.words, "requests": cause.requests, "percent": _figure(cause.percent)}
+            for cause in causes(run)
+        ],
+        "plans": [_plan(tick) for tick in run.ticks],
+        "timeline": list(_timeline(timeline(run))),
+    }
+
+
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
     """Every rival, and the bound that nobody can pass."""
     return {
         "fluidBoundGpuHours": _figure(comparison.fluid_bound_gpu_hours),
         "entries": [_entry(entry) for entry in comparison.entries],
     }
+
+
+def _plan(tick: Tick) -> dict[str, Any]:
+    decision = tick.verdict.decision
+    path = decision.forecast if decision is not None else None
+    return {
+        "t": tick.at_s,
+        "reason": tick.verdict.reason,
+        **{
+            role.value: {
+                "asked": tick.asked[role],
+                "ready": tick.ready[role],
+                "present": tick.present[role],
+                "waiting": tick.waiting[role],
+            }
+            for role in ROLES
+        },
+        "kvUsage": _figure(tick.kv_usage),
+        "forecast": None
+        if path is None
+        else {"requests": path.requests[0], "isl": path.isl_tokens[0], "osl": path.osl_tokens[0]},
+    }
+
+
+def _timeline(seen: Timeline) -> Iterator[dict[str, Any]]:
+    for at, begin_s in enumerate(seen.begin_s.tolist()):
+        yield {
+            "t": _figure(begin_s),
+            "requests": int(seen.requests[at]),
+            **{
+                name: {
+                    "p50": _figure(float(curve.p50_ms[at])),
+                    "p99": _figure(float(curve.p99_ms[at])),
+                    "inTime": _figure(float(curve.in_time[at])),
+                }
+                for name, curve in (("ttft", seen.ttft), ("itl", seen.itl))
+            },
+        }
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from slaplanner.offline.simulation.report_plots import (
     replica_figure,
     rival_figure,
 )
-from slaplanner.offline.simulation.score import Score, met, score
+from slaplanner.offline.simulation.score import Score, score
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -52,15 +52,14 @@ def write_report(path: Path, run: Run, comparison: Comparison | None, *, title: 
 
 def page(run: Run, comparison: Comparison | None, *, title: str) -> str:
     """The page's text."""
-    result, flags = score(run), met(run)
-    sla = run.scenario.policy.sla
+    result, sla = score(run), run.scenario.policy.sla
     with styled():
         parts = [
             _cards(result, sla.attainment_percent),
             "<h2>Load and replicas</h2>",
             *(_figure(svg(figure)) for figure in (load_figure(run), replica_figure(run))),
             "<h2>Latencies against their targets</h2>",
-            *(_figure(svg(figure)) for figure in (latency_figure(run), attainment_figure(run, flags))),
+            *(_figure(svg(figure)) for figure in (latency_figure(run), attainment_figure(run))),
             "<h2>Where the misses come from</h2>",
             _causes(causes(run)),
         ]

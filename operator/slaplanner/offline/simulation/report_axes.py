@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from slaplanner.core.engine.state import Integers
 from slaplanner.core.model import Role
 from slaplanner.offline.simulation.loop import Run
 from slaplanner.offline.simulation.traffic import Floats
@@ -48,7 +47,6 @@ LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN, GAP_IN = 0.72, 0.15, 0.32, 0.5, 0.42
 LEGEND_IN = 0.28
 """More room at the top where a legend is too long to stand beside the title."""
 
-MOST_BINS, LEAST_BIN_S = 240, 30.0
 LEAST_LABELLED = 0.07
 """Of the time axis: what is narrower has no room for its name."""
 
@@ -139,29 +137,3 @@ def log_ticks(axis: Any, *, decades: float) -> None:
 def unit_seconds(run: Run) -> float:
     """Seconds of the time axis' unit: minutes for up to three hours, then hours."""
     return 60.0 if run.scenario.traffic.last_arrival_s <= 3 * 3600.0 else 3600.0
-
-
-def binned(run: Run) -> tuple[Integers, int, Floats]:
-    """The bin of each request by arrival, the number of bins, and where they begin on the time axis."""
-    last_s = run.scenario.traffic.last_arrival_s
-    bins = max(1, min(MOST_BINS, int(last_s // LEAST_BIN_S) + 1))
-    width_s = last_s / bins or 1.0
-    index = np.minimum((run.requests.arrival_s // width_s).astype(np.int64), bins - 1)
-    begins: Floats = np.arange(bins, dtype=np.float64) * float(width_s / unit_seconds(run))
-    return index, bins, begins
-
-
-def quantiles(run: Run, values: Floats) -> tuple[Floats, Floats, Floats]:
-    index, bins, begins = binned(run)
-    edges = np.searchsorted(index, np.arange(bins + 1))
-    found = np.full((bins, 2), np.nan)
-    for k, part in enumerate(_parts(values, edges)):
-        if part.size:
-            found[k] = np.percentile(part, (50, 99))
-    return begins, found[:, 0], found[:, 1]
-
-
-def _parts(values: Floats, edges: Integers) -> Iterator[Floats]:
-    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        part = values[first:last]
-        yield part[np.isfinite(part)]

@@ -20,16 +20,14 @@ from slaplanner.offline.simulation.report_axes import (
     INK,
     LEGEND_IN,
     TOP_IN,
-    binned,
     finished,
     legend,
     log_ticks,
     logarithmic,
     panels,
-    quantiles,
     unit_seconds,
 )
-from slaplanner.offline.simulation.score import Met
+from slaplanner.offline.simulation.timeline import timeline
 from slaplanner.offline.simulation.traffic import Floats
 
 KIND_COLOURS = {
@@ -124,13 +122,13 @@ def replica_figure(run: Run) -> Figure:
 def latency_figure(run: Run) -> Figure:
     """Median and 99th percentile by arrival, and the targets."""
     figure, axes = panels(2, height_in=1.5)
-    sla, requests = run.scenario.policy.sla, run.requests
-    itl_ms = np.where(requests.osl_tokens > 1, requests.itl_ms, np.nan)
-    for axis, values, target, name, role in (
-        (axes[0], requests.ttft_ms, sla.ttft_ms, "TTFT, ms", Role.PREFILL),
-        (axes[1], itl_ms, sla.itl_ms, "ITL, ms", Role.DECODE),
+    sla, seen = run.scenario.policy.sla, timeline(run)
+    begins = seen.begin_s / unit_seconds(run)
+    for axis, curve, target, name, role in (
+        (axes[0], seen.ttft, sla.ttft_ms, "TTFT, ms", Role.PREFILL),
+        (axes[1], seen.itl, sla.itl_ms, "ITL, ms", Role.DECODE),
     ):
-        begins, p50, p99 = quantiles(run, values)
+        p50, p99 = curve.p50_ms, curve.p99_ms
         axis.fill_between(begins, p50, p99, color=COLOURS[role], alpha=0.2, linewidth=0, label="p50 to p99")
         axis.plot(begins, p50, color=COLOURS[role], linewidth=1.2, label="p50")
         axis.axhline(target, color=BAD, linewidth=1.0, linestyle="--", label=f"target {target:g} ms")
@@ -140,19 +138,16 @@ def latency_figure(run: Run) -> Figure:
     return finished(figure, axes, run)
 
 
-def attainment_figure(run: Run, flags: Met) -> Figure:
+def attainment_figure(run: Run) -> Figure:
     """The share in time, by arrival."""
     figure, axes = panels(1, height_in=1.6)
-    axis = axes[0]
-    index, steps, begins = binned(run)
-    total = np.bincount(index, minlength=steps)
-    for kept, colour, name in (
-        (flags.ttft, COLOURS[Role.PREFILL], "TTFT"),
-        (flags.itl, COLOURS[Role.DECODE], "ITL"),
+    axis, seen = axes[0], timeline(run)
+    begins = seen.begin_s / unit_seconds(run)
+    for curve, colour, name in (
+        (seen.ttft, COLOURS[Role.PREFILL], "TTFT"),
+        (seen.itl, COLOURS[Role.DECODE], "ITL"),
     ):
-        late = np.bincount(index, ~kept, minlength=steps)
-        with np.errstate(invalid="ignore"):
-            axis.plot(begins, 100.0 * (1.0 - late / total), color=colour, linewidth=1.1, label=name)
+        axis.plot(begins, curve.in_time, color=colour, linewidth=1.1, label=name)
     promised = run.scenario.policy.sla.attainment_percent
     axis.axhline(promised, color=BAD, linewidth=1.0, linestyle="--", label=f"promise {promised:g} %")
     axis.set_title("requests in time, %, by arrival")
