@@ -82,6 +82,14 @@ bench-forecast: $(READY)  ## Predictors on real load, beside pmdarima and Prophe
 bench-sizing: $(READY)  ## Sizing beside HPAs, constant sizes and a clairvoyant, four scenarios: about twenty minutes
 	$(BIN)/python -m benchmarks.sizing
 
+.PHONY: bench-simulate
+bench-simulate: $(READY)  ## Time and memory of simulations and dry-runs of a day: about two minutes
+	$(BIN)/python -m benchmarks.simulate
+
+.PHONY: bench-live
+bench-live: bed  ## The live fleet under the operator beside the simulator: ten real minutes
+	$(BIN)/python -m benchmarks.live
+
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit
 
