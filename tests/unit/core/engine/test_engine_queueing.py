@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import poisson
 
 from slaplanner.core.engine import Engine, EngineTables
 from slaplanner.core.model import Role
+from tests.theory import mean_wait_mdc
 
 SERVICE_S = 0.1
 ITL_S = 0.01
@@ -24,14 +24,6 @@ def played(*, workers: int, load: float, osl: int = 1) -> Engine:
     engine.submit(arrival_s=arrivals, isl_tokens=np.full(REQUESTS, 100), osl_tokens=np.full(REQUESTS, osl))
     engine.advance(float(arrivals[-1]))
     return engine
-
-
-def mean_wait_mdc(workers: int, load: float) -> float:
-    """Crommelin's exact mean wait of M/D/c, in service times (1932; a series in erlangs)."""
-    i = np.arange(1, 2000)
-    erlangs = workers * load
-    reach, exceed = poisson.sf(i * workers - 1, i * erlangs), poisson.sf(i * workers, i * erlangs)
-    return float(np.sum(reach - exceed / load))
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])

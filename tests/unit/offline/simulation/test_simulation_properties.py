@@ -29,6 +29,7 @@ from slaplanner.offline.simulation.planners import PolicyPlanner, Verdict
 from slaplanner.offline.simulation.score import met, score
 from slaplanner.offline.simulation.traffic import Traffic
 from tests.profile_data import LLAMA_8B, PROFILES
+from tests.theory import mean_wait_mdc
 
 INTERVAL_S = 30.0
 STARTUP_S = 45.0
@@ -197,6 +198,22 @@ def test_more_replicas_are_never_later_on_average() -> None:
     ]
     assert waits == sorted(waits, reverse=True)
     assert waits[-1] == pytest.approx(1e3 * TTFT_S, rel=0.05)
+
+
+@pytest.mark.parametrize("load", [0.5, 0.8])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_prompts_wait_as_in_m_d_c_through_the_whole_loop(workers: int, load: float) -> None:
+    """Poisson arrivals on a constant size; plans, scrapes and looks in between change nothing."""
+    count = 20_000
+    gaps_s = np.random.default_rng(7).exponential(TTFT_S / (workers * load), count)
+    traffic = Traffic(
+        arrival_s=np.cumsum(gaps_s), isl_tokens=np.full(count, 100.0), osl_tokens=np.ones(count)
+    )
+    run = simulate(scenario(traffic, start=(workers, 1)), Whim(((workers, 1),)))
+    waited_s = float(run.requests.ttft_ms.mean()) / 1e3 - TTFT_S
+    assert waited_s == pytest.approx(TTFT_S * mean_wait_mdc(workers, load), rel=0.1)
+    inside = float(run.requests.ttft_ms.sum()) / 1e3 / traffic.last_arrival_s
+    assert inside == pytest.approx(workers * load * (TTFT_S + waited_s) / TTFT_S, rel=0.02), "Little's law"
 
 
 def planned(traffic: Traffic, **options: object) -> Run:
