@@ -23,8 +23,8 @@ from slaplanner.offline.simulation.formulas import Formulas
 from slaplanner.offline.simulation.loop import ROLES, Scenario, simulate
 from slaplanner.offline.simulation.planners import Planner, PolicyPlanner
 from slaplanner.offline.simulation.rivals import Clairvoyant, Constant, Hpa
-from slaplanner.offline.simulation.score import Score, score
-from slaplanner.offline.simulation.search import cheapest
+from slaplanner.offline.simulation.score import HOUR_S, Score, score
+from slaplanner.offline.simulation.search import Choice, cheapest
 
 HPA_TARGETS = tuple(round(0.2 + 0.05 * step, 2) for step in range(15))
 CLAIRVOYANT_WINDOWS_S = (15.0, 60.0, 180.0)
@@ -144,18 +144,27 @@ class Arena:
         return result.attainment.both >= self.scenario.policy.sla.attainment_percent
 
     def _constant(self, task: Task) -> Entry:
-        need = work(self.scenario.traffic, self.scenario.tables, self.scenario.policy.sla)
-        busiest = Clairvoyant.needs_of(self.scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
+        scenario = self.scenario
+        need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
+        busiest = Clairvoyant.needs_of(scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
         most = {role: max(2, int(np.ceil(2.0 * busiest[role].max()))) for role in ROLES}
+        hours = scenario.traffic.last_arrival_s / HOUR_S
+        # Fewer than the work itself takes cannot keep the promise, and such overload is slow to simulate.
+        kept = scenario.policy.sla.attainment_percent / 100.0
+        least = {role: max(1, int(kept * need.of(role).sum() / HOUR_S / hours)) for role in ROLES}
 
-        def evaluate(choice: tuple[float, ...]) -> Score:
+        def evaluate(choice: Choice) -> Score:
             replicas = {role: int(count) for role, count in zip(ROLES, choice, strict=True)}
-            return score(simulate(replace(self.scenario, start=replicas), Constant(replicas=replicas)))
+            return score(simulate(replace(scenario, start=replicas), Constant(replicas=replicas)))
+
+        def least_gpu_hours(choice: Choice) -> float:
+            return hours * sum(count * scenario.gpus(role) for role, count in zip(ROLES, choice, strict=True))
 
         found = cheapest(
-            [list(range(most[role], 0, -1)) for role in ROLES],
+            [list(range(most[role], least[role] - 1, -1)) for role in ROLES],
             evaluate,
-            attainment_percent=self.scenario.policy.sla.attainment_percent,
+            attainment_percent=scenario.policy.sla.attainment_percent,
+            least_gpu_hours=least_gpu_hours,
         )
         size = " + ".join(f"{count:.0f}" for count in found.choice)
         return Entry(
@@ -171,19 +180,15 @@ class Arena:
         need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
         needs = Clairvoyant.needs_of(scenario, need, busiest_s=task.target)
 
-        def evaluate(choice: tuple[float, ...]) -> Score:
+        def planner(choice: Choice) -> Clairvoyant:
             utilisation = dict(zip(ROLES, choice, strict=True))
-            return score(
-                simulate(
-                    scenario,
-                    Clairvoyant(needs=needs, utilisation=utilisation, interval_s=scenario.policy.interval_s),
-                )
-            )
+            return Clairvoyant(needs=needs, utilisation=utilisation, interval_s=scenario.policy.interval_s)
 
         found = cheapest(
             [CLAIRVOYANT_UTILISATIONS] * len(ROLES),
-            evaluate,
+            lambda choice: score(simulate(scenario, planner(choice))),
             attainment_percent=scenario.policy.sla.attainment_percent,
+            least_gpu_hours=lambda choice: planner(choice).least_gpu_hours(scenario),
         )
         shares = " and ".join(f"{100 * share:.0f} %" for share in found.choice)
         return Entry(

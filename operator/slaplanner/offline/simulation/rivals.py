@@ -13,6 +13,7 @@ from slaplanner.core.readings import Observation
 from slaplanner.offline.simulation.capacity import Work
 from slaplanner.offline.simulation.loop import ROLES, Scenario
 from slaplanner.offline.simulation.planners import Verdict
+from slaplanner.offline.simulation.score import HOUR_S
 from slaplanner.offline.simulation.traffic import Floats
 
 HPA_TOLERANCE = 0.1
@@ -103,12 +104,25 @@ class Clairvoyant:
 
     def at(self, now_s: float) -> dict[Role, int]:
         """The size that the interval from *now_s* on takes."""
-        replicas = {}
+        index = min(int(now_s // self.interval_s), next(iter(self.needs.values())).size - 1)
+        return {role: int(self._sizes(role)[index]) for role in ROLES}
+
+    def _sizes(self, role: Role) -> Floats:
+        """Replicas for every interval from 0 on."""
+        sizes: Floats = np.maximum(1.0, np.ceil(self.needs[role] / self.utilisation[role] - 1e-9))
+        return sizes
+
+    def least_gpu_hours(self, scenario: Scenario) -> float:
+        """What these sizes take without the time that workers drain: a lower bound of the run's cost."""
+        end_s = scenario.traffic.last_arrival_s
+        begin_s = np.arange(0.0, end_s, self.interval_s)
+        held_s = np.minimum(self.interval_s, end_s - begin_s)
+        total = 0.0
         for role in ROLES:
-            needs = self.needs[role]
-            need = float(needs[min(int(now_s // self.interval_s), needs.size - 1)])
-            replicas[role] = max(1, math.ceil(need / self.utilisation[role] - 1e-9))
-        return replicas
+            counts = self._sizes(role)[: begin_s.size]
+            counts[0] = scenario.start[role]
+            total += float(counts @ held_s[: counts.size]) * scenario.gpus(role)
+        return total / HOUR_S
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:  # noqa: ARG002
         return Verdict(replicas=self.at(now_s), reason="Clairvoyant")

@@ -1,9 +1,16 @@
-"""Cheapest settings that keep the promise, found one coordinate at a time."""
+"""The cheapest settings that keep the promise, one coordinate per role.
+
+Attainment does not fall steadily with the cost (a round number of replicas may just fit a burst), so
+nothing is bisected. Choices are taken from the cheapest on, and the first that keeps the promise is
+the answer. What spares most runs is that each coordinate is asked alone first: a value that fails
+while the others are at their safest fails with everything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from slaplanner.offline.simulation.score import Score
 
@@ -23,15 +30,22 @@ class Found:
 
 
 def cheapest(
-    axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score], *, attainment_percent: float
+    axes: Sequence[Sequence[float]],
+    evaluate: Callable[[Choice], Score],
+    *,
+    attainment_percent: float,
+    least_gpu_hours: Callable[[Choice], float],
 ) -> Found:
-    """Search the product of *axes*, each ordered from the safest value to the cheapest.
+    """Search the product of *axes*.
 
-    Along one axis attainment falls and so does the cost, so the cheapest value that keeps the promise
-    is bisected, the others held. After each axis had its turn, a step back on one is tried where it
-    lets the others go further, until nothing gets cheaper.
+    Args:
+        axes: values per coordinate, the safest first.
+        evaluate: a simulation.
+        attainment_percent: the promise.
+        least_gpu_hours: what a choice takes at least, known without simulating it; the closer, the
+            fewer runs.
     """
-    return _Search(axes, evaluate, attainment_percent).run()
+    return _Search(axes, evaluate, attainment_percent, least_gpu_hours).run()
 
 
 @dataclass(slots=True)
@@ -39,61 +53,40 @@ class _Search:
     axes: Sequence[Sequence[float]]
     evaluate: Callable[[Choice], Score]
     attainment_percent: float
-    scores: dict[tuple[int, ...], Score] = field(default_factory=dict)
+    least_gpu_hours: Callable[[Choice], float]
+    scores: dict[Choice, Score] = field(default_factory=dict)
 
     def run(self) -> Found:
-        at = self._descend((0,) * len(self.axes))
-        while self._feasible(at) and (better := self._traded(at)) is not None:
-            at = better
+        best: Choice | None = None
+        for least_gpu_hours, choice in sorted(
+            (self.least_gpu_hours(choice), choice) for choice in product(*self.axes)
+        ):
+            if best is not None and least_gpu_hours >= self._cost(best):
+                break
+            if self._keeps(choice) and (best is None or self._cost(choice) < self._cost(best)):
+                best = choice
+        chosen = best if best is not None else self._safest
         return Found(
-            choice=self._choice(at),
-            score=self._score(at),
-            feasible=self._feasible(at),
-            runs=len(self.scores),
+            choice=chosen, score=self._score(chosen), feasible=self._feasible(chosen), runs=len(self.scores)
         )
 
-    def _descend(self, at: tuple[int, ...]) -> tuple[int, ...]:
-        for axis in range(len(self.axes)):
-            at = self._bisect(at, axis)
-        return at
+    @property
+    def _safest(self) -> Choice:
+        return tuple(axis[0] for axis in self.axes)
 
-    def _bisect(self, at: tuple[int, ...], axis: int) -> tuple[int, ...]:
-        """As far along *axis* as the promise is kept, starting where it stands."""
-        low, high = at[axis], len(self.axes[axis])
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._feasible(_moved(at, axis, middle)):
-                low = middle
-            else:
-                high = middle
-        return _moved(at, axis, low)
+    def _keeps(self, choice: Choice) -> bool:
+        """Whether *choice* keeps the promise; each value is asked alone before all are asked together."""
+        safest = self._safest
+        alone = ((*safest[:at], value, *safest[at + 1 :]) for at, value in enumerate(choice))
+        return all(self._feasible(some) for some in alone) and self._feasible(choice)
 
-    def _traded(self, at: tuple[int, ...]) -> tuple[int, ...] | None:
-        for axis in range(len(self.axes)):
-            if at[axis] == 0:
-                continue
-            other = _moved(at, axis, at[axis] - 1)
-            for next_axis in range(len(self.axes)):
-                if next_axis != axis:
-                    other = self._bisect(other, next_axis)
-            if self._feasible(other) and self._cost(other) < self._cost(at):
-                return other
-        return None
+    def _score(self, choice: Choice) -> Score:
+        if choice not in self.scores:
+            self.scores[choice] = self.evaluate(choice)
+        return self.scores[choice]
 
-    def _choice(self, at: tuple[int, ...]) -> Choice:
-        return tuple(axis[index] for axis, index in zip(self.axes, at, strict=True))
+    def _feasible(self, choice: Choice) -> bool:
+        return self._score(choice).attainment.both >= self.attainment_percent
 
-    def _score(self, at: tuple[int, ...]) -> Score:
-        if at not in self.scores:
-            self.scores[at] = self.evaluate(self._choice(at))
-        return self.scores[at]
-
-    def _feasible(self, at: tuple[int, ...]) -> bool:
-        return self._score(at).attainment.both >= self.attainment_percent
-
-    def _cost(self, at: tuple[int, ...]) -> float:
-        return self._score(at).total_gpu_hours
-
-
-def _moved(at: tuple[int, ...], axis: int, index: int) -> tuple[int, ...]:
-    return (*at[:axis], index, *at[axis + 1 :])
+    def _cost(self, choice: Choice) -> float:
+        return self._score(choice).total_gpu_hours

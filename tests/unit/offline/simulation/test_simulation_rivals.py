@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slaplanner.core.engine import EngineTables
 from slaplanner.core.model import Policy, Role, RolePolicy, Sla
 from slaplanner.offline.simulation.capacity import best_tokens_s, fluid_bound_gpu_hours, work
-from slaplanner.offline.simulation.loop import Scenario
+from slaplanner.offline.simulation.loop import Scenario, simulate
 from slaplanner.offline.simulation.rivals import Clairvoyant
-from slaplanner.offline.simulation.score import Attainment, Percentiles, Score
-from slaplanner.offline.simulation.search import Choice, cheapest
+from slaplanner.offline.simulation.score import Attainment, Percentiles, Score, score
+from slaplanner.offline.simulation.search import Choice, Found, cheapest
+from slaplanner.offline.simulation.surprise import share_beyond_reach
 from slaplanner.offline.simulation.traffic import Traffic
 
 TABLES = EngineTables.constant(ttft_ms=100.0, itl_ms=20.0, max_kv_tokens=10_000.0)
@@ -53,11 +58,21 @@ def scored(both: float, gpu_hours: float) -> Score:
     )
 
 
+def best(axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score]) -> Found:
+    """The search, told what everything costs."""
+    return cheapest(
+        axes,
+        evaluate,
+        attainment_percent=99.0,
+        least_gpu_hours=lambda choice: evaluate(choice).total_gpu_hours,
+    )
+
+
 def test_the_search_finds_the_cheapest_corner_where_the_axes_do_not_interact() -> None:
     def evaluate(choice: Choice) -> Score:
         return scored(100.0 if choice[0] >= 4 and choice[1] >= 2 else 0.0, choice[0] + 2 * choice[1])
 
-    found = cheapest([range(9, 0, -1)] * 2, evaluate, attainment_percent=99.0)
+    found = best([range(9, 0, -1)] * 2, evaluate)
     assert found.choice == (4, 2)
     assert found.feasible
     assert found.runs < 20
@@ -67,16 +82,22 @@ def test_the_search_trades_one_axis_for_the_other() -> None:
     def evaluate(choice: Choice) -> Score:
         return scored(100.0 if choice[0] + 2 * choice[1] >= 12 else 0.0, choice[0] + 3 * choice[1])
 
-    found = cheapest([range(9, 0, -1)] * 2, evaluate, attainment_percent=99.0)
+    found = best([range(9, 0, -1)] * 2, evaluate)
     assert found.feasible
-    assert (
-        found.score.total_gpu_hours
-        <= 1.05 * min(p + 3 * d for p in range(1, 10) for d in range(1, 10) if p + 2 * d >= 12) + 4
+    assert found.score.total_gpu_hours == min(
+        p + 3 * d for p in range(1, 10) for d in range(1, 10) if p + 2 * d >= 12
     )
 
 
+@given(kept=st.sets(st.integers(0, 15)))
+def test_an_attainment_that_does_not_fall_steadily_hides_nothing(kept: set[int]) -> None:
+    found = best([range(15, -1, -1)], lambda choice: scored(99.0 if choice[0] in kept else 98.0, choice[0]))
+    assert found.feasible == bool(kept)
+    assert found.choice == (float(min(kept, default=15)),)
+
+
 def test_a_promise_that_nothing_keeps_is_told_with_the_safest_settings() -> None:
-    found = cheapest([range(5, 0, -1)], lambda choice: scored(50.0, choice[0]), attainment_percent=99.0)
+    found = best([range(5, 0, -1)], lambda choice: scored(50.0, choice[0]))
     assert (found.feasible, found.choice) == (False, (5,))
 
 
@@ -122,3 +143,44 @@ def test_copies_are_jittered_and_the_original_stays() -> None:
     assert set(some.arrival_s.tolist()) <= set(more.arrival_s.tolist())
     assert (np.diff(more.arrival_s) >= 0.0).all()
     assert more.last_arrival_s <= some.last_arrival_s
+
+
+def bursts(*at_s: float) -> Scenario:
+    """A request per second for 20 minutes, and sixty within 15 s from each of these moments on."""
+    crowd = [np.linspace(at, at + 14.0, 60) for at in at_s]
+    arrivals = np.sort(np.concatenate([np.arange(1200.0), *crowd]))
+    policy = Policy(
+        sla=SLA,
+        roles=(RolePolicy(role=Role.PREFILL), RolePolicy(role=Role.DECODE)),
+        interval_s=30.0,
+        startup_s=120.0,
+    )
+    return Scenario(
+        traffic=traffic(*arrivals.tolist()),
+        policy=policy,
+        tables=EngineTables.constant(ttft_ms=400.0, itl_ms=20.0, max_kv_tokens=10_000.0),
+        start={Role.PREFILL: 1, Role.DECODE: 1},
+    )
+
+
+def test_what_a_clairvoyant_takes_at_least_is_close_to_what_it_takes() -> None:
+    scenario = bursts(300.0, 900.0)
+    needs = Clairvoyant.needs_of(scenario, work(scenario.traffic, scenario.tables, SLA), busiest_s=15.0)
+    planner = Clairvoyant(needs=needs, utilisation={Role.PREFILL: 0.5, Role.DECODE: 0.5}, interval_s=30.0)
+    took = score(simulate(scenario, planner)).total_gpu_hours
+    assert took * 0.95 < planner.least_gpu_hours(scenario) <= took
+
+
+def test_steady_traffic_is_no_surprise() -> None:
+    assert share_beyond_reach(bursts()) == 0.0
+
+
+def test_the_first_burst_surprises_and_the_second_only_those_who_forget() -> None:
+    once = share_beyond_reach(bursts(300.0))
+    assert 0.01 < once < 60 / 1260
+    twice = bursts(300.0, 900.0)
+    requests = len(twice.traffic)
+    assert share_beyond_reach(twice) * requests == pytest.approx(once * 1260)
+    assert share_beyond_reach(twice, remembered_s=300.0) * requests == pytest.approx(
+        2 * once * 1260, rel=0.01
+    )
