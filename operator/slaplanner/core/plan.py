@@ -85,7 +85,7 @@ def decide(
         isl_tokens=outlook.isl_tokens[0],
         osl_tokens=outlook.osl_tokens[0],
     )
-    burstiness = state.burstiness.after(observation.arrivals)
+    burstiness = state.burstiness.after(observation.arrivals, observation.arrivals_step_s)
     if policy.sizing is Sizing.ATTAINMENT:
         situation = attainment.Situation(
             policy=policy,

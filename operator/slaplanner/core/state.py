@@ -70,7 +70,7 @@ class PlannerState:
     warm_up: Series | None = None
     """What stood before the history when `forecast` was learnt."""
     burstiness: Burstiness = field(default_factory=Burstiness)
-    """How unevenly requests arrive; learnt again within ten plans, so not persisted."""
+    """How unevenly requests arrive."""
 
     def role(self, role: Role) -> RoleMemory:
         """What is remembered of *role*; nothing yet is an empty memory."""
@@ -113,6 +113,7 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         "fail": state.failures,
         **({"len": _rounded(state.lengths.isl_tokens, state.lengths.osl_tokens)} if state.lengths else {}),
         "corr": state.correction.to_document(),
+        **({"burst": state.burstiness.to_document()} if state.burstiness.plans else {}),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
         "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
     }
@@ -131,6 +132,7 @@ def from_document(document: object) -> PlannerState:
             failures=int(document["fail"]),
             lengths=Lengths(isl_tokens=float(lengths[0]), osl_tokens=float(lengths[1])) if lengths else None,
             correction=CorrectionState.from_document(document["corr"]),
+            burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
             rivalry=rivalry.from_document(document.get("rival", {})),
             roles=tuple(_role_memory(Role(name), entry) for name, entry in document["roles"].items()),
         )

@@ -8,10 +8,12 @@ would make late, and not by means:
     decode    the batch whose ITL is at the target, or that fills the KV, must hold the swings of the
               number of sequences in flight, at the forecast's upper levels
 
-The levels are weighed by how likely they are for a fleet that shrinks slowly (see `coverage`), and
-the misses that the promise allows are shared by the roles. New replicas serve only after their start,
-so the end of the horizon (interval + start-up) decides on growth; shrinking acts at once, so every
-step of the horizon must let the survivors carry the load.
+The levels are held to what the history supports (see `seen`) and weighed by how likely they are for a
+fleet that shrinks slowly (see `coverage`), and the misses that the promise allows are shared by the
+roles. New replicas serve only after their start, so the end of the horizon (interval + start-up) decides
+on growth. Shrinking acts at once, and a replica that is missed comes back only after a start-up: so every
+step of the horizon must let the survivors carry the load, with so many fewer misses as a mistake lasts
+longer than an interval, and hits more of the requests the fewer the survivors are.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+
+import numpy as np
 
 from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import Forecast
@@ -31,21 +35,25 @@ from slaplanner.core.sizing import throughput
 from slaplanner.core.sizing.arrays import Floats
 from slaplanner.core.sizing.batch import Batch, mean_context_tokens
 from slaplanner.core.sizing.burstiness import Burstiness
-from slaplanner.core.sizing.coverage import Coverage, tokens_per_s
+from slaplanner.core.sizing.coverage import LEVELS, Coverage, tokens_per_s
 from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import Lengths, lengths
 from slaplanner.core.sizing.model import Demand, Sized, SizedRole
 from slaplanner.core.sizing.queueing import share_late
+from slaplanner.core.sizing.seen import SeenLoads
 from slaplanner.core.sizing.service import prefill_seconds
 from slaplanner.core.wording import figure
 
-RESERVE = 0.4
+RESERVE = 0.25
 """Share of the allowed misses that is kept for what no forecast holds: jumps within one start-up, and
-crashes. On a day of a production model two jumps alone took as much."""
+crashes. How it was chosen: docs/benchmarks/sizing.md."""
 
 HOPELESS = 0.9
 """A prompt that alone takes this share of the TTFT target is late or not by chance, whatever the fleet's
 size: no profile is better known than to a tenth. Replicas are not bought for it."""
+
+Allowance = Callable[[int], float]
+"""Share of requests that so many replicas may make late."""
 
 MOST_REPLICAS = 1 << 16
 """The search ends here; no cluster has more."""
@@ -68,10 +76,6 @@ class Situation:
     burstiness: Burstiness
 
     @property
-    def dispersion(self) -> float:
-        return self.burstiness.index
-
-    @property
     def horizon_s(self) -> float:
         return self.policy.interval_s + self.startup_s
 
@@ -87,6 +91,28 @@ class Situation:
     @cached_property
     def osl(self) -> Lengths:
         return lengths(max(1.0, self.forecast.osl_tokens[0]), self.observation.osl_histogram)
+
+    @cached_property
+    def seen(self) -> Mapping[Role, SeenLoads]:
+        """The loads of both stages."""
+        stages = (Role.PREFILL, Role.DECODE)
+        return {stage: SeenLoads.of(self.observation.history, stage) for stage in stages}
+
+    def coming_tokens_s(self, stage: Role, step: int) -> Floats:
+        """Tokens of *stage* per second at each level of `coverage.LEVELS`, at *step* of the horizon."""
+        demand = self.forecast.prefill if stage is Role.PREFILL else self.forecast.decode
+        return self.seen[stage].held_to(
+            tokens_per_s(demand, step, self.policy.interval_s),
+            np.array(LEVELS),
+            mean_tokens_s=demand.mean_tokens[step - 1] / self.policy.interval_s,
+        )
+
+    @cached_property
+    def waiting_per_s(self) -> float:
+        """Prompts that wait for a worker, per second of the interval in which they are to be served."""
+        roles = self.policy.mode.roles
+        serving = self.fleet.role(Role.PREFILL).serving if Role.PREFILL in roles else 0
+        return max(0.0, _value(self.observation.queued) - (serving or 0)) / self.policy.interval_s
 
     @cached_property
     def prefill_s(self) -> Floats:
@@ -132,18 +158,26 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     stages = (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,)
     missed = (1.0 - RESERVE) * (1.0 - policy.sla.attainment_percent / 100.0)
     allowed = missed / max(2, len(policy.mode.roles))
+    repeated = situation.horizon_s / policy.interval_s - 1.0
 
-    def need_at(step: int) -> int:
+    def need_at(step: int, allowed: Allowance) -> int:
         return sum(_need(stage, situation, step=step, allowed=allowed) for stage in stages)
 
+    def for_all(replicas: int) -> float:  # noqa: ARG001 - the same whatever the count
+        return allowed
+
+    def for_survivors(replicas: int) -> float:
+        """Who is given back and missed stays away for the horizon: one of so many, all those intervals."""
+        return allowed / (1.0 + repeated / replicas)
+
     last, current = situation.forecast.horizon_steps, situation.fleet.role(role).replicas
-    need = need_at(last)
+    need = need_at(last, for_all)
     if Role.DECODE in stages:
         need = max(need, _inflow_need(situation))
-    for step in range(1, last):
+    for step in range(1, last + 1):
         if need >= current:
-            break  # earlier steps decide on shrinking only
-        need = max(need, min(current, need_at(step)))
+            break  # what follows decides on shrinking only
+        need = max(need, min(current, need_at(step, for_survivors)))
     replicas = max(need, floor)
     return replace(
         evidence,
@@ -153,42 +187,36 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
         message=(
             f"{role}: {figure(evidence.load_tokens_s)} tokens/s are expected, and {replicas} replicas keep "
             f"all but {figure(100.0 * allowed)} % of the requests in time over the next "
-            f"{figure(situation.horizon_s)} s, with arrivals {figure(situation.dispersion)} times as uneven "
-            f"as chance"
+            f"{figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
+            f"coming at once"
         ),
     )
 
 
-def _need(stage: Role, situation: Situation, *, step: int, allowed: float) -> int:
+def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance) -> int:
+    load_tokens_s = situation.coming_tokens_s(stage, step)
     if stage is Role.PREFILL:
-        return prefill_need(
-            tokens_per_s(situation.forecast.prefill, step, situation.policy.interval_s),
-            situation,
-            allowed=allowed,
-        )
-    return decode_need(
-        tokens_per_s(situation.forecast.decode, step, situation.policy.interval_s), situation, allowed=allowed
-    )
+        return prefill_need(load_tokens_s, situation, allowed=allowed)
+    return decode_need(load_tokens_s, situation, allowed=allowed)
 
 
-def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: float) -> int:
-    """Fewest prefill replicas that make at most *allowed* of the requests late for the TTFT target.
+def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance) -> int:
+    """Fewest prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
 
     Args:
         load_tokens_s: prompt tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
-        allowed: share of requests, beyond those whose prompt alone takes too long (see `HOPELESS`).
+        allowed: share of requests that so many replicas may make late, beyond those whose prompt alone
+            takes too long (see `HOPELESS`).
     """
     isl, policy, seconds = situation.isl, situation.policy, situation.prefill_s
     mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
     rate = load_tokens_s / isl.mean
-    serving = situation.fleet.role(Role.PREFILL).serving if policy.mode.roles[0] is Role.PREFILL else 0
-    waiting = max(0.0, _value(situation.observation.queued) - (serving or 0))
-    erlangs = rate * mean_s + waiting * mean_s / policy.interval_s
-    variance = rate * (second + (situation.dispersion - 1.0) * mean_s**2)
+    erlangs = (rate + situation.waiting_per_s) * mean_s
+    variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)
     target_s = policy.sla.ttft_ms / 1e3
     hopeful = seconds <= HOPELESS * target_s
-    share = situation.coverage.by_requests(rate)
+    share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
 
     def late(replicas: int) -> float:
         each = share_late(
@@ -204,20 +232,19 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: float)
     return _fewest(late, allowed)
 
 
-def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: float) -> int:
-    """Fewest decode replicas whose batches exceed the ITL target or the KV with a chance of *allowed*.
+def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance) -> int:
+    """Fewest decode replicas whose batches exceed the ITL target or the KV no more often than *allowed*.
 
     Args:
         load_tokens_s: output tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
-        allowed: share of requests.
+        allowed: share of requests that so many replicas may make late.
     """
     batch = situation.batch
-    share = situation.coverage.by_requests(load_tokens_s)
+    share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.DECODE].usual_tokens_s)
+    dispersion = situation.burstiness.index(load_tokens_s / situation.osl.mean)
     return _fewest(
-        lambda replicas: float(
-            share @ batch.share_late(load_tokens_s, replicas, dispersion=situation.dispersion)
-        ),
+        lambda replicas: float(share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion)),
         allowed,
     )
 
@@ -228,20 +255,20 @@ def _inflow_need(situation: Situation) -> int:
         situation.observation,
         interval_s=situation.policy.interval_s,
         ahead_s=situation.horizon_s,
-        dispersion=situation.dispersion,
+        burstiness=situation.burstiness,
         prefill_workers=max(1, situation.fleet.roles[0].serving or 0),
     )
     return max(1, math.ceil(sequences / situation.batch.room))
 
 
-def _fewest(late: Callable[[int], float], allowed: float) -> int:
-    """The least count that makes at most *allowed* late; *late* never rises with the count."""
+def _fewest(late: Callable[[int], float], allowed: Allowance) -> int:
+    """The least count that is late no more than *allowed*; with the count one never rises, the other never falls."""
     low, high = 0, 1
-    while high < MOST_REPLICAS and late(high) > allowed:
+    while high < MOST_REPLICAS and late(high) > allowed(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if late(middle) > allowed else (low, middle)
+        low, high = (middle, high) if late(middle) > allowed(middle) else (low, middle)
     return high
 
 

@@ -69,8 +69,8 @@ class Batch:
         """Sequences per replica that the mean over all replicas may reach."""
         return max(IMBALANCE, self.largest - IMBALANCE)
 
-    def share_late(self, tokens_per_s: Floats, replicas: int, *, dispersion: float) -> Floats:
-        """How likely a batch is too large, at each load; shape of *tokens_per_s*."""
+    def share_late(self, tokens_per_s: Floats, replicas: int, *, dispersion: Floats) -> Floats:
+        """How likely a batch is too large, at each load and its index of dispersion; shapes alike."""
         each = tokens_per_s / replicas
         most = float(self.tokens_per_s[-1])
         size = np.where(

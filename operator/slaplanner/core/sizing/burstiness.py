@@ -1,53 +1,90 @@
-"""How much more than Poisson the arrivals crowd: the index of dispersion, smoothed over plans."""
+"""How much more than Poisson the arrivals crowd, smoothed over plans.
+
+Requests that come in clumps vary with the square of their rate: at twice the load the clumps are twice
+as large. So what is learnt is no index of dispersion, which holds for one load alone, but how many
+seconds' worth of requests come at once; at any rate it gives the index that belongs to it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+
+from slaplanner.core.sizing.arrays import Floats
 
 LEAST_STEPS = 4
 LEAST_REQUESTS = 20.0
 """Fewer show nothing."""
 
-HIGHEST = 100.0
-"""Beyond that all of a minute's requests come at once: more says nothing new."""
-
 MEMORY_PLANS = 10.0
 """One window is a dozen steps, whose variance is known to a factor of two; ten windows tell it to a fifth."""
 
-
-def dispersion(arrivals: Sequence[float]) -> float | None:
-    """Variance over mean of the counts, from neighbours, so that a slow rise is no burst.
-
-    >>> dispersion((100.0,) * 12)
-    1.0
-    >>> dispersion((0.0, 200.0, 0.0, 200.0, 0.0, 200.0))
-    100.0
-
-    Returns:
-        1 (Poisson) to `HIGHEST`; None when the arrivals are too few to tell.
-    """
-    counts = np.asarray(arrivals, dtype=np.float64)
-    if counts.size < LEAST_STEPS or counts.sum() < LEAST_REQUESTS:
-        return None
-    ratio = 0.5 * float(np.mean(np.diff(counts) ** 2)) / float(counts.mean())
-    return min(HIGHEST, max(1.0, ratio))
+_DIGITS = 6
+"""Significant digits kept, in memory as in the status, so that a restart changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burstiness:
-    """What is remembered: the mean index of dispersion, and how many plans it stands for."""
+    """What is remembered: means over so many plans."""
 
-    index: float = 1.0
+    excess: float = 0.0
+    """Variance of the arrivals beyond Poisson's, per second."""
+    square: float = 0.0
+    """Squared arrivals per second."""
     plans: float = 0.0
 
-    def after(self, arrivals: Sequence[float]) -> Self:
-        """The memory after one more window."""
-        seen = dispersion(arrivals)
-        if seen is None:
+    @property
+    def clump_s(self) -> float:
+        """Seconds' worth of requests that come at once; 0 is Poisson."""
+        return self.excess / self.square if self.square > 0.0 else 0.0
+
+    def index(self, requests_per_s: Floats) -> Floats:
+        """Variance over mean of the arrivals, at these rates; 1 is Poisson."""
+        index: Floats = 1.0 + self.clump_s * requests_per_s
+        return index
+
+    def after(self, arrivals: Sequence[float], step_s: float) -> Self:
+        """The memory after one more window of counts per *step_s* seconds.
+
+        The variance is taken from neighbours, so that a slow rise is no burst.
+
+        >>> Burstiness().after((100.0,) * 12, 5.0).clump_s
+        0.0
+        >>> Burstiness().after((0.0, 200.0, 0.0, 200.0, 0.0, 200.0), 5.0).clump_s  # two steps' requests at once
+        9.95
+        """
+        counts = np.asarray(arrivals, dtype=np.float64)
+        if step_s <= 0.0 or counts.size < LEAST_STEPS or counts.sum() < LEAST_REQUESTS:
             return self
+        mean = float(counts.mean())
+        excess = max(0.0, 0.5 * float(np.mean(np.diff(counts) ** 2)) - mean) / step_s
         plans = min(MEMORY_PLANS, self.plans + 1.0)
-        return type(self)(index=self.index + (seen - self.index) / plans, plans=plans)
+        return type(self)(
+            excess=_rounded(self.excess + (excess - self.excess) / plans),
+            square=_rounded(self.square + ((mean / step_s) ** 2 - self.square) / plans),
+            plans=plans,
+        )
+
+    def to_document(self) -> list[float]:
+        """Plain JSON values."""
+        return [self.excess, self.square, self.plans]
+
+    @classmethod
+    def from_document(cls, document: Any) -> Self:
+        """Read back what `to_document` wrote.
+
+        Raises:
+            TypeError, ValueError: it is not such a document.
+        """
+        excess, square, plans = (float(value) for value in document)
+        if not (0.0 <= excess < math.inf and 0.0 <= square < math.inf and 0.0 <= plans <= MEMORY_PLANS):
+            raise ValueError(f"burstiness is finite and not negative, found {document}")
+        return cls(excess=excess, square=square, plans=plans)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

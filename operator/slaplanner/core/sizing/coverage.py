@@ -39,10 +39,15 @@ class Coverage:
         above = (1.0 - _EDGES) ** looks
         return Coverage(above[:-1] - above[1:])
 
-    def by_requests(self, load: Floats) -> Floats:
-        """The share of the requests that come in each part: a high load has more of them."""
+    def by_requests(self, load: Floats, *, usual: float) -> Floats:
+        """The requests that come in each part, as a share of what usually comes.
+
+        A high load has more requests than a low one. And a promise in percent is kept over the day: what
+        is late in a quiet hour is few beside the requests of the others, so where less is expected than
+        is usual, the shares sum to less than 1.
+        """
         weight = self.mass * np.maximum(load, 1e-9)
-        share: Floats = weight / weight.sum()
+        share: Floats = weight / max(float(weight.sum()), usual)
         return share
 
 

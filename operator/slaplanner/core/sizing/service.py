@@ -10,6 +10,7 @@ from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.sizing.arrays import Floats
 from slaplanner.core.sizing.batch import mean_context_tokens
+from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.lengths import Lengths, lengths
 from slaplanner.core.sizing.queueing import mean_wait_s
 
@@ -66,7 +67,18 @@ def prefill_factor(
         low, high = (low, factor) if told_s > ttft.value / 1e3 else (factor, high)
     factor = math.sqrt(low * high)
     served_s = factor * mean_s
-    return factor if served_s >= (1.0 - MOST_WAIT_SHARE) * ttft.value / 1e3 else None
+    rate = requests.value / interval_s
+    clumped = Burstiness().after(observation.arrivals, observation.arrivals_step_s).index(np.array(rate))
+    clumps_s = mean_wait_s(
+        erlangs=rate * served_s,
+        workers=workers,
+        mean_s=served_s,
+        second_moment_s2=factor**2 * second,
+        dispersion=float(clumped),
+    )
+    if max(ttft.value / 1e3 - served_s, clumps_s) > MOST_WAIT_SHARE * ttft.value / 1e3:
+        return None
+    return factor
 
 
 def decode_factor(

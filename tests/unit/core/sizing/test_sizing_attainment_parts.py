@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.core.readings import Histogram, Known, Observation, Unknown
+from slaplanner.core.model import Role
+from slaplanner.core.readings import Histogram, Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
-from slaplanner.core.sizing.burstiness import Burstiness, dispersion
-from slaplanner.core.sizing.coverage import Coverage
+from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.sizing.coverage import LEVELS, Coverage
 from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.sizing.queueing import mean_wait_s, share_late
+from slaplanner.core.sizing.seen import BELIEVED_RISE, SeenLoads
 
 INF = float("inf")
 UNKNOWN = Unknown(Reason.NOT_REPORTED, "not part of the question")
@@ -94,29 +96,116 @@ def test_the_longer_replicas_are_held_the_less_a_high_level_weighs() -> None:
     assert tails[2] == pytest.approx(0.001)
 
 
+STEP_S = 5.0
+
+
 @pytest.mark.parametrize(
-    ("arrivals", "index"),
-    [((), None), ((1.0, 2.0, 1.0, 2.0), None), ((50.0,) * 6, 1.0), ((0.0, 40.0) * 6, 40.0)],
+    ("arrivals", "clump_s"),
+    [((), 0.0), ((1.0, 2.0, 1.0, 2.0), 0.0), ((50.0,) * 6, 0.0), ((0.0, 40.0) * 6, 2 * STEP_S)],
     ids=["nothing", "too few", "even", "every other step"],
 )
-def test_dispersion_is_variance_over_mean_of_neighbours(
-    arrivals: tuple[float, ...], index: float | None
+def test_a_clump_is_as_long_as_its_requests_would_take_at_the_mean_rate(
+    arrivals: tuple[float, ...], clump_s: float
 ) -> None:
-    found = dispersion(arrivals)
-    assert found == index if index is None else found == pytest.approx(index, rel=0.1)
+    assert Burstiness().after(arrivals, STEP_S).clump_s == pytest.approx(clump_s, rel=0.1)
 
 
-def test_poisson_arrivals_have_dispersion_one() -> None:
+def test_poisson_arrivals_come_in_no_clumps() -> None:
     rng = np.random.default_rng(5)
     memory = Burstiness()
     for _ in range(200):
-        memory = memory.after(tuple(rng.poisson(40.0, 12).astype(float)))
-    assert memory.index == pytest.approx(1.15, abs=0.25)
+        memory = memory.after(tuple(rng.poisson(40.0, 12).astype(float)), STEP_S)
+    assert memory.index(np.array([8.0]))[0] == pytest.approx(1.15, abs=0.25)
+
+
+@given(counts=st.lists(st.floats(0.0, 1e4), min_size=4, max_size=12), times=st.floats(1.0, 100.0))
+def test_copies_of_all_requests_clump_as_long_and_crowd_as_many_times_more(
+    counts: list[float], times: float
+) -> None:
+    one = Burstiness().after(tuple(1e3 * count for count in counts), STEP_S)
+    more = Burstiness().after(tuple(1e3 * times * count for count in counts), STEP_S)
+    rate = np.array([one.square**0.5])
+    # Poisson's part is the only one that does not grow with the square.
+    assert more.clump_s + 0.01 >= one.clump_s
+    assert more.index(times * rate)[0] >= one.index(rate)[0] * 0.99
 
 
 def test_silence_teaches_nothing_about_bursts() -> None:
-    memory = Burstiness(index=7.0, plans=10.0)
-    assert memory.after((0.0,) * 12) == memory
+    memory = Burstiness(excess=7.0, square=4.0, plans=10.0)
+    assert memory.after((0.0,) * 12, STEP_S) == memory
+
+
+@given(st.lists(st.lists(st.floats(0.0, 1e6), min_size=0, max_size=12), max_size=5))
+def test_burstiness_reads_back_as_what_was_written(windows: list[list[float]]) -> None:
+    memory = Burstiness()
+    for window in windows:
+        memory = memory.after(tuple(window), STEP_S)
+    assert Burstiness.from_document(memory.to_document()) == memory
+
+
+@pytest.mark.parametrize(
+    "document",
+    [[-1.0, 1.0, 1.0], [float("nan"), 1.0, 1.0], [INF, 1.0, 1.0], [1.0, 1.0, 99.0], [1.0], ["x", 1, 1], None],
+    ids=["negative", "NaN", "infinite", "more plans than remembered", "too short", "a word", "nothing"],
+)
+def test_a_document_that_is_no_burstiness_is_refused(document: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Burstiness.from_document(document)
+
+
+def loads(*requests: float, isl: float = 100.0) -> SeenLoads:
+    history = Series(
+        end_s=0.0,
+        step_s=10.0,
+        requests=requests,
+        isl_tokens=tuple(isl if count else float("nan") for count in requests),
+        osl_tokens=(1.0,) * len(requests),
+    )
+    return SeenLoads.of(history, Role.PREFILL)
+
+
+def test_loads_count_from_the_first_traffic_on_and_gaps_are_no_silence() -> None:
+    nan = float("nan")
+    assert loads(0.0, 0.0, 3.0, 0.0, nan, 1.0).tokens_s.tolist() == [0.0, 10.0, 30.0]
+    assert loads(0.0, 0.0, 3.0, 0.0, nan, 1.0).usual_tokens_s == pytest.approx(40.0 / 3.0)
+
+
+@pytest.mark.parametrize("none", [loads(), loads(0.0, 0.0)], ids=["no history", "no traffic yet"])
+def test_without_a_load_the_forecast_stands(none: SeenLoads) -> None:
+    told = np.linspace(1.0, 1e6, len(LEVELS))
+    assert none.held_to(told, np.array(LEVELS), mean_tokens_s=0.0).tolist() == told.tolist()
+
+
+def test_bursts_are_as_likely_as_they_were() -> None:
+    once_in_twenty = loads(*([0.0] * 19 + [1000.0]) * 10)
+    told = np.full(2, 5e4)
+    held = once_in_twenty.held_to(told, np.array([0.9, 0.97]), mean_tokens_s=500.0)
+    assert held.tolist() == [BELIEVED_RISE * 500.0, 10_000.0]
+
+
+def test_a_short_history_does_not_speak_of_rare_loads() -> None:
+    told = np.full(2, 5e4)
+    held = loads(*[10.0] * 30).held_to(told, np.array([0.9, 0.99]), mean_tokens_s=100.0)
+    assert held.tolist() == [BELIEVED_RISE * 100.0, 5e4]
+
+
+@given(
+    requests=st.lists(st.floats(0.0, 1e4), max_size=60),
+    told=st.lists(st.floats(0.0, 1e9), min_size=len(LEVELS), max_size=len(LEVELS)),
+    mean=st.floats(0.0, 1e6),
+)
+def test_nothing_is_raised_by_what_was_seen(requests: list[float], told: list[float], mean: float) -> None:
+    bounds = np.sort(np.array(told))
+    held = loads(*requests).held_to(bounds, np.array(LEVELS), mean_tokens_s=mean)
+    assert (held <= bounds).all()
+    assert (held >= np.minimum(bounds, BELIEVED_RISE * mean)).all()
+
+
+def test_where_little_is_expected_its_misses_are_few_beside_the_usual() -> None:
+    coverage = Coverage.held(window_s=0.0, horizon_s=150.0)
+    load = np.ones(len(LEVELS))
+    assert coverage.by_requests(load, usual=0.0).sum() == pytest.approx(1.0)
+    assert coverage.by_requests(load, usual=4.0).sum() == pytest.approx(0.25)
 
 
 def seen(*, arrived: float, completed: float, inflight: float, queued: float = 0.0) -> Observation:
@@ -135,7 +224,9 @@ def seen(*, arrived: float, completed: float, inflight: float, queued: float = 0
 
 
 def coming(observation: Observation) -> float:
-    return coming_sequences(observation, interval_s=60.0, ahead_s=240.0, dispersion=1.0, prefill_workers=2)
+    return coming_sequences(
+        observation, interval_s=60.0, ahead_s=240.0, burstiness=Burstiness(), prefill_workers=2
+    )
 
 
 def test_fewer_completions_than_arrivals_tell_that_answers_became_longer() -> None:
