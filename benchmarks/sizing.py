@@ -1,4 +1,4 @@
-"""What sizing by attainment costs, beside its rivals: `make bench-sizing`, or `python -m benchmarks.sizing a d`.
+"""What sizing by attainment costs, beside its rivals: `make bench-sizing`.
 
 Scenarios (TTFT and ITL targets in ms; every policy's other fields at their defaults, no budget):
 
@@ -8,255 +8,216 @@ Scenarios (TTFT and ITL targets in ms; every policy's other fields at their defa
        the repository: SLAPLANNER_DAY_TRACE names the file, without it the scenario is skipped
     d  as a, on a fleet 30 % slower than the profile that the planner has
 
-Everybody starts with what the first minute's true load needs. The first 5 minutes (d: 10) are not
-scored. Prompts beyond the profile's longest are cut to it.
+`--held-out` adds scenarios that no constant was chosen on. Everybody starts with what the first minute's
+true load needs. The first 5 minutes (d: 10) are not scored. Prompts beyond the profile's longest are cut
+to it. Scenario c takes a quarter of an hour of one core: `--only` runs some kinds of rivals, `--store`
+keeps their results beside those of earlier runs, and what is kept is shown with the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from benchmarks.sizing_bounds import Row, bounds
+from benchmarks.sizing_cases import CASES, DAY_TRACE, HELD_OUT, Case, scenario_of, trace_path
 
-from slaplanner.adapters.profiles import LoadedProfile, load_directory
-from slaplanner.api.policy import SLAPolicy
-from slaplanner.core.engine import EngineTables
-from slaplanner.core.model import Interpolation
-from slaplanner.offline.simulation.compare import Comparison, Entry, Kind, Task, compare, tasks
-from slaplanner.offline.simulation.loop import Scenario, simulate
+from slaplanner.core.model import Role
+from slaplanner.offline.simulation.compare import Entry, Kind, Task, compare, tasks
+from slaplanner.offline.simulation.loop import ROLES, Scenario, simulate
 from slaplanner.offline.simulation.rivals import Constant
-from slaplanner.offline.simulation.score import score
-from slaplanner.offline.simulation.start import start_replicas
-from slaplanner.offline.simulation.traffic import Traffic
-from slaplanner.offline.traces import read_trace
+from slaplanner.offline.simulation.score import HOUR_S, Score, score
+from slaplanner.offline.simulation.surprise import share_beyond_reach
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-DAY_TRACE = "SLAPLANNER_DAY_TRACE"
-SEED = 0
-SLOWDOWN = 1.3
+REMEMBERED_S = 300.0
+"""The default of `behavior.scaleDown.stabilizationWindowSeconds`."""
+
+ALL = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One scenario as it is described above."""
+class Part:
+    """What one command ran of one scenario."""
 
-    title: str
-    trace: str
-    amplify: int
-    profile: str
-    gpus: int
-    interval_s: int
-    startup_s: int
-    ttft_ms: float
-    itl_ms: float
-    unscored_s: float = 300.0
-    slowdown: float = 1.0
+    rows: tuple[Row, ...]
+    start: str
+    """With how many replicas everybody began; only results with the same start stand beside each other."""
+    fluid_bound_gpu_hours: float
+    wall_s: float
+    peak_mib: float
+    at: str
 
+    def to_document(self) -> dict[str, Any]:
+        return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
 
-CASES = {
-    "a": Case(
-        title="steady chat",
-        trace="azure2023_conv",
-        amplify=8,
-        profile="h100_vllm_Qwen3-32B_bf16_tp2",
-        gpus=2,
-        interval_s=30,
-        startup_s=120,
-        ttft_ms=1000,
-        itl_ms=30,
-    ),
-    "b": Case(
-        title="code completion in bursts",
-        trace="azure2023_code",
-        amplify=10,
-        profile="h200_sxm_vllm_Llama-3.1-8B-Instruct-FP8_tp1",
-        gpus=1,
-        interval_s=30,
-        startup_s=120,
-        ttft_ms=2000,
-        itl_ms=40,
-    ),
-    "c": Case(
-        title="a day of a reasoning model",
-        trace="",
-        amplify=1,
-        profile="h100_vllm_Llama-3.1-70B-FP8_tp4",
-        gpus=4,
-        interval_s=60,
-        startup_s=180,
-        ttft_ms=2000,
-        itl_ms=40,
-    ),
-}
-CASES["d"] = Case(
-    title="steady chat, the fleet 30 % slower than its profile",
-    trace=CASES["a"].trace,
-    amplify=CASES["a"].amplify,
-    profile=CASES["a"].profile,
-    gpus=2,
-    interval_s=30,
-    startup_s=120,
-    ttft_ms=1000,
-    itl_ms=30,
-    unscored_s=600.0,
-    slowdown=SLOWDOWN,
-)
+    @staticmethod
+    def from_document(document: dict[str, Any]) -> Part:
+        rows = tuple(Row(**{**row, "kind": Kind(row["kind"])}) for row in document["rows"])
+        return Part(**{**document, "rows": rows})
 
 
-def trace_path(case: Case) -> Path | None:
-    """Where the case's trace lies; None when nobody said."""
-    if case.trace:
-        return EXAMPLES / "traces" / f"{case.trace}.jsonl.gz"
-    named = os.environ.get(DAY_TRACE)
-    return Path(named) if named else None
-
-
-def scenario_of(case: Case, path: Path) -> tuple[Scenario, LoadedProfile]:
-    loaded = load_directory(
-        EXAMPLES / "profiles" / case.profile, allowed=None, interpolation=Interpolation.MONOTONE
-    )
-    policy = SLAPolicy.parse(
-        {
-            "metadata": {"name": "bench"},
-            "spec": {
-                "targetRef": {"name": "bench"},
-                "sla": {"ttft": case.ttft_ms, "itl": case.itl_ms},
-                "roles": [{"name": role, "gpusPerReplica": case.gpus} for role in ("prefill", "decode")],
-                "profile": {"configMapRef": {"name": "bench"}},
-                "planning": {"intervalSeconds": case.interval_s, "startupSeconds": case.startup_s},
-            },
-        }
-    ).to_core()
-    trace = read_trace(path)
-    traffic = Traffic(
-        arrival_s=trace.t_s - trace.t_s[0],
-        isl_tokens=np.minimum(trace.isl_tokens.astype(np.float64), loaded.profile.prefill.isl_range[1]),
-        osl_tokens=trace.osl_tokens.astype(np.float64),
-    ).amplified(case.amplify, seed=SEED)
-    start = start_replicas(traffic, policy=policy, profile=loaded.profile, slowdown=case.slowdown)
-    scenario = Scenario(
-        traffic=traffic,
-        policy=policy,
-        tables=EngineTables.of(loaded.profile).slowed(case.slowdown),
-        start=start,
-        unscored_s=case.unscored_s,
-    )
-    return scenario, loaded
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    begin, cpu = time.perf_counter(), time.process_time()
-    yield
-    elapsed, used = time.perf_counter() - begin, time.process_time() - cpu
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{what}: {elapsed:.1f} s, {used:.1f} s of one core, peak memory {peak_mib:.0f} MiB", file=sys.stderr
+def row_of(name: str, kind: Kind, result: Score, *, runs: int = 1) -> Row:
+    at = result.attainment
+    return Row(
+        kind=kind,
+        name=name,
+        both=at.both,
+        ttft=at.ttft,
+        itl=at.itl,
+        gpu_hours=result.total_gpu_hours,
+        unscored=result.unscored.both,
+        moves=result.moves,
+        runs=runs,
     )
 
 
-def row(entry: Entry) -> str:
-    at = entry.score.attainment
-    mark = "*" if entry.feasible else " "
-    return (
-        f"{mark} {entry.name:<52} {at.both:6.2f} {at.ttft:6.2f} {at.itl:6.2f} "
-        f"{entry.score.total_gpu_hours:9.2f} {entry.score.unscored.both:7.2f} {entry.score.moves:6d} {entry.runs:4d}"
-    )
+def fixed_sizes(scenario: Scenario, most_gpu_hours: float) -> Iterator[Row]:
+    """Constant sizes of at most so many GPU-hours, per decode size the largest prefill."""
+    prefill, decode = ROLES
+    gpus = most_gpu_hours / (scenario.traffic.last_arrival_s / HOUR_S)
+    for count in range(1, int(gpus / scenario.gpus(decode)) + 1):
+        other = int((gpus - count * scenario.gpus(decode)) / scenario.gpus(prefill))
+        if other < 1:
+            return
+        sizes: dict[Role, int] = {prefill: other, decode: count}
+        result = score(simulate(replace(scenario, start=sizes), Constant(replicas=sizes)))
+        yield row_of(f"constant size, {other} + {count}", Kind.CONSTANT, result)
+        if result.attainment.itl == ALL:
+            return  # more decode at the cost of prefill cannot help any more
 
 
-def verdicts(comparison: Comparison) -> Iterator[str]:
-    """How the planner stands beside each rival's best."""
-    ours = next((e for e in comparison.entries if e.name == "sizing Attainment"), None)
-    if ours is None:
-        return
-    mine = ours.score.total_gpu_hours
-    for kind in (Kind.CLAIRVOYANT, Kind.CONSTANT, Kind.HPA, Kind.FORMULAS):
-        best = comparison.best(kind)
-        if best is None:
-            yield f"no {kind.value} kept the promise"
-        else:
-            yield f"{mine / best.score.total_gpu_hours:.3f} x {best.name} ({best.score.total_gpu_hours:.2f})"
+def peak_mib() -> float:
+    """Of this process or of its largest child."""
+    kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kib / 1024
 
 
-def fixed_sizes(scenario: Scenario, most_gpu_hours: float) -> Iterator[str]:
-    """The best that constant sizes of at most so many GPU-hours reach."""
-    hours = scenario.traffic.last_arrival_s / 3600.0
-    best: tuple[float, str] = (-1.0, "")
-    gpus = {role: scenario.gpus(role) for role in scenario.start}
-    roles = tuple(scenario.start)
-    most = int(most_gpu_hours / hours / min(gpus.values()))
-    for decode in range(1, most):
-        prefill = int((most_gpu_hours / hours - decode * gpus[roles[1]]) / gpus[roles[0]])
-        if prefill < 1:
-            break
-        replicas = {roles[0]: prefill, roles[1]: decode}
-        fixed = Scenario(
-            traffic=scenario.traffic,
-            policy=scenario.policy,
-            tables=scenario.tables,
-            start=replicas,
-            unscored_s=scenario.unscored_s,
+def run(
+    case: Case,
+    path: Path,
+    todo: tuple[Task, ...],
+    *,
+    processes: int | None,
+    keep_part: Callable[[Part], None],
+) -> Part:
+    """Everything of *todo*, and *keep_part* after each result, so that a command that is cut short is no loss."""
+    begin = time.perf_counter()
+    scenario, loaded = scenario_of(case, path)
+    start = " + ".join(str(count) for count in scenario.start.values())
+    print(f"{len(scenario.traffic):,} requests, everybody starts at {start}", flush=True)
+
+    rows: list[Row] = []
+
+    def part(fluid_bound_gpu_hours: float = float("nan")) -> Part:
+        return Part(
+            rows=tuple(rows),
+            start=start,
+            fluid_bound_gpu_hours=fluid_bound_gpu_hours,
+            wall_s=time.perf_counter() - begin,
+            peak_mib=peak_mib(),
+            at=datetime.now(UTC).isoformat(timespec="minutes"),
         )
-        reached = score(simulate(fixed, Constant(replicas=replicas)))
-        best = max(
-            best, (reached.attainment.both, f"{prefill} + {decode}, {reached.total_gpu_hours:.2f} GPU-hours")
-        )
-        if reached.attainment.itl > 99.99:
-            break
-    yield f"best constant size that costs no more: {best[0]:.2f} % ({best[1]})"
+
+    def done(entry: Entry) -> None:
+        rows.append(row_of(entry.name, entry.kind, entry.score, runs=entry.runs))
+        print(f"  {rows[-1]}", file=sys.stderr, flush=True)
+        keep_part(part())
+
+    comparison = compare(scenario, loaded.tables, processes=processes, only=todo, done=done)
+    ours = next((row for row in rows if row.kind is Kind.PLANNER), None)
+    if case is CASES["b"] and ours is not None:
+        rows.extend(fixed_sizes(scenario, ours.gpu_hours))
+        for remembered_s, words in ((float("inf"), "the whole past"), (REMEMBERED_S, f"{REMEMBERED_S:g} s")):
+            share = share_beyond_reach(scenario, remembered_s=remembered_s)
+            print(
+                f"  {100 * share:.2f} % of the requests come on top of what was needed until a start-up before, "
+                f"for a planner that remembers {words}"
+            )
+    return part(comparison.fluid_bound_gpu_hours)
+
+
+def kept(store: Path | None) -> dict[str, list[Part]]:
+    if store is None or not store.exists():
+        return {}
+    document = json.loads(store.read_text())
+    return {name: [Part.from_document(part) for part in parts] for name, parts in document.items()}
+
+
+def keep(store: Path, parts: dict[str, list[Part]]) -> None:
+    document = {name: [part.to_document() for part in some] for name, some in parts.items()}
+    store.write_text(json.dumps(document, indent=1))
+
+
+def beside(earlier: list[Part], part: Part) -> list[Part]:
+    """*part* and what earlier ones have that it has not, as far as everybody began alike."""
+    new = {row.name for row in part.rows}
+    left = (
+        replace(some, rows=tuple(row for row in some.rows if row.name not in new))
+        for some in earlier
+        if some.start == part.start
+    )
+    return [*(some for some in left if some.rows), part]
+
+
+def show(name: str, parts: list[Part]) -> None:
+    order = list(Kind)
+    rows = sorted((row for part in parts for row in part.rows), key=lambda row: order.index(row.kind))
+    head = f"{'':<48} {'both%':>6} {'TTFT%':>6} {'ITL%':>6} {'GPU-hours':>9} {'before%':>7} {'moves':>6} {'runs':>5}"
+    print(f"  {head}")
+    for row in rows:
+        print(f"  {row}")
+    runs = sum(row.runs for row in rows if row.kind is Kind.CLAIRVOYANT)
+    print(f"  clairvoyant: {runs} runs; fluid bound {parts[-1].fluid_bound_gpu_hours:.2f} GPU-hours")
+    for part in parts:
+        print(f"  run {part.at}: {part.wall_s:.0f} s, peak memory {part.peak_mib:.0f} MiB")
+    for bound in bounds(name, rows):
+        print(f"  {bound}")
+    print(flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="default: all")
+    parser.add_argument("--scenario", action="append", choices=[*CASES, *HELD_OUT], help="default: a to d")
+    parser.add_argument("--held-out", action="store_true", help="the held-out scenarios instead of a to d")
     parser.add_argument("--processes", type=int, help="default: one per core")
     parser.add_argument(
         "--only", choices=[kind.value for kind in Kind], action="append", help="default: everybody"
     )
+    parser.add_argument("--without", choices=[kind.value for kind in Kind], action="append", default=[])
+    parser.add_argument("--store", type=Path, help="JSON file that keeps results")
     arguments = parser.parse_args()
-    for name in arguments.cases or list(CASES):
-        case = CASES[name]
+    known = {**CASES, **HELD_OUT}
+    wanted = arguments.only or [kind.value for kind in Kind]
+    todo = tuple(
+        task for task in tasks() if task.kind.value in wanted and task.kind.value not in arguments.without
+    )
+    for name in arguments.scenario or list(HELD_OUT if arguments.held_out else CASES):
+        case = known[name]
         path = trace_path(case)
+        print(f"({name}) {case.title}: ", end="")
         if path is None:
-            print(f"({name}) {case.title}: skipped, {DAY_TRACE} does not name its trace\n")
+            print(f"skipped, {DAY_TRACE} does not name its trace\n")
             continue
-        scenario, loaded = scenario_of(case, path)
-        start = " + ".join(str(count) for count in scenario.start.values())
-        print(f"({name}) {case.title}: {len(scenario.traffic):,} requests, start at {start}", flush=True)
-        todo: tuple[Task, ...] = tuple(
-            task for task in tasks() if not arguments.only or task.kind.value in arguments.only
-        )
-        with timed(f"({name})"):
-            comparison = compare(
-                scenario,
-                loaded.tables,
-                processes=arguments.processes,
-                only=todo,
-                done=lambda entry: print(f"  done: {entry.name}", file=sys.stderr, flush=True),
-            )
-        print(
-            f"  {'':<52} {'both%':>6} {'TTFT%':>6} {'ITL%':>6} {'GPU-hours':>9} {'before%':>7} {'moves':>6} {'runs':>4}"
-        )
-        for entry in comparison.entries:
-            print(row(entry))
-        print(f"  fluid bound {comparison.fluid_bound_gpu_hours:.2f} GPU-hours")
-        for line in verdicts(comparison):
-            print(f"  {line}")
-        ours = next((e for e in comparison.entries if e.name == "sizing Attainment"), None)
-        if name == "b" and ours is not None:
-            for line in fixed_sizes(scenario, ours.score.total_gpu_hours):
-                print(f"  {line}")
-        print(flush=True)
+        earlier = kept(arguments.store)
+        known_parts = earlier.get(name, [])
+
+        def keep_part(part: Part, name: str = name, earlier: dict[str, list[Part]] = earlier) -> None:
+            if arguments.store is not None:
+                keep(arguments.store, {**earlier, name: beside(known_parts, part)})  # noqa: B023 - used in this turn
+
+        part = run(case, path, todo, processes=arguments.processes, keep_part=keep_part)
+        keep_part(part)
+        show(name, beside(known_parts, part))
 
 
 if __name__ == "__main__":
