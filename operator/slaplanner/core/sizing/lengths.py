@@ -46,5 +46,8 @@ def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
     share, lower, width = counts[seen] / counts.sum(), lower[seen], (upper - lower)[seen]
     within = float((mean_tokens - share @ lower) / (share @ width)) if share @ width > 0.0 else 0.5
     tokens = lower + min(1.0, max(0.0, within)) * width
+    if not share @ tokens > 0.0:
+        # No finite edge above zero: the buckets say nothing of a shape.
+        return Lengths(np.array([mean_tokens]), np.array([1.0]))
     # A forecast mean may lie outside what the buckets allow: then the whole shape is stretched.
     return Lengths(tokens * (mean_tokens / float(share @ tokens)), share)
