@@ -123,6 +123,7 @@ class Operator:
             await self._heart.beat(record)
         except Exception:
             logger.exception("heartbeat failed", extra=_who(record))
+            self._tried(record)
         finally:
             record.beating, record.beaten_at_s = False, time.monotonic()
 
@@ -138,6 +139,13 @@ class Operator:
                     logger.warning("a timer is silent, its heartbeats are made up for", extra=_who(record))
                 record.silent = True
                 self._run(self.beat(record.document), name=f"beat {record.name}")
+
+    def _tried(self, record: Record) -> None:
+        """A plan that broke was a plan: the next slot is the retry, and nobody else is restarted for it."""
+        record.attempted_at_s = self._world.now_s()
+        if record.policy is not None:
+            interval_s = record.policy.spec.planning.interval_seconds
+            self.pulse.tried(record.uid, interval_s=float(interval_s))
 
     def _run(self, errand: Coroutine[Any, Any, None], *, name: str) -> None:
         task = asyncio.create_task(errand, name=name)

@@ -1,4 +1,4 @@
-"""A policy whose own timer is silent is planned all the same, and never twice at once."""
+"""A policy whose own timer is silent is planned all the same, never twice at once; one that breaks breaks alone."""
 
 from __future__ import annotations
 
@@ -104,4 +104,29 @@ async def test_a_policy_that_goes_has_none_any_more() -> None:
     made.seen(going, gone=False)
     await made.beat(document())
     assert heart.beats == 0
+    await made.stop()
+
+
+@dataclass(slots=True)
+class BrokenHeart(CountingHeart):
+    """Meets what nobody foresaw."""
+
+    async def beat(self, record: Record) -> None:
+        self.beats += 1
+        raise ZeroDivisionError(record.name)
+
+
+async def test_a_plan_that_breaks_counts_as_tried_and_waits_for_its_next_slot() -> None:
+    made = operator(BrokenHeart())
+    made.seen(document(), gone=False)
+    made.pulse.clock = lambda: 0.0
+    made.pulse.seen(UID, interval_s=3600.0)
+    made.pulse.clock = lambda: 1e6
+    assert made.pulse.overdue() == [UID]
+    await made.beat(document())
+    assert made.pulse.overdue() == []
+    record = made.records.get(UID)
+    assert record is not None
+    assert record.attempted_at_s is not None
+    assert not record.beating
     await made.stop()
