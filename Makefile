@@ -58,12 +58,17 @@ unit: $(READY)  ## Unit tests: no network
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration and not e2e"
 
 .PHONY: test
-test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd and Prometheus
+test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd, Prometheus and Argo CD
+	@# Both mostly wait: side by side they take little longer than the longer one.
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-integration test-argocd
+
+.PHONY: test-integration
+test-integration: bed  ## Tests on a real API server, etcd and Prometheus
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "integration and not argocd"
 
 .PHONY: test-argocd
-test-argocd: bed  ## A real Argo CD with self-heal beside the operator: about ten minutes
-	$(BIN)/python -m pytest -q tests/integration/test_argocd_sync.py
+test-argocd: bed  ## A real Argo CD with self-heal beside the operator: about seven minutes
+	$(BIN)/python -m pytest -q -m argocd tests/integration
 
 .PHONY: soak
 soak: bed  ## Minutes of random kills: a thousand decisions in a row

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kubernetes import client
 
 from tests.testbed import Cluster, wait_until
 from tests.testbed.argocd import CLUSTER_NAME, NAMESPACE
@@ -21,7 +22,7 @@ from tests.testbed.argocd import CLUSTER_NAME, NAMESPACE
 GROUP = "argoproj.io"
 CASCADE = "resources-finalizer.argocd.argoproj.io"
 PATIENCE_S = 240.0
-KINDS = "applications.argoproj.io"
+KINDS = "applications.v1alpha1.argoproj.io"
 
 
 class Repository:
@@ -164,16 +165,42 @@ def _follow(watch: subprocess.Popen[str], record: Record) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """Looks at objects over connections that stay open: many tests look twice a second, for minutes.
+
+    Kinds are named as kubectl takes them: `plural.version.group`.
+    """
+
+    api: client.ApiClient
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        plural, version, group = kind.split(".", 2)
+        objects = client.CustomObjectsApi(self.api)
+        found: dict[str, Any] = objects.get_namespaced_custom_object(group, version, namespace, plural, name)
+        return found
+
+    def names(self, kind: str, namespace: str) -> list[str]:
+        plural, version, group = kind.split(".", 2)
+        objects = client.CustomObjectsApi(self.api)
+        listed = objects.list_namespaced_custom_object(group, version, namespace, plural)
+        return [one["metadata"]["name"] for one in listed["items"]]
+
+    def config_maps(self, namespace: str) -> list[str]:
+        """Without the one that every namespace has."""
+        listed = client.CoreV1Api(self.api).list_namespaced_config_map(namespace)
+        return [one.metadata.name for one in listed.items if one.metadata.name != "kube-root-ca.crt"]
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """One Application, seen as its user sees it."""
 
     cluster: Cluster
+    reader: Reader
     name: str
 
     def get(self) -> dict[str, Any]:
-        answer = self.cluster.kubectl("get", KINDS, self.name, f"--namespace={NAMESPACE}", "-o", "json")
-        found: dict[str, Any] = json.loads(answer.stdout)
-        return found
+        return self.reader.get(KINDS, NAMESPACE, self.name)
 
     def state(self) -> tuple[str, str, str]:
         """Sync status, health, and the revision that was compared last."""
@@ -218,16 +245,21 @@ class Operation:
     revision: str
     started_at_s: float
     """To the second."""
+    repaired: tuple[str, ...] = ()
+    """Kinds that self-heal synced again; empty: a commit caused it."""
 
 
 def operations(seen: Sequence[Seen]) -> list[Operation]:
     """The sync operations that ran, oldest first."""
-    started: dict[str, Operation] = {}
+    ran: dict[Operation, None] = {}
     for one in seen:
         state = one.body.get("status", {}).get("operationState") or {}
         if stamp := state.get("startedAt"):
-            started[stamp] = Operation(
-                revision=state["operation"]["sync"].get("revision", ""),
+            sync = state["operation"]["sync"]
+            operation = Operation(
+                revision=sync.get("revision", ""),
                 started_at_s=dt.datetime.fromisoformat(stamp).timestamp(),
+                repaired=tuple(one["kind"] for one in sync.get("resources", ())),
             )
-    return list(started.values())
+            ran[operation] = None
+    return list(ran)

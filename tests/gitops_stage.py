@@ -20,7 +20,7 @@ from tests import scene
 from tests.conversion import serving_conversion
 from tests.fleet_program import TABLES, FleetProgram, running_fleet, steady
 from tests.gateway import HttpDoor
-from tests.gitops import App, Record, Repository, application, recording
+from tests.gitops import KINDS, App, Reader, Record, Repository, application, recording
 from tests.operator_program import MANIFESTS, NAMESPACE, OperatorProgram, running_operator
 from tests.testbed import (
     ArgoCD,
@@ -34,6 +34,7 @@ from tests.testbed import (
 )
 
 GRAPHS = "dynamographdeployments.v1beta1.nvidia.com"
+POLICIES = "slapolicies.v1alpha1.slaplanner.io"
 DOOR = "door"
 """A connection to Prometheus that tests can shut."""
 PATIENCE_S = 240.0
@@ -137,14 +138,20 @@ class Deployment:
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         return self.stage.cluster.kubectl(*arguments, f"--namespace={self.namespace}", check=check).stdout
 
+    def left(self) -> list[str]:
+        """What of it exists."""
+        reader = self.stage.reader
+        return [
+            *reader.names(GRAPHS, self.namespace),
+            *reader.names(POLICIES, self.namespace),
+            *reader.config_maps(self.namespace),
+        ]
+
     def get(self, kind: str, name: str = scene.NAME) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            self.kubectl("get", kind, name, "-o", "json", "--show-managed-fields")
-        )
-        return found
+        return self.stage.reader.get(kind, self.namespace, name)
 
     def condition(self, kind: str) -> dict[str, Any]:
-        conditions = self.get("slapolicy").get("status", {}).get("conditions", ())
+        conditions = self.get(POLICIES).get("status", {}).get("conditions", ())
         return next((dict(one) for one in conditions if one["type"] == kind), {})
 
     def replicas(self) -> dict[str, int]:
@@ -197,10 +204,14 @@ class Stage:
     """Everything that runs."""
 
     argocd: ArgoCD
+    reader: Reader
     fleet: FleetProgram
     operator: OperatorProgram
     door: HttpDoor
     record: Record
+    """Applications and deployments, from before the first one."""
+    policies: Record
+    """Policies, from the first one on."""
     scratch: Path
 
     @property
@@ -208,7 +219,7 @@ class Stage:
         return self.argocd.cluster
 
     def app(self, name: str) -> App:
-        return App(self.cluster, name)
+        return App(self.cluster, self.reader, name)
 
     def deploy(
         self,
@@ -244,6 +255,7 @@ def staged(argocd: ArgoCD, prometheus: PrometheusServer, scratch: Path) -> Itera
     """Set the stage; the operator comes out of a repository, as everything else does."""
     cluster = argocd.cluster
     with contextlib.ExitStack() as stack:
+        api = stack.enter_context(cluster.api_client())
         webhook = stack.enter_context(serving_conversion())
         install_dynamo(cluster, Served.BOTH, webhook=webhook)
         options = Options(tables=TABLES, traffic=steady(5.0), startup_s=1.0)
@@ -252,8 +264,9 @@ def staged(argocd: ArgoCD, prometheus: PrometheusServer, scratch: Path) -> Itera
         prometheus.add_target(target)
         stack.callback(prometheus.remove_target, target)
         door = stack.enter_context(HttpDoor(prometheus.url))
-        record = stack.enter_context(recording(cluster, "applications.argoproj.io", GRAPHS))
+        record = stack.enter_context(recording(cluster, KINDS, GRAPHS))
         install_from_git(cluster, scratch)
+        policies = stack.enter_context(recording(cluster, POLICIES))
         operator = stack.enter_context(
             running_operator(
                 cluster,
@@ -263,7 +276,16 @@ def staged(argocd: ArgoCD, prometheus: PrometheusServer, scratch: Path) -> Itera
             )
         )
         play_node(cluster)
-        yield Stage(argocd=argocd, fleet=fleet, operator=operator, door=door, record=record, scratch=scratch)
+        yield Stage(
+            argocd=argocd,
+            reader=Reader(api),
+            fleet=fleet,
+            operator=operator,
+            door=door,
+            record=record,
+            policies=policies,
+            scratch=scratch,
+        )
 
 
 def install_from_git(cluster: Cluster, scratch: Path) -> None:

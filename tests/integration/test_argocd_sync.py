@@ -23,6 +23,7 @@ from tests.gitops import KINDS, PATIENCE_S, operations, state_of
 from tests.gitops_stage import (
     DOOR,
     GRAPHS,
+    POLICIES,
     Deployment,
     Stage,
     graph,
@@ -35,14 +36,20 @@ from tests.gitops_stage import (
 from tests.testbed import ArgoCD, LuaEngine, PrometheusServer, wait_until
 
 LONG_RUN_S = 300.0
+FLOOR = 7
+"""Decode replicas that a later commit of the policy asks for at least."""
 GONE_WITHIN_S = 30.0
 SERVER_SIDE = "ServerSideApply=true"
 RESPECT = "RespectIgnoreDifferences=true"
+ONLY_CHANGES = "ApplyOutOfSyncOnly=true"
+"""So that a commit of the policy, which acts at once, does not send the deployment's replicas of before."""
 BY_MANAGER = {"managedFieldsManagers": ["slaplanner"]}
 BY_PATH = {"jqPathExpressions": [".spec.services[].replicas", ".spec.components[].replicas"]}
-PER_OBJECT = {"argocd.argoproj.io/sync-options": SERVER_SIDE}
+SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
+PER_OBJECT = {SYNC_OPTIONS: SERVER_SIDE}
 """On a deployment whose Application is applied client-side."""
 ARGOCD_MANAGER = "argocd-controller"
+DEFINITION = "crd/slapolicies.slaplanner.io"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +83,17 @@ WAYS = (
         name="server-alpha",
         version="v1alpha1",
         in_git=True,
-        options=(SERVER_SIDE, RESPECT),
+        options=(SERVER_SIDE, RESPECT, ONLY_CHANGES),
         ignore=[BY_MANAGER],
     ),
     Way(name="server-alpha-adapters", version="v1alpha1", adapters=True),
-    Way(name="client-alpha", version="v1alpha1", in_git=True, options=(RESPECT,), ignore=[BY_PATH]),
+    Way(
+        name="client-alpha",
+        version="v1alpha1",
+        in_git=True,
+        options=(RESPECT, ONLY_CHANGES),
+        ignore=[BY_PATH],
+    ),
     Way(name="client-alpha-adapters", version="v1alpha1", adapters=True, options=(), ignore=[BY_PATH]),
     Way(name="client-beta", options=(), ignore=[BY_PATH], annotations=PER_OBJECT),
     Way(name="client-beta-adapters", adapters=True, options=(), ignore=[BY_PATH], annotations=PER_OBJECT),
@@ -154,8 +167,8 @@ def change(story: Story) -> None:
         lambda: images(deployment.get(GRAPHS)) == {"vllm:2"},
         graph=[way.manifest(image="vllm:2", replicas=False)],
     )
-    floors = policy(roles=[{"name": "decode", "minReplicas": 7}])
-    commit(story, lambda: deployment.replicas()["decode"] == 7, policy=[floors])
+    floors = policy(roles=[{"name": "decode", "minReplicas": FLOOR}])
+    commit(story, lambda: deployment.replicas()["decode"] == FLOOR, policy=[floors])
 
 
 def play(stage: Stage, way: Way) -> Story:
@@ -167,9 +180,9 @@ def play(stage: Stage, way: Way) -> Story:
 
 
 def play_long(stage: Stage) -> Story:
-    """As the others, and then up and down until five minutes have passed."""
+    """As the others, and then up and down until more than five minutes have passed."""
     story = play(stage, LONG)
-    while time.time() < story.healthy_at_s + LONG_RUN_S:
+    while time.time() < story.healthy_at_s + LONG_RUN_S + 1:
         load(story, lambda: None)
         story.deployment.wait_shrunk()
     return story
@@ -177,7 +190,7 @@ def play_long(stage: Stage) -> Story:
 
 def press(deployment: Deployment, lua_engine: LuaEngine, button: str) -> None:
     """A button of the policy, pressed in Argo CD."""
-    before = deployment.get("slapolicy")
+    before = deployment.get(POLICIES)
     deployment.apply_change(before, lua_engine.act(before, button))
 
 
@@ -194,11 +207,11 @@ def test_health_follows_the_policy_and_buttons_act(
     deployment.app.wait(revision=revision)
     healthy_at_s = time.time()
     seen = [state_of(one.body)[1] for one in stage.record.of("Application", "argocd", "health")]
-    assert "Progressing" in seen[: seen.index("Healthy")]
+    assert "Progressing" in itertools.takewhile(lambda health: health != "Healthy", seen)
 
     stage.door.close()
     deployment.app.wait(revision=revision, health="Degraded")
-    engine_says, message = lua_engine.health(deployment.get("slapolicy"))
+    engine_says, message = lua_engine.health(deployment.get(POLICIES))
     assert engine_says == "Degraded"
     assert message.startswith("MetricsAvailable: ")
     assert DOOR in message
@@ -219,7 +232,7 @@ def test_health_follows_the_policy_and_buttons_act(
     press(deployment, lua_engine, "plan-now")
     deployment.app.wait(revision=revision)
     ran = operations(stage.record.of("Application", "argocd", "health"))
-    assert max(one.started_at_s for one in ran) <= healthy_at_s, (
+    assert [one for one in ran if one.started_at_s > healthy_at_s] == [], (
         "what buttons write is nothing that Argo CD heals"
     )
 
@@ -294,14 +307,14 @@ def _prune_and_delete(stage: Stage, number: int, order: tuple[str, ...]) -> None
     }
     deployment.app.wait(revision=deployment.commit(**waved))
     deployment.commit(graph=None, policy=None, profile=None)
-    deployment.wait(lambda: _left(deployment) == [], f"pruning in the order {order}", timeout_s=GONE_WITHIN_S)
+    deployment.wait(lambda: deployment.left() == [], f"pruning in the order {order}", timeout_s=GONE_WITHIN_S)
 
     # A wave waits for health, which a policy without its target never has: waves only to go by.
     deployment.app.wait(revision=deployment.commit(**deployment.files))
     deployment.app.wait(revision=deployment.commit(**waved))
     deployment.app.delete()
     deployment.wait(
-        lambda: _left(deployment) == [], f"deleting in the order {order}", timeout_s=GONE_WITHIN_S
+        lambda: deployment.left() == [], f"deleting in the order {order}", timeout_s=GONE_WITHIN_S
     )
 
 
@@ -312,11 +325,6 @@ def _in_wave(obj: Mapping[str, Any], wave: int) -> dict[str, Any]:
         "argocd.argoproj.io/sync-wave": str(wave),
     }
     return {**obj, "metadata": metadata}
-
-
-def _left(deployment: Deployment) -> list[str]:
-    listed = deployment.kubectl("get", f"slapolicy,{GRAPHS},configmap", "-o", "name")
-    return [name for name in listed.split() if "kube-root-ca" not in name]
 
 
 def _said(deployment: Deployment, kind: str) -> tuple[str, str]:
@@ -354,23 +362,36 @@ class TestEveryWay:
         assert min(under_load, default=2) >= 2
 
     def test_only_commits_cause_syncs(self, stage: Stage, stories: Mapping[str, Future[Story]], name: str):
+        """One sync for each commit; self-heal runs only as the end of one, and never once that was Synced.
+
+        Right after a sync Argo CD compares with what its watch has shown until then. Where that is too
+        early it syncs the commit again, also without any operator near: so it did for 3 of 52 commits
+        of a deployment alone. Only a repair after the commit's first Synced would answer to a write of ours.
+        """
         story = stories[name].result()
-        arrived = [story.healthy_at_s, *story.synced_at_s]
-        windows = [
-            (revision, int(at_s), synced_at_s)
-            for (revision, at_s), synced_at_s in zip(story.deployment.commits, arrived, strict=True)
+        seen = stage.record.of("Application", "argocd", name)
+        ran = operations(seen)
+        assert [one.revision for one in ran if not one.repaired] == [
+            revision for revision, _ in story.deployment.commits
         ]
-        ran = operations(stage.record.of("Application", "argocd", name))
-        # Argo CD may look at its own sync too early and repeat it, before it says Synced for the first time.
-        assert list(dict.fromkeys(one.revision for one in ran)) == [revision for revision, *_ in windows]
-        assert [
-            one
-            for one in ran
-            if not any(
-                one.revision == revision and start <= one.started_at_s <= end
-                for revision, start, end in windows
-            )
-        ] == []
+        synced_at_s = {
+            revision: next(one.at_s for one in seen if state_of(one.body)[::2] == ("Synced", revision))
+            for revision, _ in story.deployment.commits
+        }
+        assert [one for one in ran if one.started_at_s > synced_at_s[one.revision]] == []
+
+    def test_a_commit_of_the_policy_acts_with_the_next_plan(
+        self, stage: Stage, stories: Mapping[str, Future[Story]], name: str
+    ):
+        stories[name].result()
+        versions = [one.body for one in stage.policies.of("SLAPolicy", name, scene.NAME)]
+        planned = next(
+            body["status"]
+            for body in versions
+            if body["spec"].get("roles")
+            and body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]
+        )
+        assert {role["name"]: role["desired"] for role in planned["roles"]}["decode"] == FLOOR
 
     def test_the_application_stays_synced(
         self, stage: Stage, stories: Mapping[str, Future[Story]], name: str
@@ -391,9 +412,9 @@ class TestEveryWay:
 def test_five_minutes_of_scaling_were_seen(stage: Stage, stories: Mapping[str, Future[Story]]):
     story = stories[LONG.name].result()
     seen = stage.record.of("DynamoGraphDeployment", LONG.name, scene.NAME, since_s=story.healthy_at_s)
-    assert seen[-1].at_s - story.healthy_at_s >= LONG_RUN_S - 60
+    assert seen[-1].at_s - story.healthy_at_s >= LONG_RUN_S
     assert len(story.loaded) >= 2
-    assert all(state[0] == "Synced" for state in [story.deployment.app.state()])
+    assert story.deployment.app.state()[0] == "Synced"
 
 
 def test_the_operators_own_application_is_synced_and_healthy(stage: Stage):
@@ -413,9 +434,7 @@ def test_an_operator_that_goes_first_leaves_nothing_that_release_does_not_free(
         timeout_s=PATIENCE_S,
         poll_s=0.5,
     )
-    assert _listed(stage, "crd/slapolicies.slaplanner.io"), (
-        "Argo CD deletes no definitions with an Application"
-    )
+    assert _listed(stage, DEFINITION), "Argo CD deletes no definitions with an Application"
 
     for name in names:
         stage.app(name).delete()

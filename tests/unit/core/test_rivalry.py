@@ -118,6 +118,21 @@ def test_a_rival_that_comes_back_soon_is_known_at_once():
     assert rivalry.pause_s == 2 * FIRST_PAUSE_S
 
 
+def test_a_rival_that_lets_each_try_stand_for_a_while_is_told_of_less_than_twice_an_hour():
+    rivalry, replicas, begun = peace(), 1, 0
+    plans = range(int(24 * 3600 / INTERVAL_S))
+    for number in plans:
+        at_s = NOON + number * INTERVAL_S
+        before = rivalry
+        rivalry = look(rivalry, replicas, THEIRS if replicas == 1 else OURS, at_s=at_s)
+        begun += bool(rivalry.rivals) and not before.rivals
+        if replicas == 4 and number % 3 == 0:
+            replicas = 1
+        elif replicas == 1 and rivalry.may_write(at_s):
+            rivalry, replicas = wrote(rivalry, [write(4)]), 4
+    assert 2 <= begun < 2 * 24
+
+
 def test_replicas_that_nobody_else_owns_any_more_end_the_fight():
     assert look(reverted(REVERTS), 1, OURS, at_s=NOON + 600).rivals == ()
 
