@@ -61,8 +61,11 @@ def played(scene: Scene, fleet: FleetProgram) -> Serve:
 
 
 def test_one_crash_looping_pod_does_not_freeze_growth(played: Serve) -> None:
-    scene = played({names.CRASH_ANNOTATION: "decode=1"}, replicas={"prefill": 2, "decode": 2})
-    scene.wait_replicas(prefill=2, decode=4)
+    annotations = {names.CRASH_ANNOTATION: "decode=1"}
+    scene = played(annotations, gpuBudget={"max": 12}, replicas={"prefill": 2, "decode": 2})
+    with budget_watch(scene) as watched:
+        scene.wait_replicas(prefill=2, decode=4)
+    watched.within(12)
     wait_until(
         lambda: scene.get(scene.graph_kind)["status"]["components"]["decode"].get("readyReplicas") == 3,
         what="three of the four to serve",
@@ -70,6 +73,7 @@ def test_one_crash_looping_pod_does_not_freeze_growth(played: Serve) -> None:
     scene.wait_plans()
     assert scene.replicas() == {"prefill": 2, "decode": 4}
     scene.wait_condition("Progressing", "True", "Scaling", message="decode 3 of 4")
+    assert scene.graph_conditions()["Ready"]["status"] == "False"
     assert scene.condition("Ready")["status"] == "True"
 
 

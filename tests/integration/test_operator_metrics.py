@@ -66,13 +66,23 @@ def break_down(door: HttpDoor, manner: Manner | None) -> None:
     ("manner", "reason", "message"),
     [
         pytest.param(None, "PrometheusUnavailable", "refused", id="nobody-listens"),
-        pytest.param(Manner(silent=True), "PrometheusUnavailable", "", id="slower-than-the-time-out"),
+        pytest.param(
+            Manner(silent=True),
+            "PrometheusUnavailable",
+            "did not answer within 0.5 s",
+            id="slower-than-the-time-out",
+        ),
         pytest.param(Manner(status=500), "PrometheusUnavailable", "500", id="500"),
         pytest.param(Manner(status=429), "PrometheusUnavailable", "429", id="429-asks-for-patience"),
         pytest.param(Manner(status=422), "PrometheusRejected", "422", id="422-is-our-mistake"),
         pytest.param(Manner(status=403), "PrometheusRejected", "the door is shut", id="403-with-its-text"),
         pytest.param(Manner(bend=not_numbers), "NotANumber", "nan", id="not-a-number"),
-        pytest.param(Manner(bend=lambda _: b"<html>"), "PrometheusUnavailable", "", id="not-json"),
+        pytest.param(
+            Manner(bend=lambda _: b"<html>"),
+            "PrometheusUnavailable",
+            "answered something that is not JSON",
+            id="not-json",
+        ),
     ],
 )
 def test_a_failed_question_holds_what_runs_until_it_is_answered_again(
@@ -82,7 +92,8 @@ def test_a_failed_question_holds_what_runs_until_it_is_answered_again(
     try:
         break_down(door, manner)
         scene.apply(gated())
-        scene.wait_condition("MetricsAvailable", "False", reason, message=message)
+        said = scene.wait_condition("MetricsAvailable", "False", reason, message=message)
+        assert said["message"].startswith("connection 'gated': ") or reason == "NotANumber"
         assert scene.condition("Ready")["reason"] == reason
         assert scene.condition("Ready")["status"] == "False"
         assert scene.status()["lastDecision"]["reason"] == "HoldUnknown"
@@ -133,10 +144,9 @@ def test_enough_failures_in_a_row_start_the_fallback_and_an_answer_ends_it(
     scene.annotate("slaplanner.io/plan-requested-at=healed")
     scene.wait_condition("Fallback", "False", "NotInFallback")
     scene.wait_replicas(prefill=1, decode=1)
-    (event,) = [
-        one for one in scene.events(reason) if one["involvedObject"]["kind"] == "SLAPolicy"
-    ] or scene.events("FallbackStarted")[:1]
-    assert "failed" in event["message"]
+    told = {event["involvedObject"]["kind"]: event["message"] for event in scene.events("FallbackStarted")}
+    assert told.keys() == {"SLAPolicy", "DynamoGraphDeployment"}
+    assert told["SLAPolicy"].startswith(f"{reason}: ")
 
 
 def test_a_connection_that_nobody_configured_is_an_observation_that_failed(served_scene: Serve) -> None:
@@ -176,6 +186,8 @@ def test_series_under_other_labels_are_named_and_change_nothing(served_scene: Se
     scene.apply(policy(metrics=metrics))
     ours = f"{{model='meta/llama-70b', dynamo_namespace='{scene.dynamo_namespace}'}}"
     scene.wait_condition("MetricsAvailable", "False", "SeriesUnderOtherLabels", message=ours)
+    assert scene.condition("Ready")["reason"] == "SeriesUnderOtherLabels"
+    scene.wait_plans()
     assert scene.replicas() == MANY
     scene.patch("slapolicy", NAME, {"spec": {"metrics": {"model": "Meta/Llama-70B"}}})
     scene.wait_condition("MetricsAvailable", "True", "MetricsRead")
@@ -184,7 +196,11 @@ def test_series_under_other_labels_are_named_and_change_nothing(served_scene: Se
 def test_no_series_at_all_change_nothing(served_scene: Serve) -> None:
     scene = served_scene(None, replicas=MANY)
     scene.apply(policy(metrics={"windowSeconds": 5, "source": "Router"}))
-    scene.wait_condition("MetricsAvailable", "False", "NoSeries")
+    ours = f'dynamo_namespace="{scene.dynamo_namespace.replace("-", "_")}"'
+    said = scene.wait_condition("MetricsAvailable", "False", "NoSeries", message=ours)
+    assert said["message"].startswith("found no series of Router {")
+    assert scene.condition("Ready")["reason"] == "NoSeries"
+    scene.wait_plans()
     assert scene.replicas() == MANY
 
 

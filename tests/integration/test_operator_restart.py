@@ -85,11 +85,16 @@ def test_the_second_half_of_a_rebalance_is_finished_by_the_next_operator(
         scene.wait_replicas(prefill=1, decode=4)
 
 
-def test_the_second_half_is_dropped_when_the_load_has_changed_meanwhile(scene: Scene, start: Start) -> None:
+def test_the_second_half_is_dropped_when_the_load_has_changed_meanwhile(
+    scene: Scene, start: Start, prometheus_server: PrometheusServer
+) -> None:
     """The next operator starts from the deployment as it is."""
     with half_a_rebalance(scene, start, OperatorProgram.kill) as watched:
         scene.settle(prefill=1)
         scene.loads.change(scene.dynamo_namespace, requests_s=0.0)
+        # A new operator plans the latest slot again, whose window ends up to an interval ago.
+        started = f'requests_started_total{{dynamo_namespace="{scene.dynamo_namespace}"}}'
+        prometheus_server.wait_for(f"max(increase(dynamo_frontend_{started}[12s])) == 0")
         with start():
             scene.wait_condition("MetricsAvailable", "True", "Idle")
             scene.wait_replicas(prefill=1, decode=1)
@@ -129,6 +134,10 @@ def test_a_signal_ends_the_operator_while_the_api_server_hangs(
         ) as operator:
             scene.apply(policy())
             scene.wait_condition("Ready", "True")
+            # One is being tidied up after, beside one that plans.
+            scene.apply(policy("leaving", actuation="Observe"))
+            scene.wait_condition("TargetConflict", "True", name="leaving")
+            scene.kubectl("delete", "slapolicy", "leaving", "--wait=false")
             door.freeze()
             operator.stop()
             door.thaw()
@@ -142,12 +151,16 @@ def test_a_restarted_operator_remembers_what_it_recommended(scene: Scene, start:
     with start() as operator:
         scene.wait_replicas(prefill=4, decode=2)
         scene.settle()
-        scene.wait_plans()
+        scene.wait_plans(3)
+        scene.wait_graph_condition("SLAMet", "True")
+        met = scene.graph_conditions()["SLAMet"]
         decided = scene.decisions()
         operator.kill()
     scene.loads.change(scene.dynamo_namespace, requests_s=1.0)
     with start():
         scene.wait_condition("MetricsAvailable", "True", "MetricsRead", message="1 requests/s")
+        scene.wait_plans()
+        assert scene.graph_conditions()["SLAMet"] == met, "three plans have to disagree"
         assert scene.decisions() > decided
         assert scene.replicas() == {"prefill": 4, "decode": 2}
         limits = {role["name"]: role["limitedBy"] for role in scene.status()["roles"]}
