@@ -5,20 +5,16 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from slaplanner.cli.tables import console_for_tables
 from slaplanner.core.model import Role
 from slaplanner.offline.dryrun import DryRun, Point
-
-WIDTH_WHEN_PIPED = 140
-"""Rich would cut to 80 columns where nobody looks at a terminal."""
 
 _TERMS = {Role.PREFILL: "prefill", Role.DECODE: "decode", Role.AGG: "agg"}
 
 
 def print_table(run: DryRun, *, title: str, console: Console | None = None) -> None:
     """Print all intervals, then what the run comes to."""
-    out = console or Console()
-    if not out.is_terminal:
-        out = Console(width=WIDTH_WHEN_PIPED, file=out.file)
+    out = console_for_tables(console)
     roles = run.policy.mode.roles
     table = Table(
         title=f"{title}: {len(run.points)} intervals of {run.interval_s:g} s",

@@ -8,11 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from slaplanner.cli.tables import console_for_tables
 from slaplanner.offline.backtest import Backtest, Outcome
 
 _LEVEL = 0.9
-WIDTH_WHEN_PIPED = 110
-"""Columns where there is no terminal to ask."""
 
 
 def document(result: Backtest, *, name: str) -> dict[str, Any]:
@@ -48,9 +47,7 @@ def _plain(value: float) -> float | None:
 
 def print_table(result: Backtest, *, name: str, has_lengths: bool, console: Console | None = None) -> None:
     """Print one row per method, the best of each column in bold."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_WHEN_PIPED)
+    console = console_for_tables(console)
     rate = "prefill tokens" if has_lengths else "requests"
     end = f"{result.horizon_steps} step" + ("" if result.horizon_steps == 1 else "s")
     table = Table(

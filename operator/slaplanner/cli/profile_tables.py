@@ -9,18 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from slaplanner.adapters.profiles import LoadedProfile
+from slaplanner.cli.tables import console_for_tables
 from slaplanner.core.profiles import DecodeProfile, DecodeTable, PrefillTable
 from slaplanner.core.wording import figure
-
-WIDTH_WHEN_PIPED = 110
-"""Columns where there is no terminal to ask."""
 
 
 def print_profile(loaded: LoadedProfile, console: Console | None = None) -> None:
     """Print what was measured, what follows for sizing, and the faults."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_WHEN_PIPED)
+    console = console_for_tables(console)
     console.print(loaded.summary, highlight=False)
     if loaded.tables.prefill is not None:
         console.print(_prefill(loaded.tables.prefill.by_isl()))

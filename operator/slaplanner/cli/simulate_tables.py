@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from slaplanner.cli.tables import console_for_tables
 from slaplanner.core.model import Policy
 from slaplanner.offline.simulation.compare import Comparison
 from slaplanner.offline.simulation.loop import ROLES, Run
@@ -16,7 +17,7 @@ from slaplanner.offline.simulation.score import Percentiles, Score
 
 def print_score(score: Score, policy: Policy, *, console: Console | None = None) -> None:
     """One run: the promise, the latencies, the cost, and the hours when there are several."""
-    out = console or Console()
+    out = console_for_tables(console)
     sla, kept = policy.sla, score.attainment
     promise = Table(title="The promise", title_justify="left")
     for column in ("", "target", "met", "p50", "p99"):
@@ -66,7 +67,7 @@ def print_comparison(comparison: Comparison, *, console: Console | None = None) 
             str(entry.runs),
             style=None if entry.feasible else "dim",
         )
-    out = console or Console()
+    out = console_for_tables(console)
     out.print(table)
     out.print(f"No fleet can use fewer than {comparison.fluid_bound_gpu_hours:.2f} GPU-hours (fluid bound).")
 

@@ -303,6 +303,7 @@ def test_rivals_are_shown_beside_the_planner(desk: Desk, monkeypatch: pytest.Mon
     table = desk.run("--compare").stdout
     assert "HPA at 50 %" in table
     assert "fluid bound" in table
+    assert all(any(task.name in line for line in table.splitlines()) for task in few), "no name is folded"
 
 
 @pytest.mark.parametrize(
