@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,8 @@ from tests.heart import FakeWorld, Patient, document, patient, target
 from tests.planning import fleet, observation
 
 INTERVAL_S = 60.0
-PLANNING = {"intervalSeconds": 60, "sizing": "Throughput", "predictor": {"type": "Constant"}}
+PLANNING = {"intervalSeconds": 60, "predictor": {"type": "Constant"}}
+ARRIVALS_STEP_S = 5.0
 BEHAVIOR = {
     "scaleUp": {"policies": [{"type": "Replicas", "value": 2, "periodSeconds": 90}]},
     "scaleDown": {"stabilizationWindowSeconds": 150},
@@ -30,6 +32,8 @@ class ServingWorld(FakeWorld):
 
     loads: list[float] = field(default_factory=list)
     """Requests per interval, one for each slot of the grid so far."""
+    clumped: bool = False
+    """Whether the latest of them came in clumps."""
 
     async def traffic(self, *_: object, **options: Any) -> Traffic:
         count = len(self.loads)
@@ -40,7 +44,13 @@ class ServingWorld(FakeWorld):
             isl_tokens=(1000.0,) * count,
             osl_tokens=(200.0,) * count,
         )
-        return Traffic(observation=observation(self.loads[-1], history=history))
+        step = self.loads[-1] * ARRIVALS_STEP_S / INTERVAL_S
+        arrivals = (2 * step, 0.0) * 6 if self.clumped else (step,) * 12
+        return Traffic(
+            observation=observation(
+                self.loads[-1], history=history, arrivals=arrivals, arrivals_step_s=ARRIVALS_STEP_S
+            )
+        )
 
     def carry_out(self) -> None:
         """The deployment asks for what the last order said."""
@@ -61,23 +71,32 @@ def merged(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-def run(loads: list[tuple[float, bool]]) -> list[tuple[Any, ...]]:
-    """Plan once per load, killed after those that say so; from, to and reason of each decision."""
+def run(loads: list[tuple[float, bool, bool]], sizing: str = "Throughput") -> list[tuple[Any, ...]]:
+    """Plan once per load, in clumps or even; killed after those that say so.
+
+    Returns:
+        Time, reason, from and to of each decision, and how many replicas are needed.
+    """
     world = ServingWorld(target())
-    shown = document(planning=PLANNING, behavior=BEHAVIOR)
+    shown = document(planning=PLANNING | {"sizing": sizing}, behavior=BEHAVIOR)
     one: Patient = patient(world, shown)
     status: dict[str, Any] = {}
     decided = []
 
     async def live() -> None:
         nonlocal one, status
-        for requests, killed in loads:
+        for requests, world.clumped, killed in loads:
             world.loads.append(requests * INTERVAL_S)
             await one.beat()
             decision = one.record.decision
             assert decision is not None
             decided.append(
-                (decision.at_s, decision.reason, [(role.current, role.desired) for role in decision.roles])
+                (
+                    decision.at_s,
+                    decision.reason,
+                    [(role.current, role.desired) for role in decision.roles],
+                    [role.sized.raw for role in decision.roles if role.sized is not None],
+                )
             )
             for patch in world.statuses:
                 status = merged(status, json.loads(json.dumps(patch)))
@@ -91,23 +110,36 @@ def run(loads: list[tuple[float, bool]]) -> list[tuple[Any, ...]]:
     return decided
 
 
+@pytest.mark.parametrize("sizing", ["Throughput", "Attainment"])
 @given(
     loads=st.lists(
-        st.tuples(st.sampled_from([0.0, 5.0, 40.0, 60.0, 130.0]), st.booleans()), min_size=2, max_size=10
+        st.tuples(st.sampled_from([0.0, 5.0, 40.0, 60.0, 130.0]), st.booleans(), st.booleans()),
+        min_size=2,
+        max_size=10,
     )
 )
-@example(loads=[(0.0, True), (40.0, False)])
+@example(loads=[(0.0, False, True), (40.0, False, False)])
+@example(loads=[(60.0, True, False), (60.0, True, True), (60.0, False, False)])
 @settings(max_examples=15, deadline=None)
 def test_operators_that_are_killed_between_plans_decide_what_an_undisturbed_one_does(
-    loads: list[tuple[float, bool]],
+    sizing: str, loads: list[tuple[float, bool, bool]]
 ):
-    assert run(loads) == run([(requests, False) for requests, _ in loads])
+    undisturbed = run([(requests, clumped, False) for requests, clumped, _ in loads], sizing)
+    assert run(loads, sizing) == undisturbed
+
+
+def test_clumps_are_remembered_where_sizing_counts_them():
+    """Else the comparison would show nothing of it."""
+    clumped, even = ([(60.0, first, False), (60.0, False, False)] for first in (True, False))
+    needs = [run(loads, "Attainment")[-1][-1] for loads in (clumped, even)]
+    assert needs[0] > needs[1]
+    assert run(clumped)[-1][-1] == run(even)[-1][-1]
 
 
 def test_the_played_rules_really_need_a_memory():
     """Else the comparison would show nothing: the fall is held back, the rise comes in steps."""
-    rise = [(130.0, False)] * 4
-    counts = [moves[0][1] for _, _, moves in run([*rise, (0.0, False), (0.0, False)])]
+    rise = [(130.0, False, False)] * 4
+    counts = [moves[0][1] for _, _, moves, _ in run([*rise, *[(0.0, False, False)] * 2])]
     assert counts[0] == 3
     assert counts[3] > 3
     assert counts[4:] == [counts[3]] * 2
