@@ -87,7 +87,7 @@ def _plan(tick: Tick) -> dict[str, Any]:
 
 
 def _timeline(seen: Timeline) -> Iterator[dict[str, Any]]:
-    for at, begin_s in enumerate(seen.begin_s.tolist()):
+    for at, begin_s in enumerate(seen.edges_s[:-1].tolist()):
         yield {
             "t": _figure(begin_s),
             "requests": int(seen.requests[at]),

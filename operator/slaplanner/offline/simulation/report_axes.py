@@ -97,6 +97,7 @@ def finished(figure: Figure, axes: Sequence[Axes], run: Run) -> Figure:
             ha="center",
             fontsize=7.5,
             color=FAINT,
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5},
         )
     return figure
 

@@ -123,14 +123,23 @@ def latency_figure(run: Run) -> Figure:
     """Median and 99th percentile by arrival, and the targets."""
     figure, axes = panels(2, height_in=1.5)
     sla, seen = run.scenario.policy.sla, timeline(run)
-    begins = seen.begin_s / unit_seconds(run)
+    edges = seen.edges_s / unit_seconds(run)
     for axis, curve, target, name, role in (
         (axes[0], seen.ttft, sla.ttft_ms, "TTFT, ms", Role.PREFILL),
         (axes[1], seen.itl, sla.itl_ms, "ITL, ms", Role.DECODE),
     ):
         p50, p99 = curve.p50_ms, curve.p99_ms
-        axis.fill_between(begins, p50, p99, color=COLOURS[role], alpha=0.2, linewidth=0, label="p50 to p99")
-        axis.plot(begins, p50, color=COLOURS[role], linewidth=1.2, label="p50")
+        axis.stairs(
+            p99,
+            edges,
+            baseline=p50,
+            fill=True,
+            color=COLOURS[role],
+            alpha=0.2,
+            linewidth=0,
+            label="p50 to p99",
+        )
+        axis.stairs(p50, edges, baseline=None, color=COLOURS[role], linewidth=1.2, label="p50")
         axis.axhline(target, color=BAD, linewidth=1.0, linestyle="--", label=f"target {target:g} ms")
         logarithmic(axis, np.append(p50, p99), target)
         axis.set_title(name)
@@ -142,12 +151,12 @@ def attainment_figure(run: Run) -> Figure:
     """The share in time, by arrival."""
     figure, axes = panels(1, height_in=1.6)
     axis, seen = axes[0], timeline(run)
-    begins = seen.begin_s / unit_seconds(run)
+    edges = seen.edges_s / unit_seconds(run)
     for curve, colour, name in (
         (seen.ttft, COLOURS[Role.PREFILL], "TTFT"),
         (seen.itl, COLOURS[Role.DECODE], "ITL"),
     ):
-        axis.plot(begins, curve.in_time, color=colour, linewidth=1.1, label=name)
+        axis.stairs(curve.in_time, edges, baseline=None, color=colour, linewidth=1.1, label=name)
     promised = run.scenario.policy.sla.attainment_percent
     axis.axhline(promised, color=BAD, linewidth=1.0, linestyle="--", label=f"promise {promised:g} %")
     axis.set_title("requests in time, %, by arrival")

@@ -24,9 +24,10 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Timeline:
-    """Bins of equal length from 0 to the last arrival; all arrays of shape (bins,)."""
+    """Bins of equal length from 0 to the last arrival; arrays of shape (bins,)."""
 
-    begin_s: Floats
+    edges_s: Floats
+    """Of shape (bins + 1,)."""
     requests: Floats
     ttft: Curve
     itl: Curve
@@ -37,13 +38,13 @@ def timeline(run: Run) -> Timeline:
     last_s, requests, flags = run.scenario.traffic.last_arrival_s, run.requests, met(run)
     bins = max(1, min(MOST_BINS, int(last_s // LEAST_BIN_S) + 1))
     width_s = last_s / bins or 1.0
+    edges_s: Floats = np.arange(bins + 1, dtype=np.float64) * float(width_s)
     # Requests are in order of arrival, so a bin is a slice.
-    edges = np.searchsorted(requests.arrival_s, width_s * np.arange(1, bins), side="left")
-    slices = [slice(*pair) for pair in zip([0, *edges.tolist()], [*edges.tolist(), None], strict=True)]
-    begin_s: Floats = np.arange(bins, dtype=np.float64) * float(width_s)
+    first = np.searchsorted(requests.arrival_s, edges_s[1:-1], side="left").tolist()
+    slices = [slice(*pair) for pair in zip([0, *first], [*first, None], strict=True)]
     itl_ms = np.where(requests.osl_tokens > 1, requests.itl_ms, np.nan)
     return Timeline(
-        begin_s=begin_s,
+        edges_s=edges_s,
         requests=np.array([float(requests.arrival_s[part].size) for part in slices]),
         ttft=_curve(requests.ttft_ms, flags.ttft, slices),
         itl=_curve(itl_ms, flags.itl, slices),

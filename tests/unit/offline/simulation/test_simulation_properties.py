@@ -27,6 +27,7 @@ from slaplanner.offline.simulation.loop import (
 from slaplanner.offline.simulation.misses import causes
 from slaplanner.offline.simulation.planners import PolicyPlanner, Verdict
 from slaplanner.offline.simulation.score import met, score
+from slaplanner.offline.simulation.timeline import timeline
 from slaplanner.offline.simulation.traffic import Traffic
 from tests.profile_data import LLAMA_8B, PROFILES
 from tests.theory import mean_wait_mdc
@@ -188,6 +189,22 @@ def test_every_miss_has_one_cause(
         told = score(run).attainment
         assert told.both == pytest.approx(100.0 * (1.0 - missed / counted.sum()))
         assert told.both <= min(told.ttft, told.itl)
+
+
+@given(traffic=traffics, whim=whims, broken=faults)
+def test_the_timeline_holds_every_request_once(
+    traffic: Traffic, whim: Whim, broken: tuple[Fault, ...]
+) -> None:
+    run = simulate(scenario(traffic, faults=broken), whim)
+    seen, told = timeline(run), score(run).attainment
+    assert seen.edges_s.size == seen.requests.size + 1
+    assert seen.requests.sum() == len(traffic)
+    for curve, share in ((seen.ttft, told.ttft), (seen.itl, told.itl)):
+        came = seen.requests > 0
+        assert (np.isnan(curve.in_time) == ~came).all()
+        assert (curve.in_time[came] * seen.requests[came]).sum() / len(traffic) == pytest.approx(share)
+        known = np.isfinite(curve.p50_ms)
+        assert (curve.p50_ms[known] <= curve.p99_ms[known]).all()
 
 
 def test_more_replicas_are_never_later_on_average() -> None:
