@@ -2,7 +2,7 @@
 
 For notebooks and scripts, `from slaplanner import ...` offers:
 
-- policy: `load_policy`, or `Policy` and `Sla` made by hand; `Role`
+- policy: `load_policy`, or `Policy` and `Sla` made by hand; `Role`, `Sizing`
 - profile: `load_profile`
 - planner: `Planner`, a callable from `Interval` to `Plan`
 - traces: `load_trace`, `dry_run` (with `Assumptions`), `simulate` and `score`;
@@ -38,6 +38,7 @@ _HOMES = {
     "Planner": "slaplanner.offline.planner:Planner",
     "Policy": "slaplanner.core.model:Policy",
     "Role": "slaplanner.core.model:Role",
+    "Sizing": "slaplanner.core.model:Sizing",
     "Sla": "slaplanner.core.model:Sla",
     "Verdict": "slaplanner.offline.simulation.planners:Verdict",
     "dry_run": "slaplanner.offline.dryrun:dry_run",

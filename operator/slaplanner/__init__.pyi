@@ -1,4 +1,4 @@
-from slaplanner.core.model import Policy, Role, Sla
+from slaplanner.core.model import Policy, Role, Sizing, Sla
 from slaplanner.offline.dryrun import Assumptions, dry_run
 from slaplanner.offline.notebook import load_policy, load_profile, simulate
 from slaplanner.offline.planner import Interval, Plan, Planner
@@ -15,6 +15,7 @@ __all__ = [
     "Planner",
     "Policy",
     "Role",
+    "Sizing",
     "Sla",
     "Verdict",
     "dry_run",
