@@ -60,7 +60,7 @@ unit: $(READY)  ## Unit tests: no network
 .PHONY: test
 test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd, Prometheus and Argo CD
 	@# Both mostly wait: side by side they take little longer than the longer one.
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-integration test-argocd
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line test-integration test-argocd
 
 .PHONY: test-integration
 test-integration: bed  ## Tests on a real API server, etcd and Prometheus
@@ -71,7 +71,7 @@ test-argocd: bed  ## A real Argo CD with self-heal beside the operator: about se
 	$(BIN)/python -m pytest -q -m argocd tests/integration
 
 .PHONY: soak
-soak: bed  ## Minutes of random kills: a thousand decisions in a row
+soak: bed  ## Minutes of random kills: thousands of decisions in a row
 	$(BIN)/python -m pytest -q -m e2e
 
 .PHONY: bench
