@@ -44,7 +44,7 @@ from slaplanner.core.sizing.seen import SeenLoads
 from slaplanner.core.sizing.service import prefill_seconds
 from slaplanner.core.wording import figure
 
-RESERVE = 0.25
+RESERVE = 0.4
 """Share of the allowed misses that is kept for what no forecast holds: jumps within one start-up, and
 crashes. How it was chosen: docs/benchmarks/sizing.md."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.sizing.queueing import mean_wait_s, share_late
 from slaplanner.core.sizing.seen import BELIEVED_RISE, SeenLoads
+from slaplanner.core.state import PlannerState, from_document, to_document
 
 INF = float("inf")
 UNKNOWN = Unknown(Reason.NOT_REPORTED, "not part of the question")
@@ -141,6 +144,12 @@ def test_burstiness_reads_back_as_what_was_written(windows: list[list[float]]) -
     for window in windows:
         memory = memory.after(tuple(window), STEP_S)
     assert Burstiness.from_document(memory.to_document()) == memory
+
+
+def test_burstiness_outlives_the_operator() -> None:
+    memory = Burstiness().after((0.0, 123.4, 0.0, 77.7) * 3, STEP_S)
+    state = PlannerState(target="uid", burstiness=memory)
+    assert from_document(json.loads(json.dumps(to_document(state)))).burstiness == memory
 
 
 @pytest.mark.parametrize(

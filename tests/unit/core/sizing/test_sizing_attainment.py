@@ -1,0 +1,219 @@
+"""Sizing by attainment as a whole: what more load, faster engines and tighter targets must do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slaplanner.core.correction import Correction, Factor
+from slaplanner.core.forecast import LEVELS, Demand, Forecast
+from slaplanner.core.model import Fleet, Mode, Policy, PredictorType, Role, RolePolicy, RoleState, Sizing, Sla
+from slaplanner.core.profiles import build
+from slaplanner.core.readings import Known, Observation, Reading, Series, Unknown
+from slaplanner.core.reasons import Reason
+from slaplanner.core.sizing import Demand as MeanDemand
+from slaplanner.core.sizing import Sized, attainment
+from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.sizing.service import prefill_factor
+from tests.profile_data import MODELLED_70B, measured
+
+PROFILE = build(measured(MODELLED_70B))
+INTERVAL_S, STARTUP_S, STEPS = 60.0, 180.0, 4
+ISL, OSL = 3000.0, 300.0
+UNKNOWN = Unknown(Reason.NOT_REPORTED, "not part of the question")
+SLA = Sla(ttft_ms=1000.0, itl_ms=30.0)
+
+rates = st.floats(0.0, 200.0)
+factors = st.floats(0.25, 4.0)
+
+
+def sized(
+    requests_s: float = 10.0,
+    *,
+    spread: float = 0.3,
+    mode: Mode = Mode.DISAGG,
+    sla: Sla = SLA,
+    factor: float = 1.0,
+    current: int = 1,
+    clump_s: float = 0.0,
+    floor: int = 1,
+    queued: Reading = UNKNOWN,
+    history: Series | None = None,
+) -> Sized:
+    """Sizes for a load that is forecast to stay at *requests_s*, its bounds up to *spread* above that."""
+    requests = requests_s * INTERVAL_S
+
+    def demand(tokens: float) -> Demand:
+        bounds = tuple(tokens * (1.0 + spread * at / (len(LEVELS) - 1)) for at in range(len(LEVELS)))
+        return Demand(mean_tokens=(tokens,) * STEPS, bounds_tokens=(bounds,) * STEPS)
+
+    policy = Policy(
+        mode=mode,
+        sla=sla,
+        sizing=Sizing.ATTAINMENT,
+        roles=tuple(RolePolicy(role=role, min_replicas=floor) for role in mode.roles),
+        interval_s=INTERVAL_S,
+        startup_s=STARTUP_S,
+    )
+    situation = attainment.Situation(
+        policy=policy,
+        profile=PROFILE,
+        forecast=Forecast(
+            method=PredictorType.CONSTANT,
+            requests=(requests,) * STEPS,
+            isl_tokens=(ISL,) * STEPS,
+            osl_tokens=(OSL,) * STEPS,
+            prefill=demand(requests * ISL),
+            decode=demand(requests * OSL),
+        ),
+        correction=Correction(
+            stages={stage: Factor(applied=factor) for stage in (Role.PREFILL, Role.DECODE)}
+        ),
+        observation=Observation(
+            window_s=INTERVAL_S,
+            requests=Known(requests),
+            isl_tokens=Known(ISL),
+            osl_tokens=Known(OSL),
+            ttft_ms=UNKNOWN,
+            itl_ms=UNKNOWN,
+            request_duration_s=UNKNOWN,
+            queued=queued,
+            history=history,
+        ),
+        fleet=Fleet(
+            roles=tuple(RoleState(role=role, replicas=current, serving=current) for role in mode.roles)
+        ),
+        startup_s=STARTUP_S,
+        burstiness=Burstiness(excess=clump_s, square=1.0, plans=1.0),
+    )
+    return attainment.size(
+        situation,
+        demand=MeanDemand(requests_per_interval=requests, isl_tokens=ISL, osl_tokens=OSL),
+        gpus_per_replica=dict.fromkeys(Role, 4),
+    )
+
+
+def replicas(some: Sized) -> list[int]:
+    return [role.replicas for role in some.roles]
+
+
+def nowhere_fewer(more: Sized, less: Sized) -> bool:
+    return all(many >= few for many, few in zip(replicas(more), replicas(less), strict=True))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_each_mode_sizes_its_roles_in_their_order(mode: Mode) -> None:
+    assert tuple(role.role for role in sized(mode=mode).roles) == mode.roles
+
+
+@settings(deadline=None)
+@given(rate=rates, times=st.floats(1.0, 5.0))
+def test_more_load_never_takes_fewer_replicas(rate: float, times: float) -> None:
+    assert nowhere_fewer(sized(rate * times), sized(rate))
+
+
+@settings(deadline=None)
+@given(rate=rates, slow=factors, fast=factors)
+def test_a_faster_fleet_never_takes_more_replicas(rate: float, slow: float, fast: float) -> None:
+    slow, fast = max(slow, fast), min(slow, fast)
+    # Prompts that no size serves in time are no reason to buy: the comparison is among those that can be.
+    reachable = Sla(ttft_ms=10_000.0, itl_ms=300.0)
+    assert nowhere_fewer(sized(rate, factor=slow, sla=reachable), sized(rate, factor=fast, sla=reachable))
+
+
+@settings(deadline=None)
+@given(rate=rates, percent=st.floats(50.0, 99.99), tighter=st.floats(0.0, 0.9))
+def test_a_higher_promise_never_takes_fewer_replicas(rate: float, percent: float, tighter: float) -> None:
+    more = percent + tighter * (100.0 - percent)
+    assert nowhere_fewer(
+        sized(rate, sla=replace(SLA, attainment_percent=more)),
+        sized(rate, sla=replace(SLA, attainment_percent=percent)),
+    )
+
+
+@settings(deadline=None)
+@given(rate=rates, times=st.floats(1.0, 3.0))
+def test_tighter_targets_never_take_fewer_replicas(rate: float, times: float) -> None:
+    loose = Sla(ttft_ms=SLA.ttft_ms * times, itl_ms=SLA.itl_ms * times)
+    assert nowhere_fewer(sized(rate), sized(rate, sla=loose))
+
+
+@settings(deadline=None)
+@given(rate=st.floats(1.0, 200.0), clump_s=st.floats(0.0, 10.0))
+def test_clumps_never_take_fewer_replicas_than_chance(rate: float, clump_s: float) -> None:
+    assert nowhere_fewer(sized(rate, clump_s=clump_s), sized(rate))
+
+
+@settings(deadline=None)
+@given(rate=rates, current=st.integers(1, 200))
+def test_what_runs_is_given_back_with_more_care_than_it_is_bought(rate: float, current: int) -> None:
+    bought, kept = replicas(sized(rate)), replicas(sized(rate, current=current))
+    for buy, keep in zip(bought, kept, strict=True):
+        assert buy <= keep <= max(buy, current)
+
+
+@settings(deadline=None)
+@given(rate=rates, floor=st.integers(1, 50))
+def test_floors_hold_and_say_so(rate: float, floor: int) -> None:
+    for role in sized(rate, floor=floor).roles:
+        assert role.replicas == max(floor, int(role.raw))
+        assert (role.limit is Reason.TOO_FEW_REPLICAS) == (role.raw < floor)
+
+
+@settings(deadline=None)
+@given(rate=rates, spread=st.floats(0.0, 10.0), current=st.integers(0, 50))
+def test_every_count_comes_with_its_words(rate: float, spread: float, current: int) -> None:
+    for role in sized(rate, spread=spread, current=current).roles:
+        assert role.replicas >= 1
+        assert f"{role.replicas} replicas" in role.message
+
+
+def test_a_queue_asks_for_more_prefill() -> None:
+    assert replicas(sized(queued=Known(3000.0)))[0] > replicas(sized())[0]
+
+
+def test_what_is_not_reported_is_no_queue_and_no_zero() -> None:
+    assert replicas(sized(queued=UNKNOWN)) == replicas(sized(queued=Known(0.0)))
+
+
+def test_gaps_in_the_history_change_nothing() -> None:
+    nan = float("nan")
+
+    def history(*requests: float) -> Series:
+        return Series(
+            end_s=0.0,
+            step_s=INTERVAL_S,
+            requests=requests,
+            isl_tokens=(ISL,) * len(requests),
+            osl_tokens=(OSL,) * len(requests),
+        )
+
+    assert replicas(sized(history=history(600.0, nan, 600.0))) == replicas(
+        sized(history=history(600.0, 600.0))
+    )
+
+
+def test_no_load_takes_the_least() -> None:
+    assert replicas(sized(0.0)) == [1, 1]
+
+
+def test_a_window_of_bursts_tells_nothing_of_the_engine() -> None:
+    seconds = PROFILE.prefill.ttft_ms(ISL) / 1e3
+    observation = Observation(
+        window_s=60.0,
+        requests=Known(600.0),
+        isl_tokens=Known(ISL),
+        osl_tokens=Known(OSL),
+        ttft_ms=Known(1.3e3 * seconds),
+        itl_ms=UNKNOWN,
+        request_duration_s=UNKNOWN,
+        arrivals=(50.0,) * 12,
+        arrivals_step_s=5.0,
+    )
+    even = prefill_factor(observation, profile=PROFILE, workers=40, interval_s=60.0)
+    assert even == pytest.approx(1.3, rel=0.02)
+    crowded = replace(observation, arrivals=(0.0, 0.0, 0.0, 200.0) * 3)
+    assert prefill_factor(crowded, profile=PROFILE, workers=4, interval_s=60.0) is None
