@@ -17,7 +17,7 @@ PREDICTORS = tuple(PredictorType)
 SIZINGS = tuple(Sizing)
 CONNECTORS = (ConnectorType.KUBERNETES, ConnectorType.VIRTUAL)
 
-DEFAULT_SIZING = Sizing.THROUGHPUT
+DEFAULT_SIZING = Sizing.ATTAINMENT
 """What an absent `planning.sizing` means. Resolved in code: a default that the API server stores
 would freeze existing policies at the method of their day."""
 

@@ -213,7 +213,7 @@ class Policy:
     gpu_budget: int | None = None
     interval_s: float = 180.0
     window_s: float = 180.0
-    sizing: Sizing = Sizing.THROUGHPUT
+    sizing: Sizing = Sizing.ATTAINMENT
     interpolation: Interpolation = Interpolation.MONOTONE
     predictor: PredictorPolicy = field(default_factory=PredictorPolicy)
     correction: bool = True

@@ -19,14 +19,14 @@ from slaplanner.core.correction import (
     raw_decode_factor,
     raw_prefill_factor,
 )
-from slaplanner.core.model import Fleet, Mode, Policy, Role, RoleState
+from slaplanner.core.model import Fleet, Mode, Policy, Role, RoleState, Sizing
 from slaplanner.core.profiles import build
 from slaplanner.core.readings import Known, Observation, Unknown
 from slaplanner.core.reasons import Reason
 from tests.profile_data import MODELLED_70B, measured
 
 PROFILE = build(measured(MODELLED_70B))
-POLICY = Policy(interval_s=60, window_s=60)
+POLICY = Policy(interval_s=60, window_s=60, sizing=Sizing.THROUGHPUT)
 ISL, OSL, REQUESTS, DURATION_S, DECODERS = 3000.0, 300.0, 600.0, 8.0, 4
 UNKNOWN = Unknown(Reason.NO_SERIES, "no series")
 
