@@ -84,8 +84,12 @@ bench-forecast: $(READY)  ## Predictors on real load, beside pmdarima and Prophe
 	$(BIN)/python -m benchmarks.forecast
 
 .PHONY: bench-sizing
-bench-sizing: $(READY)  ## Sizing beside HPAs, constant sizes and a clairvoyant, four scenarios: about twenty minutes
+bench-sizing: $(READY)  ## Sizing beside HPAs, constant sizes and a clairvoyant, four scenarios: about half an hour
 	$(BIN)/python -m benchmarks.sizing
+
+.PHONY: bench-sizing-held-out
+bench-sizing-held-out: $(READY)  ## The same on scenarios beside those of the bounds: about twenty minutes
+	$(BIN)/python -m benchmarks.sizing --held-out
 
 .PHONY: bench-simulate
 bench-simulate: $(READY)  ## Time and memory of simulations and dry-runs of a day: about two minutes

@@ -8,7 +8,7 @@ Scenarios (TTFT and ITL targets in ms; every policy's other fields at their defa
        the repository: SLAPLANNER_DAY_TRACE names the file, without it the scenario is skipped
     d  as a, on a fleet 30 % slower than the profile that the planner has
 
-`--held-out` adds scenarios that no constant was chosen on. Everybody starts with what the first minute's
+`--held-out` runs other scenarios, which no bound is stated for. Everybody starts with what the first minute's
 true load needs. The first 5 minutes (d: 10) are not scored. Prompts beyond the profile's longest are cut
 to it. Scenario c takes a quarter of an hour of one core: `--only` runs some kinds of rivals, `--store`
 keeps their results beside those of earlier runs, and what is kept is shown with the rest.
