@@ -109,7 +109,7 @@ def _run(bed: Bed, console: Console, *, seconds: float) -> None:
         _apply(cluster)
         console.print(
             f"replaying {TRACE.name}, minutes {FROM_S / 60:.0f} to {TO_S / 60:.0f}, every request {AMPLIFY} times, "
-            f"for at most {min(seconds, LONGEST_S) / 60:.0f} minutes; Ctrl-C ends it\n"
+            f"for at most {min(seconds, LONGEST_S):.0f} s; Ctrl-C ends it\n"
         )
         _watch(cluster, prometheus, console, seconds=min(seconds, LONGEST_S))
         for command in (("get", "slap"), ("describe", "slap", NAME)):
