@@ -64,7 +64,7 @@ def test_the_whole_document() -> None:
             },
         ],
         "gpus": {"current": 38, "desired": 32, "budget": 64},
-        "sizing": "Throughput",
+        "sizing": "Attainment",
         "startup": {"seconds": 123, "source": "Measured"},
         "observed": {
             "windowSeconds": 180,
