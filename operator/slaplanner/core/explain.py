@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from slaplanner.core.decision import RoleDecision
 from slaplanner.core.forecast import Forecast
-from slaplanner.core.model import Policy, Role, Sizing
+from slaplanner.core.model import Policy, Sizing
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.reasons import Reason
 from slaplanner.core.wording import figure
@@ -32,30 +32,22 @@ def explain(
         f"{figure(forecast.requests[0] / policy.interval_s)} requests/s of "
         f"{figure(forecast.isl_tokens[0])} input and {figure(forecast.osl_tokens[0])} output tokens forecast"
     )
-    needs = "; ".join(need for role in roles if (need := _need(role, policy=policy, forecast=forecast)))
+    needs = "; ".join(need for role in roles if (need := _need(role, policy=policy)))
     return f"{load}; {needs}" if needs else load
 
 
-def _need(role: RoleDecision, *, policy: Policy, forecast: Forecast) -> str:
+def _need(role: RoleDecision, *, policy: Policy) -> str:
     if role.sized is None:
         return ""
     sized = role.sized
     load, each = figure(sized.load_tokens_s), figure(sized.capacity_per_replica_tokens_s)
     if policy.sizing is Sizing.ATTAINMENT:
-        promised = policy.sla.attainment_percent
+        # More than load over capacity: what comes on top is for bursts, queues and the forecast's errors.
+        promised = figure(policy.sla.attainment_percent)
         text = (
-            f"{role.role} needs {figure(sized.raw)} replicas to keep {figure(promised)} % in time "
-            f"({load} tokens/s{_bound(role.role, policy=policy, forecast=forecast)}; steady load at most {each} each)"
+            f"{role.role} needs {figure(sized.raw)} replicas to keep {promised} % in time through bursts "
+            f"({load} tokens/s, at most {each} each)"
         )
     else:
         text = f"{role.role} needs {figure(sized.raw)} replicas ({load} tokens/s, {each} each)"
     return f"{text}, limited by {', '.join(role.limits)}" if role.limits else text
-
-
-def _bound(role: Role, *, policy: Policy, forecast: Forecast) -> str:
-    """The upper bound until new replicas serve, in the tokens that the role's load is counted in."""
-    level = policy.sla.attainment_percent / 100.0
-    if role is Role.AGG:
-        return ""
-    demand = forecast.prefill if role is Role.PREFILL else forecast.decode
-    return f", up to {figure(demand.upper(level) / policy.interval_s)}"

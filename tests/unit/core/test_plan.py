@@ -68,13 +68,13 @@ def test_each_role_gets_what_its_own_load_needs():
     assert decision.message.startswith("prefill 2 -> 4, decode stays 2: 60 requests/s of 1,000 input")
 
 
-def test_sizing_by_attainment_says_for_which_upper_bound_it_sizes():
+def test_sizing_by_attainment_says_that_it_sizes_for_the_promise():
     _, decision = plan(BUSY, asked=policy(sizing=Sizing.ATTAINMENT))
     (prefill, _) = decision.roles
     assert prefill.sized is not None
     assert (
-        f"; prefill needs {prefill.sized.replicas} replicas to keep 99 % in time "
-        "(60,000 tokens/s, up to 79,000; steady load at most 17,"
+        f"; prefill needs {prefill.sized.replicas} replicas to keep 99 % in time through bursts "
+        "(60,000 tokens/s, at most 17,"
     ) in decision.message
 
 
