@@ -60,7 +60,7 @@ unit: $(READY)  ## Unit tests: no network
 .PHONY: test
 test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd, Prometheus and Argo CD
 	@# Both mostly wait: side by side they take little longer than the longer one.
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line test-integration test-argocd
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-integration test-argocd
 
 .PHONY: test-integration
 test-integration: bed  ## Tests on a real API server, etcd and Prometheus
