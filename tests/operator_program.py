@@ -38,10 +38,14 @@ class OperatorProgram:
     port: int
     log_file: Path
 
-    def metrics(self) -> str:
-        with urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
+    def answer(self, path: str) -> str:
+        """What its HTTP server says: `/healthz`, `/readyz`, `/metrics`."""
+        with urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
             text: str = answer.read().decode()
             return text
+
+    def metrics(self) -> str:
+        return self.answer("/metrics")
 
     def log(self) -> list[dict[str, Any]]:
         """The lines so far."""

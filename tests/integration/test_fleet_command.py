@@ -155,6 +155,7 @@ def test_an_adapter_scales_where_direct_edits_are_refused(
     edit = ("patch", "dynamographdeployments.v1alpha1.nvidia.com/llama", where, "--type=merge", patch)
     refused = cluster.kubectl(*edit, "--dry-run=server", check=False)
     assert "belong to a scaling adapter" in refused.stderr
+    cluster.kubectl("wait", "--for=create", "dgdsa/llama-vllmdecodeworker", where, "--timeout=30s")
     cluster.kubectl("scale", "dgdsa", "llama-vllmdecodeworker", where, "--replicas=2")
     wait_until(
         lambda: command.graph(namespace)["replicas"]["VllmDecodeWorker"]["serving"] == 2,

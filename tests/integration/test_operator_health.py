@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
@@ -15,7 +13,7 @@ from slaplanner.controller.schedule import phase_s
 from tests.gateway import HttpDoor, Manner
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load
-from tests.scene import Scene, graph, policy
+from tests.scene import Scene, policy
 from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
@@ -83,12 +81,6 @@ def figure(program: OperatorProgram, name: str) -> float:
     return float(found[1])
 
 
-def answers(program: OperatorProgram, path: str) -> str:
-    with urlopen(f"http://127.0.0.1:{program.port}{path}") as answer:
-        text: str = answer.read().decode()
-        return text
-
-
 def at_s(decision: dict[str, str]) -> float:
     return datetime.fromisoformat(decision["time"]).timestamp()
 
@@ -113,8 +105,8 @@ def test_every_family_is_there_and_a_deleted_policy_takes_its_series_along(
     assert f'slaplanner_scales_total{{direction="up",{ours},role="decode"}} 1.0' in operator.metrics()
     scene.kubectl("delete", "slapolicy", "llama")
     wait_until(lambda: ours not in operator.metrics(), what="the policy's series to go")
-    assert answers(operator, "/healthz") == "ok\n"
-    assert answers(operator, "/readyz") == "ok\n"
+    assert operator.answer("/healthz") == "ok\n"
+    assert operator.answer("/readyz") == "ok\n"
 
 
 def test_one_policys_slow_prometheus_holds_nobody_else_up(
@@ -136,7 +128,7 @@ def test_one_policys_slow_prometheus_holds_nobody_else_up(
         assert scene.decisions("quick") > 3
         assert door.most_at_once == 1
         assert figure(operator, "event_loop_lag_seconds") < SLOW_S / 2
-        assert answers(operator, "/healthz") == "ok\n"
+        assert operator.answer("/healthz") == "ok\n"
     finally:
         door.open()
 
@@ -152,26 +144,3 @@ def test_plans_lie_on_the_policys_own_grid(served_scene: Serve, operator: Operat
     grid = phase_s(uid=uid, interval_s=INTERVAL_S)
     first, *later = sorted({at_s(decision) for decision in scene.status()["decisions"]})
     assert {(at - grid) % INTERVAL_S for at in later} == {0.0}, (first, later, grid)
-
-
-def test_a_new_operator_is_ready_at_once_and_writes_nothing_before_it_has_settled(
-    cluster: Cluster, scene: Scene, scratch: Path, prometheus_server: PrometheusServer
-) -> None:
-    settle_s = 4.0
-    scene.apply(graph())
-    scene.settle()
-    scene.play(BUSY)
-    began_s = time.time()
-    with running_operator(
-        cluster,
-        scratch,
-        prometheus=prometheus_server.url,
-        settings={"settleSeconds": settle_s},
-        namespace=scene.namespace,
-    ) as program:
-        scene.apply(policy())
-        assert answers(program, "/readyz") == "ok\n"
-        scene.wait_replicas(prefill=4, decode=2)
-        scene.wait_condition("Ready", "True")
-    first = min(at_s(decision) for decision in scene.status()["decisions"])
-    assert first >= int(began_s + settle_s)

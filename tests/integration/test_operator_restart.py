@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,18 @@ def test_an_operator_that_was_killed_three_times_decides_what_the_other_one_does
             for one in both:
                 one.wait_replicas(prefill=1, decode=1, timeout_s=90)
     assert disturbed_moves.asked() == moves.asked()
+
+
+def test_a_new_operator_is_ready_at_once_and_plans_nothing_before_it_has_settled(
+    scene: Scene, start: Start
+) -> None:
+    settle_s = 4.0
+    set_up(scene, PREFILL_HEAVY)
+    scene.apply(policy())
+    began_s = time.time()
+    with start(settings={"settleSeconds": settle_s}) as operator:
+        assert operator.answer("/readyz") == "ok\n"
+        scene.wait_replicas(prefill=4, decode=2)
+        # Of a decision the status tells the slot that it was due in; the log tells when it was taken.
+        plans = [line["timestamp"] for line in operator.log() if line["message"] == "planned"]
+        assert min(datetime.fromisoformat(plan).timestamp() for plan in plans) >= began_s + settle_s

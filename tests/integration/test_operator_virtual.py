@@ -164,7 +164,7 @@ def test_an_id_that_was_never_published_raises_the_next_though_it_was_overwritte
     acknowledge(scene, 0)
     scene.wait_condition("Progressing", "False", "Stable")
     scene.loads.change(scene.dynamo_namespace, requests_s=15.0)
-    assert "acknowledgedUnpublished" not in wait_published(scene, id=8, prefill=1)
+    assert "acknowledgedUnpublished" not in wait_published(scene, id=8)
 
 
 def test_a_recreated_policy_starts_above_the_annotation_that_git_keeps(
