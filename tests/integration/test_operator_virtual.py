@@ -17,6 +17,7 @@ from tests.virtual_scene import (
     BUSY,
     QUIET,
     acknowledge,
+    carry_out,
     published,
     virtual,
     wait_published,
@@ -125,8 +126,7 @@ def test_an_old_id_is_ignored_and_an_answer_counts_once_it_was_seen(
     acknowledge(scene, 0)
     scene.wait_condition("Progressing", "False", "Stable")
     scene.loads.change(scene.dynamo_namespace, requests_s=15.0)
-    wait_published(scene, id=1)
-    acknowledge(scene, 1)
+    carry_out(scene, prefill=1, decode=1)
     scene.wait_condition("Progressing", "False", "Stable")
     acknowledge(scene, 0)
     wait_until(
