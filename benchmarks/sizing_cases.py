@@ -6,15 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.core.engine import EngineTables
 from slaplanner.core.model import Interpolation
+from slaplanner.offline.simulation import setup
 from slaplanner.offline.simulation.loop import Scenario
-from slaplanner.offline.simulation.start import start_replicas
-from slaplanner.offline.simulation.traffic import Traffic
 from slaplanner.offline.traces import read_trace
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -163,22 +159,13 @@ def scenario_of(case: Case, path: Path) -> tuple[Scenario, LoadedProfile]:
             },
         }
     ).to_core()
-    trace = read_trace(path)
-    traffic = (
-        Traffic(
-            arrival_s=trace.t_s - trace.t_s[0],
-            isl_tokens=np.minimum(trace.isl_tokens.astype(np.float64), loaded.profile.prefill.isl_range[1]),
-            osl_tokens=trace.osl_tokens.astype(np.float64),
-        )
-        .between(case.from_s, case.to_s)
-        .amplified(case.amplify, seed=case.seed)
-    )
-    start = start_replicas(traffic, policy=policy, profile=loaded.profile, slowdown=case.slowdown)
-    scenario = Scenario(
-        traffic=traffic,
-        policy=policy,
-        tables=EngineTables.of(loaded.profile).slowed(case.slowdown),
-        start=start,
+    scenario = setup.scenario_of(
+        policy,
+        read_trace(path).between(case.from_s, case.to_s),
+        fleet=loaded.profile,
+        slowdown=case.slowdown,
+        copies=case.amplify,
+        seed=case.seed,
         unscored_s=case.unscored_s,
     )
     return scenario, loaded

@@ -46,12 +46,3 @@ class Traffic:
             isl_tokens=self.isl_tokens[original],
             osl_tokens=self.osl_tokens[original],
         )
-
-    def between(self, from_s: float, to_s: float) -> Traffic:
-        """The requests that arrive from *from_s* until before *to_s*, shifted to begin at 0."""
-        first, last = np.searchsorted(self.arrival_s, (from_s, to_s))
-        return Traffic(
-            arrival_s=self.arrival_s[first:last] - from_s,
-            isl_tokens=self.isl_tokens[first:last],
-            osl_tokens=self.osl_tokens[first:last],
-        )
