@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
@@ -214,17 +215,8 @@ class World:
                 spec.config_map_ref.name,
                 spec.interpolation,
             )
-        path = spec.path or ""
-        try:
-            async with asyncio.timeout(FILE_TIMEOUT_S):
-                return await self._files.run(
-                    load_directory,
-                    path,
-                    allowed=self._settings.profile_directories,
-                    interpolation=spec.interpolation,
-                )
-        except TimeoutError as error:
-            raise ProfileError(_hangs(path)) from error
+        read = partial(load_directory, interpolation=spec.interpolation)
+        return await self._mounted(read, spec.path or "", hanging=ProfileError)
 
     async def warm_up(self, policy: SLAPolicy) -> Series | None:
         """The policy's warm-up trace on its planning grid; None where it has none. Raises WarmUpError."""
@@ -233,13 +225,8 @@ class World:
             return None
         reference = trace.config_map_ref
         if reference is None:
-            path = trace.path or ""
-            try:
-                async with asyncio.timeout(FILE_TIMEOUT_S):
-                    data = await self._files.run(file_bytes, path, allowed=self._settings.profile_directories)
-            except TimeoutError as error:
-                raise WarmUpError(_hangs(path)) from error
-            name = path
+            name = trace.path or ""
+            data = await self._mounted(file_bytes, name, hanging=WarmUpError)
         else:
             data = await self._kubernetes.run(
                 self._config_map_trace, policy.metadata.namespace, reference.name
@@ -301,6 +288,16 @@ class World:
             )
         except (ApiException, HTTPError, OSError) as error:
             raise ApiRefusal(failure_of(error)) from error
+
+    async def _mounted(self, read: Callable[..., T], path: str, *, hanging: type[PlanningError]) -> T:
+        """What *read* makes of a path below the allowed directories; *hanging* is raised when its volume does."""
+        try:
+            async with asyncio.timeout(FILE_TIMEOUT_S):
+                return await self._files.run(read, path, allowed=self._settings.profile_directories)
+        except TimeoutError as error:
+            raise hanging(
+                f"{path} was not read within {FILE_TIMEOUT_S:g} s; wanted a volume that answers"
+            ) from error
 
     def _config_map_profile(self, namespace: str, name: str, interpolation: Interpolation) -> LoadedProfile:
         try:
@@ -427,10 +424,6 @@ def _watched_config_map(policy: SLAPolicy, reference: ConfigMapRef | None) -> Wa
         namespace=policy.metadata.namespace,
         name=reference.name,
     )
-
-
-def _hangs(path: str) -> str:
-    return f"{path} was not read within {FILE_TIMEOUT_S:g} s; wanted a volume that answers"
 
 
 def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:
