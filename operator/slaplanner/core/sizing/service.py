@@ -51,34 +51,27 @@ def prefill_factor(
     isl = lengths(isl_mean.value, observation.isl_histogram)
     seconds = prefill_seconds(profile, isl)
     mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
+    rate = requests.value / interval_s
+
+    def waited_s(factor: float, dispersion: float) -> float:
+        return mean_wait_s(
+            erlangs=rate * factor * mean_s,
+            workers=workers,
+            mean_s=factor * mean_s,
+            second_moment_s2=factor**2 * second,
+            dispersion=dispersion,
+        )
+
     low, high = LOWEST, HIGHEST
     for _ in range(_BISECTIONS):
         factor = math.sqrt(low * high)
-        told_s = (
-            factor * mean_s
-            + mean_wait_s(
-                erlangs=requests.value / interval_s * factor * mean_s,
-                workers=workers,
-                mean_s=factor * mean_s,
-                second_moment_s2=factor**2 * second,
-                dispersion=1.0,  # bursts over seconds are not those over one prompt's time, where queues stay short
-            )
-        )
+        # As by chance: bursts over seconds are not those over one prompt's time, where queues stay short.
+        told_s = factor * mean_s + waited_s(factor, 1.0)
         low, high = (low, factor) if told_s > ttft.value / 1e3 else (factor, high)
     factor = math.sqrt(low * high)
-    served_s = factor * mean_s
-    rate = requests.value / interval_s
     clumped = Burstiness().after(observation.arrivals, observation.arrivals_step_s).index(np.array(rate))
-    clumps_s = mean_wait_s(
-        erlangs=rate * served_s,
-        workers=workers,
-        mean_s=served_s,
-        second_moment_s2=factor**2 * second,
-        dispersion=float(clumped),
-    )
-    if max(ttft.value / 1e3 - served_s, clumps_s) > MOST_WAIT_SHARE * ttft.value / 1e3:
-        return None
-    return factor
+    queued_s = max(ttft.value / 1e3 - factor * mean_s, waited_s(factor, float(clumped)))
+    return factor if queued_s <= MOST_WAIT_SHARE * ttft.value / 1e3 else None
 
 
 def decode_factor(
