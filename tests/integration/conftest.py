@@ -12,6 +12,7 @@ import pytest
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load, PlayedLoads
 from tests.scene import Scene, graph
+from tests.stored_graph import StoredGraph
 from tests.testbed import Cluster, EtcdFactory, PrometheusServer, Served, Target, install_dynamo
 from tests.virtual_scene import BUSY, EtcdScene, virtual, wait_scraped
 
@@ -65,6 +66,19 @@ def served_scene(
         return scene
 
     return serve
+
+
+@pytest.fixture(params=[Served.V1ALPHA1, Served.V1BETA1], ids=lambda served: served.value[-1], scope="module")
+def served(cluster: Cluster, request: pytest.FixtureRequest) -> Served:
+    """One version of Dynamo's definitions alone, then the other."""
+    version: Served = request.param
+    install_dynamo(cluster, version)
+    return version
+
+
+@pytest.fixture(name="graph")
+def stored_graph(cluster: Cluster, namespace: str, served: Served) -> StoredGraph:
+    return StoredGraph(cluster, namespace, served)
 
 
 @pytest.fixture

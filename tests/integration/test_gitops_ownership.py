@@ -17,24 +17,12 @@ import yaml
 from slaplanner.controller.merging import merge_patch
 from slaplanner.core.model import Role
 from tests.stored_graph import StoredGraph, without_replicas
-from tests.testbed import Cluster, Served, install_dynamo
+from tests.testbed import Served
 
 P, D = Role.PREFILL, Role.DECODE
 FLUX = "kustomize-controller"
 OURS = {"prefill": 2, "decode": 4}
 GONE = {"prefill": None, "decode": None}
-
-
-@pytest.fixture(params=[Served.V1ALPHA1, Served.V1BETA1], ids=lambda served: served.value[-1], scope="module")
-def served(cluster: Cluster, request: pytest.FixtureRequest) -> Served:
-    version: Served = request.param
-    install_dynamo(cluster, version)
-    return version
-
-
-@pytest.fixture
-def graph(cluster: Cluster, namespace: str, served: Served) -> StoredGraph:
-    return StoredGraph(cluster, namespace, served)
 
 
 @pytest.fixture

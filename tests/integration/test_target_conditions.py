@@ -10,24 +10,16 @@ from slaplanner.adapters.target.conditions import MET, PLANNED, Status
 from slaplanner.core.errors import ActuationError
 from slaplanner.core.reasons import Reason
 from tests.stored_graph import StoredGraph
-from tests.testbed import Cluster, Served, install_dynamo
+from tests.testbed import Cluster, Served
 
 NOW, LATER = "2026-01-01T00:10:00Z", "2026-01-01T00:20:00Z"
 
 
-@pytest.fixture(params=[Served.V1ALPHA1, Served.V1BETA1], ids=lambda served: served.value[-1], scope="module")
-def served(cluster: Cluster, request: pytest.FixtureRequest) -> Served:
-    version: Served = request.param
-    install_dynamo(cluster, version)
-    return version
-
-
 @pytest.fixture
-def graph(cluster: Cluster, namespace: str, served: Served) -> StoredGraph:
-    stored = StoredGraph(cluster, namespace, served)
-    stored.create()
-    stored.report()
-    return stored
+def graph(graph: StoredGraph) -> StoredGraph:
+    graph.create()
+    graph.report()
+    return graph
 
 
 def verdict(policy: str, met: Status = "True") -> Verdict:

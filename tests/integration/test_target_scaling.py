@@ -11,22 +11,10 @@ from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, Role, RolePolicy
 from slaplanner.core.reasons import Reason
 from tests.stored_graph import StoredGraph, without_replicas
-from tests.testbed import Cluster, Served, install_dynamo, uninstall_dynamo
+from tests.testbed import Cluster, Served, uninstall_dynamo
 
 P, D = Role.PREFILL, Role.DECODE
 OURS = "slaplanner"
-
-
-@pytest.fixture(params=[Served.V1ALPHA1, Served.V1BETA1], ids=lambda served: served.value[-1], scope="module")
-def served(cluster: Cluster, request: pytest.FixtureRequest) -> Served:
-    version: Served = request.param
-    install_dynamo(cluster, version)
-    return version
-
-
-@pytest.fixture
-def graph(cluster: Cluster, namespace: str, served: Served) -> StoredGraph:
-    return StoredGraph(cluster, namespace, served)
 
 
 def scale(graph: StoredGraph, desired: Mapping[Role, int], **more: Any) -> Outcome:

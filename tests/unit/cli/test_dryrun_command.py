@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -14,59 +12,20 @@ import yaml
 from click.testing import CliRunner, Result
 
 from slaplanner.cli import main
-from tests.profile_data import LLAMA_8B, PROFILES
+from tests.command_desk import Desk, policy_document
 
-PROFILE = PROFILES / LLAMA_8B
 LOADS = [1200, 2400, 0, 600]
 """Requests in each minute of the trace."""
 
 
 def _document(**spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "slaplanner.io/v1alpha1",
-        "kind": "SLAPolicy",
-        "metadata": {"name": "llama-8b", "namespace": "serving"},
-        "spec": {
-            "targetRef": {"name": "llama-8b"},
-            "sla": {"ttft": 1000, "itl": 30},
-            "profile": {"configMapRef": {"name": "planner-profile-data"}},
-            "planning": {"intervalSeconds": 60, "sizing": "Throughput", "predictor": {"type": "Constant"}},
-            **spec,
-        },
-    }
-
-
-class Desk:
-    """A user's folder with a policy and a trace, and the command."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.policy = self.write("policy.yaml", yaml.safe_dump(_document()))
-        self.trace = self.write("trace.jsonl", _trace(LOADS))
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def run(self, *arguments: object, policy: Path | None = None, trace: Path | None = None) -> Result:
-        """With the folder's policy and trace, and an example's profile, unless *arguments* say otherwise."""
-        given = [*map(str, arguments)]
-        if "--profile" not in given:
-            given += ["--profile", str(PROFILE)]
-        files = ["-f", str(policy or self.policy), "--trace", str(trace or self.trace)]
-        return CliRunner().invoke(main, ["dryrun", *files, *given])
-
-    def json(self, *arguments: object, **files: Path) -> dict[str, Any]:
-        result = self.run(*arguments, "--output", "json", **files)
-        assert result.exit_code == 0, result.stderr
-        document: dict[str, Any] = json.loads(result.stdout)
-        return document
+    planning = {"intervalSeconds": 60, "sizing": "Throughput", "predictor": {"type": "Constant"}}
+    return policy_document(**{"planning": planning, **spec})
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+    return Desk(tmp_path, "dryrun", policy=_document(), trace=_trace(LOADS))
 
 
 def _trace(counts: list[int], *, isl: int = 1000, osl: int = 200) -> str:
@@ -108,8 +67,7 @@ def test_an_interval_without_requests_is_zero_and_has_no_lengths(desk: Desk) -> 
 
 
 def test_csv_has_the_jsons_figures_under_the_paths_of_its_fields(desk: Desk) -> None:
-    result = desk.run("--output", "csv")
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    rows = desk.plans()
     entries = desk.json()["intervals"]
     assert len(rows) == len(entries)
     for row, entry in zip(rows, entries, strict=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import shlex
@@ -19,27 +17,16 @@ from click.testing import CliRunner, Result
 from slaplanner.cli import main
 from slaplanner.cli import simulate as simulate_command
 from slaplanner.offline.simulation.compare import Kind, compare, tasks
-from tests.profile_data import LLAMA_8B, PROFILES
+from tests.command_desk import PROFILE, Desk, policy_document
 
-PROFILE = PROFILES / LLAMA_8B
 MINUTES = 8
 UNSCORED_S = 120
 
 
 def _document(**spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "slaplanner.io/v1alpha1",
-        "kind": "SLAPolicy",
-        "metadata": {"name": "llama-8b", "namespace": "serving"},
-        "spec": {
-            "targetRef": {"name": "llama-8b"},
-            "sla": {"ttft": 1000, "itl": 30},
-            "profile": {"configMapRef": {"name": "planner-profile-data"}},
-            "roles": [{"name": "prefill", "gpusPerReplica": 2}, {"name": "decode", "gpusPerReplica": 1}],
-            "planning": {"intervalSeconds": 60, "startupSeconds": 60, "predictor": {"type": "Constant"}},
-            **spec,
-        },
-    }
+    roles = [{"name": "prefill", "gpusPerReplica": 2}, {"name": "decode", "gpusPerReplica": 1}]
+    planning = {"intervalSeconds": 60, "startupSeconds": 60, "predictor": {"type": "Constant"}}
+    return policy_document(**{"roles": roles, "planning": planning, **spec})
 
 
 def _trace(*, per_minute: int = 120, minutes: float = MINUTES, isl: int = 1000, osl: int = 100) -> str:
@@ -52,44 +39,10 @@ def _trace(*, per_minute: int = 120, minutes: float = MINUTES, isl: int = 1000, 
     return "\n".join(lines) + "\n"
 
 
-class Desk:
-    """A user's folder with a policy and a trace, and the command."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.policy = self.write("policy.yaml", yaml.safe_dump(_document()))
-        self.trace = self.write("trace.jsonl", _trace())
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def run(self, *arguments: object, policy: Path | None = None, trace: Path | None = None) -> Result:
-        """With the folder's policy and trace, and an example's profile, unless *arguments* say otherwise."""
-        given = [*map(str, arguments)]
-        if "--profile" not in given:
-            given += ["--profile", str(PROFILE)]
-        if "--unscored" not in given:
-            given += ["--unscored", str(UNSCORED_S)]
-        files = ["-f", str(policy or self.policy), "--trace", str(trace or self.trace)]
-        return CliRunner().invoke(main, ["simulate", *files, *given])
-
-    def json(self, *arguments: object, **files: Path) -> dict[str, Any]:
-        result = self.run(*arguments, "--output", "json", **files)
-        assert result.exit_code == 0, result.stderr
-        document: dict[str, Any] = json.loads(result.stdout)
-        return document
-
-    def plans(self, *arguments: object, **files: Path) -> list[dict[str, str]]:
-        result = self.run(*arguments, "--output", "csv", **files)
-        assert result.exit_code == 0, result.stderr
-        return list(csv.DictReader(io.StringIO(result.stdout)))
-
-
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+    unless_given = {"--unscored": UNSCORED_S}
+    return Desk(tmp_path, "simulate", policy=_document(), trace=_trace(), unless_given=unless_given)
 
 
 def test_json_has_the_promise_the_latencies_and_the_cost(desk: Desk) -> None:
