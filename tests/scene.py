@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from slaplanner.api.policy import API_VERSION, KIND
 from tests.played_load import Load, PlayedLoads
-from tests.testbed import Cluster, wait_until
+from tests.testbed import Cluster, PrometheusServer, wait_until
 
 PROFILE = Path(__file__).parents[1] / "examples/profiles/h100_vllm_Qwen3-32B_bf16_tp2"
 """Carries about 17,000 input tokens/s per prefill replica at ISL 1,000 and 7,500 output tokens/s per
@@ -220,16 +221,14 @@ class Scene:
                 and message in found.get("message", "")
             )
 
-        try:
+        with self.described(name):
             wait_until(said, what=f"{kind}={status} {reason or ''} {message}", timeout_s=PATIENCE_S)
-        except Exception as error:
-            error.add_note(self.kubectl("describe", "slapolicy", name, check=False))
-            raise
         return self.condition(kind, name)
 
     def wait_replicas(self, *, timeout_s: float = PATIENCE_S, **counts: int) -> None:
         """Wait until the deployment asks for exactly these."""
-        wait_until(lambda: self.replicas() == counts, what=f"replicas {counts}", timeout_s=timeout_s)
+        with self.described():
+            wait_until(lambda: self.replicas() == counts, what=f"replicas {counts}", timeout_s=timeout_s)
 
     def wait_plans(self, count: int = 1, name: str = NAME) -> None:
         """Wait until that many more plans were made on the grid or on request."""
@@ -241,6 +240,15 @@ class Scene:
 
     def decisions(self, name: str = NAME) -> int:
         return int(self.status(name).get("lastDecision", {}).get("id", 0))
+
+    @contextlib.contextmanager
+    def described(self, name: str = NAME) -> Iterator[None]:
+        """Who waits in vain reads what the policy told meanwhile."""
+        try:
+            yield
+        except Exception as error:
+            error.add_note(self.kubectl("describe", "slapolicy", name, check=False))
+            raise
 
     # What Dynamo's operator would do.
 
@@ -277,3 +285,12 @@ class Scene:
             {"status": {**status, "conditions": [ours, *others]}},
             subresource="status",
         )
+
+
+def wait_scraped(scene: Scene, prometheus: PrometheusServer) -> None:
+    """Wait until Prometheus knows a whole window of the load.
+
+    A policy that plans rarely would else find half of one, or nothing, and not look again for long.
+    """
+    started = f'{{__name__=~".*requests_started_total",dynamo_namespace="{scene.dynamo_namespace}"}}'
+    prometheus.wait_for(f"count_over_time({started}[6s]) >= 5")

@@ -11,8 +11,8 @@ from typing import Any
 from slaplanner.settings import ClientCertificate
 from slaplanner.virtual import ScalingDecision, VirtualConnectorClient, etcd_channel
 from tests.played_load import Load
-from tests.scene import NAME, PATIENCE_S, Scene, policy
-from tests.testbed import EtcdServer, PrometheusServer, wait_until
+from tests.scene import PATIENCE_S, Scene, policy
+from tests.testbed import EtcdServer, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """4 prefill replicas, 2 for decode."""
@@ -41,13 +41,6 @@ def virtual(scene: Scene, *, max_wait_s: int = 600, **virtual: Any) -> dict[str,
     )
 
 
-def wait_scraped(scene: Scene, prometheus: PrometheusServer) -> None:
-    """The first plan is to see the load: it always publishes."""
-    prometheus.wait_for(
-        f'dynamo_frontend_requests_started_total{{dynamo_namespace="{scene.dynamo_namespace}"}}'
-    )
-
-
 def published(scene: Scene) -> dict[str, Any]:
     found: dict[str, Any] = scene.status().get("lastPublished", {})
     return found
@@ -57,11 +50,8 @@ def wait_published(scene: Scene, **fields: Any) -> dict[str, Any]:
     def said() -> bool:
         return fields.items() <= published(scene).items()
 
-    try:
+    with scene.described():
         wait_until(said, what=f"lastPublished with {fields}", timeout_s=PATIENCE_S)
-    except Exception as error:
-        error.add_note(scene.kubectl("describe", "slapolicy", NAME, check=False))
-        raise
     return published(scene)
 
 
@@ -121,11 +111,8 @@ class EtcdScene:
         def said() -> bool:
             return all(self.key(name) == value for name, value in values.items())
 
-        try:
+        with self.scene.described():
             wait_until(said, what=f"keys {values}", timeout_s=PATIENCE_S)
-        except Exception as error:
-            error.add_note(self.scene.kubectl("describe", "slapolicy", NAME, check=False))
-            raise
 
 
 @contextlib.contextmanager

@@ -11,10 +11,10 @@ import pytest
 
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load, PlayedLoads
-from tests.scene import Scene, graph
+from tests.scene import Scene, graph, wait_scraped
 from tests.stored_graph import StoredGraph
 from tests.testbed import Cluster, EtcdFactory, PrometheusServer, Served, Target, install_dynamo
-from tests.virtual_scene import BUSY, EtcdScene, virtual, wait_scraped
+from tests.virtual_scene import BUSY, EtcdScene, virtual
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +59,7 @@ def served_scene(
         scene.settle()
         if load is not None:
             scene.play(load)
-            # A policy that plans rarely would else find nothing, and not look again for long.
-            prometheus_server.wait_for(
-                f'{{__name__=~".*requests_started_total",dynamo_namespace="{scene.dynamo_namespace}"}}'
-            )
+            wait_scraped(scene, prometheus_server)
         return scene
 
     return serve

@@ -14,7 +14,7 @@ from kubernetes import client
 from tests.budget_watch import budget_watch
 from tests.operator_program import OperatorProgram
 from tests.played_load import Load
-from tests.scene import Scene, graph, policy
+from tests.scene import Scene, graph, policy, wait_scraped
 from tests.testbed import PrometheusServer, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
@@ -108,9 +108,7 @@ def synced(
         with gitops.running():
             scene.settle()
             scene.play(BUSY)
-            prometheus_server.wait_for(
-                f'{{__name__=~".*requests_started_total",dynamo_namespace="{scene.dynamo_namespace}"}}'
-            )
+            wait_scraped(scene, prometheus_server)
             yield gitops
 
     return sync

@@ -14,7 +14,7 @@ import pytest
 
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load, PlayedLoads
-from tests.scene import PATIENCE_S, Scene, graph, policy
+from tests.scene import PATIENCE_S, Scene, graph, policy, wait_scraped
 from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo, wait_until
 
 BUSY = Load(requests_s=45.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
@@ -36,9 +36,7 @@ def busy(cluster: Cluster, played_loads: PlayedLoads, prometheus_server: Prometh
     scene.apply(graph())
     scene.settle()
     scene.play(BUSY)
-    prometheus_server.wait_for(
-        f'{{__name__=~".*requests_started_total",dynamo_namespace="{scene.dynamo_namespace}"}}'
-    )
+    wait_scraped(scene, prometheus_server)
     yield scene
     cluster.delete_namespace(scene.namespace)
 

@@ -13,7 +13,7 @@ from tests.conversion import serving_conversion
 from tests.fleet_program import TABLES, running_fleet
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load, PlayedLoads
-from tests.scene import Scene, graph, policy
+from tests.scene import Scene, graph, policy, wait_scraped
 from tests.testbed import (
     Cluster,
     PrometheusServer,
@@ -91,9 +91,7 @@ def played(
     scene = Scene(cluster=cluster, namespace=namespace, loads=played_loads, version=version)
     scene.apply_profile()
     scene.play(BUSY)
-    prometheus_server.wait_for(
-        f'{{__name__=~".*requests_started_total",dynamo_namespace="{scene.dynamo_namespace}"}}'
-    )
+    wait_scraped(scene, prometheus_server)
     options = Options(tables=TABLES, startup_s=0.2, tick_s=0.05, namespace=namespace, every_graph=True)
     with running_fleet(dynamo_kubeconfig(cluster), options):
         yield scene

@@ -10,7 +10,7 @@ import pytest
 
 from tests.operator_program import OperatorProgram
 from tests.played_load import Load
-from tests.scene import NAME, PATIENCE_S, Scene
+from tests.scene import NAME, PATIENCE_S, Scene, wait_scraped
 from tests.testbed import PrometheusServer, wait_until
 from tests.virtual_scene import (
     ACKNOWLEDGED,
@@ -21,7 +21,6 @@ from tests.virtual_scene import (
     published,
     virtual,
     wait_published,
-    wait_scraped,
 )
 
 
@@ -128,6 +127,10 @@ def test_an_old_id_is_ignored_and_an_answer_counts_once_it_was_seen(
     scene.loads.change(scene.dynamo_namespace, requests_s=15.0)
     carry_out(scene, prefill=1, decode=1)
     scene.wait_condition("Progressing", "False", "Stable")
+    last = published(scene)[
+        "id"
+    ]  # a window that saw two loads asks for a third size, so more than 1 at times
+    assert last >= 1
     acknowledge(scene, 0)
     wait_until(
         lambda: bool(scene.events("AcknowledgementOld")), what="an event about it", timeout_s=PATIENCE_S
@@ -135,7 +138,7 @@ def test_an_old_id_is_ignored_and_an_answer_counts_once_it_was_seen(
     scene.annotate(f"{ACKNOWLEDGED}-")
     scene.wait_plans(1)
     assert scene.condition("Progressing")["reason"] == "Stable"
-    assert scene.status()["lastAcknowledged"]["id"] == 1
+    assert scene.status()["lastAcknowledged"]["id"] == last
 
 
 def test_ids_go_on_above_all_that_were_seen_when_the_status_is_restored(
