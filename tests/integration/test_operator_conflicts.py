@@ -88,7 +88,7 @@ def keda(cluster: Cluster) -> Iterator[None]:
     file.write_text(yaml.safe_dump(SCALED_OBJECTS))
     cluster.install_crds(file)
     yield
-    cluster.kubectl("delete", "-f", file, "--wait=false")
+    cluster.delete_crds("scaledobjects.keda.sh")
 
 
 def refuses_to_write(scene: Scene, reason: str, *named: str, name: str = "llama") -> None:

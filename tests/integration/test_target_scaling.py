@@ -480,7 +480,7 @@ class TestKeda:
         definition.write_text(KEDA)
         cluster.install_crds(definition)
         yield
-        cluster.kubectl("delete", "-f", definition)
+        cluster.delete_crds("scaledobjects.keda.sh")
 
     @pytest.mark.usefixtures("keda")
     def test_a_scaled_object_is_named_and_its_own_hpa_is_not(self, graph: StoredGraph) -> None:

@@ -18,6 +18,9 @@ from tests.testbed.processes import wait_until
 USERS_CLUSTER_VARIABLE = "SLAPLANNER_TEST_KUBECONFIG"
 KUBECTL_TIMEOUT_S = 60.0
 TOKEN_LIFETIME_S = 24 * 3600
+CRD_NUDGES = 9
+NUDGED = "slaplanner.io/testbed-nudged"
+"""On a definition that is being deleted: how often the API server was reminded."""
 
 
 class Cluster:
@@ -117,6 +120,23 @@ class Cluster:
             lambda: self.kubectl(*wait, check=False).returncode == 0, what="the definitions to be served"
         )
         shutil.rmtree(self.scratch / "kubectl-cache", ignore_errors=True)
+
+    def delete_crds(self, *names: str) -> None:
+        """Delete definitions, with their objects, and wait until they are gone.
+
+        An API server that deletes a definition which nobody has read since it was installed may forget to
+        finish: its first try finds a storage that is not ready, the second conflicts with what the first
+        one reported, and no third follows (kube-apiserver 1.36, about once in eighty). Any change of the
+        definition makes it try again.
+        """
+        self.kubectl("delete", "customresourcedefinition", *names, "--ignore-not-found", "--wait=false")
+        definitions = [f"customresourcedefinition/{name}" for name in names]
+        for nudge in range(CRD_NUDGES):
+            gone = self.kubectl("wait", "--for=delete", "--timeout=10s", *definitions, check=False)
+            if gone.returncode == 0:
+                return
+            self.kubectl("annotate", "--overwrite", *definitions, f"{NUDGED}={nudge}", check=False)
+        raise PartFailedError(f"{', '.join(names)} are not gone: {gone.stderr.strip()}")
 
 
 def users_kubeconfig() -> Path | None:

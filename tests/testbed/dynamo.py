@@ -52,7 +52,7 @@ def install_dynamo(cluster: Cluster, served: Served, *, webhook: ConversionWebho
     for definition in wanted:
         name = definition["metadata"]["name"]
         if _served_now(cluster, name) not in (None, served.value):
-            cluster.kubectl("delete", "customresourcedefinition", name, "--timeout=60s")
+            cluster.delete_crds(name)
     files = [cluster.scratch / f"{definition['metadata']['name']}.yaml" for definition in wanted]
     for file, definition in zip(files, wanted, strict=True):
         file.write_text(yaml.safe_dump(definition))
@@ -66,8 +66,7 @@ def install_dynamo(cluster: Cluster, served: Served, *, webhook: ConversionWebho
 
 def uninstall_dynamo(cluster: Cluster) -> None:
     """Back to a cluster that has never heard of Dynamo."""
-    names = [f"{name}.nvidia.com" for name in DEFINITIONS]
-    cluster.kubectl("delete", "customresourcedefinition", *names, "--ignore-not-found", "--timeout=60s")
+    cluster.delete_crds(*(f"{name}.nvidia.com" for name in DEFINITIONS))
     cluster.kubectl("delete", f"--filename={OPERATOR}", "--ignore-not-found", "--timeout=60s")
 
 
