@@ -154,13 +154,16 @@ def test_every_command_that_is_written_down_works(
             stdout=subprocess.PIPE,
             text=True,
         ) as process:
-            assert process.stdout is not None
-            if line.endswith("watch"):
-                assert json.loads(process.stdout.readline())["id"] == 3
-                process.send_signal(signal.SIGINT)
-                assert process.wait(timeout=20) == 130
-            else:
-                assert process.wait(timeout=20) == 0, line
+            try:
+                assert process.stdout is not None
+                if line.endswith("watch"):
+                    assert json.loads(process.stdout.readline())["id"] == 3
+                    process.send_signal(signal.SIGINT)
+                    assert process.wait(timeout=20) == 130
+                else:
+                    assert process.wait(timeout=20) == 0, line
+            finally:
+                process.kill()  # else the block waits for one that never ends
     assert etcd.get("v1/fleet/planner/scaled_decision_id") == "3"
     annotations = json.loads(
         installed.kubectl(
