@@ -6,6 +6,7 @@ Locally a part that the machine lacks skips the tests that need it and says what
 
 import itertools
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -37,6 +38,11 @@ settings.load_profile("quick")
 
 collect_ignore = ["dynamo_side.py"]
 """Run by another Python, which has Dynamo's wheel."""
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and so would be everything that
+# tests start, and end by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 

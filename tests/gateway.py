@@ -169,14 +169,14 @@ class TcpDoor:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self._shut = False
 
     def shut(self) -> None:
         """Hang up on everybody, and on whoever comes."""
         self._shut = True
         for one in self._sockets:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+            _hang_up(one)
 
     def open(self) -> None:
         """Let them come again."""
@@ -190,29 +190,41 @@ class TcpDoor:
         self._passing.set()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start(self._accept)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._passing.set()
+        _hang_up(self._listener)  # closing alone would not wake who waits in accept
+        self._threads[0].join()
+        self.shut()
+        for thread in self._threads:
+            thread.join()
         for one in (self._listener, *self._sockets):
             one.close()
+
+    def _start(self, target: Callable[..., None], *arguments: socket.socket) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while True:
             try:
                 near, _ = self._listener.accept()
-                if self._shut:
-                    near.close()
-                    continue
-                far = socket.create_connection(self._upstream)
             except OSError:
                 return
-            self._sockets += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            self._sockets.append(near)
+            with contextlib.suppress(OSError):  # whoever comes while the server is away is hung up on
+                far = socket.create_connection(self._upstream)
+                self._sockets.append(far)
+                if not self._shut:
+                    self._start(self._pump, near, far)
+                    self._start(self._pump, far, near)
+                    continue
+            _hang_up(near)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         try:
@@ -222,3 +234,8 @@ class TcpDoor:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             """One side has gone."""
+
+
+def _hang_up(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)

@@ -202,6 +202,8 @@ async def test_scaling_by_component(channel: Channel) -> None:
     assert (await client.get()).workers == {Role.PREFILL: 2, Role.DECODE: 3}
     assert not await connector.set_component_replicas({Role.DECODE: 3}, blocking=False)
     following.cancel()
+    await asyncio.wait([following])
+    assert following.cancelled(), "it followed to the end"
 
 
 async def test_a_policy_that_was_made_again_is_followed_from_its_first_decision(

@@ -128,6 +128,8 @@ async def test_the_fleet_follows_the_published_decisions(
         await asyncio.to_thread(scene.wait_plans)
     finally:
         following.cancel()
+        await asyncio.wait([following])  # its connections close with it
+    assert following.cancelled(), "it followed to the end"
     ids = [decision.id for decision in followed]
     assert ids == list(range(len(ids)))
     assert all(GPUS * sum(decision.workers.values()) <= BUDGET_GPUS for decision in followed)

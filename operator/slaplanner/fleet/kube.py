@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from kubernetes import client, config
 
+from slaplanner.adapters.closing import tls_closed
 from slaplanner.fleet import names
 from slaplanner.fleet.names import Json
 
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_S = 10.0
 RETRY_S = 1.0
-TLS_CLOSE_S = 0.25
-"""aiohttp's documentation asks for this pause: a TLS connection is closed a little after its session."""
 WATCH_S = 300
 """How long the server keeps a watch open before the client lists anew."""
 
@@ -104,7 +103,7 @@ class Kube:
     async def __aexit__(self, *exc: object) -> None:
         if self._session is not None:
             await self._session.close()
-            await asyncio.sleep(TLS_CLOSE_S)
+            await tls_closed()
 
     async def become(self, user: str) -> None:
         """Call as *user* from now on, unless the kubeconfig's user is that one already."""

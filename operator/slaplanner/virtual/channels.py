@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from slaplanner.adapters.closing import tls_closed
 from slaplanner.adapters.virtual.channel import Channel, ChannelError
 from slaplanner.adapters.virtual.etcd_channel import open_etcd_channel
 from slaplanner.core.reasons import Reason
@@ -90,8 +91,11 @@ async def kubernetes_channel(
         raise ChannelError(
             f"there is no way to an API server: {error}", reason=Reason.API_UNAVAILABLE
         ) from error
-    async with aio.client.ApiClient(configuration) as api:
-        yield KubernetesChannel(api, namespace=found or "default", name=policy)
+    try:
+        async with aio.client.ApiClient(configuration) as api:
+            yield KubernetesChannel(api, namespace=found or "default", name=policy)
+    finally:
+        await tls_closed()
 
 
 def _pods_namespace() -> str | None:

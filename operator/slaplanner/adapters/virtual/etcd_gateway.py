@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from slaplanner.adapters.closing import tls_closed
 from slaplanner.adapters.virtual.channel import ChannelError
 from slaplanner.adapters.virtual.etcd_json import (
     Entry,
@@ -73,6 +74,8 @@ class EtcdGateway:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+            if self._tls.spoken:
+                await tls_closed()
 
     async def get(self, keys: Sequence[str]) -> dict[str, Entry]:
         """Those of *keys* that are there, all as of one revision, read through the quorum.

@@ -17,6 +17,11 @@ class EtcdTls:
         self._made: ssl.SSLContext | bool | None = None
         self._stamps: tuple[object, ...] | None = None
 
+    @property
+    def spoken(self) -> bool:
+        """Whether any endpoint is reached by TLS."""
+        return _speaks_tls(self._connection)
+
     def context(self) -> ssl.SSLContext | bool:
         """For the next connection. While new files do not fit together yet, that of the old ones.
 
@@ -40,13 +45,17 @@ class EtcdTls:
 
 
 def _made_of(connection: EtcdConnection) -> ssl.SSLContext | bool:
-    if not any(endpoint.startswith("https://") for endpoint in connection.endpoints):
+    if not _speaks_tls(connection):
         return True
     context = ssl.create_default_context(cafile=str(connection.ca_file) if connection.ca_file else None)
     certificate = connection.client_certificate
     if certificate is not None:
         context.load_cert_chain(certificate.cert_file, certificate.key_file)
     return context
+
+
+def _speaks_tls(connection: EtcdConnection) -> bool:
+    return any(endpoint.startswith("https://") for endpoint in connection.endpoints)
 
 
 def _stamp(file: Path) -> tuple[int, ...] | None:
