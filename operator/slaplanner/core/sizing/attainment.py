@@ -160,8 +160,8 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     allowed = missed / max(2, len(policy.mode.roles))
     repeated = situation.horizon_s / policy.interval_s - 1.0
 
-    def need_at(step: int, allowed: Allowance) -> int:
-        return sum(_need(stage, situation, step=step, allowed=allowed) for stage in stages)
+    def need_at(step: int, allowed: Allowance, *, near: int) -> int:
+        return sum(_need(stage, situation, step=step, allowed=allowed, near=near) for stage in stages)
 
     def for_all(replicas: int) -> float:  # noqa: ARG001 - the same whatever the count
         return allowed
@@ -171,13 +171,13 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
         return allowed / (1.0 + repeated / replicas)
 
     last, current = situation.forecast.horizon_steps, situation.fleet.role(role).replicas
-    need = need_at(last, for_all)
+    need = need_at(last, for_all, near=current)
     if Role.DECODE in stages:
         need = max(need, _inflow_need(situation))
     for step in range(1, last + 1):
         if need >= current:
             break  # what follows decides on shrinking only
-        need = max(need, min(current, need_at(step, for_survivors)))
+        need = max(need, min(current, need_at(step, for_survivors, near=need)))
     replicas = max(need, floor)
     return replace(
         evidence,
@@ -193,14 +193,14 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     )
 
 
-def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance) -> int:
+def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, near: int) -> int:
     load_tokens_s = situation.coming_tokens_s(stage, step)
     if stage is Role.PREFILL:
-        return prefill_need(load_tokens_s, situation, allowed=allowed)
-    return decode_need(load_tokens_s, situation, allowed=allowed)
+        return prefill_need(load_tokens_s, situation, allowed=allowed, near=near)
+    return decode_need(load_tokens_s, situation, allowed=allowed, near=near)
 
 
-def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance) -> int:
+def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, near: int) -> int:
     """Fewest prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
 
     Args:
@@ -208,6 +208,7 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowa
         situation: what is known.
         allowed: share of requests that so many replicas may make late, beyond those whose prompt alone
             takes too long (see `HOPELESS`).
+        near: where the search begins.
     """
     isl, policy, seconds = situation.isl, situation.policy, situation.prefill_s
     mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
@@ -229,16 +230,17 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowa
         )
         return float(share @ each)
 
-    return _fewest(late, allowed)
+    return _fewest(late, allowed, near=near)
 
 
-def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance) -> int:
+def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, near: int) -> int:
     """Fewest decode replicas whose batches exceed the ITL target or the KV no more often than *allowed*.
 
     Args:
         load_tokens_s: output tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
         allowed: share of requests that so many replicas may make late.
+        near: where the search begins.
     """
     batch = situation.batch
     share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.DECODE].usual_tokens_s)
@@ -246,6 +248,7 @@ def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowan
     return _fewest(
         lambda replicas: float(share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion)),
         allowed,
+        near=near,
     )
 
 
@@ -261,14 +264,19 @@ def _inflow_need(situation: Situation) -> int:
     return max(1, math.ceil(sequences / situation.batch.room))
 
 
-def _fewest(late: Callable[[int], float], allowed: Allowance) -> int:
-    """The least count that is late no more than *allowed*; with the count one never rises, the other never falls."""
-    low, high = 0, 1
-    while high < MOST_REPLICAS and late(high) > allowed(high):
-        low, high = high, 2 * high
+def _fewest(late: Callable[[int], float], allowed: Allowance, *, near: int) -> int:
+    """The least count that is late no more than *allowed*; with the count one never rises, the other never falls.
+
+    The search goes from *near* in steps that double, then halves what lies between: a good guess takes two
+    looks, and any guess finds the same.
+    """
+    low, high = 0, MOST_REPLICAS
+    count, step = min(max(1, near), MOST_REPLICAS - 1), 1
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if late(middle) > allowed(middle) else (low, middle)
+        is_short = late(count) > allowed(count)
+        low, high = (count, high) if is_short else (low, count)
+        ahead = low + step if is_short else high - step
+        count, step = ahead if low < ahead < high else (low + high) // 2, 2 * step
     return high
 
 

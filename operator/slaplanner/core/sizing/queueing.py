@@ -50,9 +50,10 @@ def share_late(
     backlog = np.maximum(allowance_s, 0.0)[None, None, :] * workers
     spread = np.sqrt(variance * at_s)
     # P(V_t > v) = N(-(v + d t) / s) + exp(-2 d v / var) N((d t - v) / s); in logs against overflow
-    above = ndtr(-(backlog + drift * at_s) / spread)
-    log_more = -2.0 * drift * backlog / variance + log_ndtr((drift * at_s - backlog) / spread)
-    late = np.clip(above + np.exp(np.minimum(log_more, 0.0)), 0.0, 1.0).mean(axis=0)
+    drifted = drift * at_s
+    above = ndtr((backlog + drifted) / -spread)
+    log_more = -2.0 * drift * backlog / variance + log_ndtr((drifted - backlog) / spread)
+    late = np.minimum(above + np.exp(np.minimum(log_more, 0.0)), 1.0).sum(axis=0) / len(_MOMENTS)
     late = np.where(allowance_s[None, :] < 0.0, 1.0, late)
     shares: Floats = late @ allowance_share
     return shares
