@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from slaplanner.core.forecast.calibration import LEVELS
 from slaplanner.core.forecast.state import ForecastState
@@ -42,15 +43,24 @@ class Demand:
         if not 1 <= at <= steps:
             raise ValueError(f"step {at} lies outside the horizon of {steps} steps")
         bounds = self.bounds_tokens[at - 1]
-        right = bisect_left(LEVELS, level)
-        if right == 0:
-            return bounds[0]
-        if right == len(LEVELS):
-            return bounds[-1]
-        low, high = LEVELS[right - 1], LEVELS[right]
-        # Linear in log(1 - level): the scale on which the tails of most loads are nearly straight.
-        share = math.log((1 - low) / (1 - level)) / math.log((1 - low) / (1 - high))
-        return bounds[right - 1] + share * (bounds[right] - bounds[right - 1])
+        left, right, share = _place(level)
+        return bounds[left] + share * (bounds[right] - bounds[left])
+
+
+@lru_cache(maxsize=64)
+def _place(level: float) -> tuple[int, int, float]:
+    """The levels of `LEVELS` around *level*, and the share of the way from one to the other.
+
+    Sizing asks for the same few levels in every plan.
+    """
+    right = bisect_left(LEVELS, level)
+    if right in {0, len(LEVELS)}:
+        at = min(right, len(LEVELS) - 1)
+        return at, at, 0.0
+    low, high = LEVELS[right - 1], LEVELS[right]
+    # Linear in log(1 - level): the scale on which the tails of most loads are nearly straight.
+    share = math.log((1 - low) / (1 - level)) / math.log((1 - low) / (1 - high))
+    return right - 1, right, share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ how likely that is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,9 +25,12 @@ LEAST_ABOVE = 2.0
 """Loads above a level that the history must be long enough to hold, before it tells where the level is."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SeenLoads:
-    """Loads of the history's intervals, from the first traffic on, lowest first; tokens per second."""
+    """Loads of the history's intervals, from the first traffic on, lowest first; tokens per second.
+
+    Without slots, because the cached property lives in the instance's dictionary.
+    """
 
     tokens_s: Floats
 
@@ -35,14 +39,14 @@ class SeenLoads:
         """Prompt tokens for PREFILL, output tokens for DECODE; nothing is seen without a history."""
         if history is None:
             return SeenLoads(np.empty(0))
-        requests = np.array(history.requests, dtype=np.float64)
         lengths = history.isl_tokens if stage is Role.PREFILL else history.osl_tokens
-        tokens = np.where(requests == 0.0, 0.0, requests * np.array(lengths, dtype=np.float64))
+        requests, each = (np.fromiter(column, np.float64, len(column)) for column in (history.requests, lengths))
+        tokens = np.where(requests == 0.0, 0.0, requests * each)
         begun = np.flatnonzero(tokens > 0.0)
         known = tokens[begun[0] :] if begun.size else tokens[:0]
         return SeenLoads(np.sort(known[np.isfinite(known)]) / history.step_s)
 
-    @property
+    @cached_property
     def usual_tokens_s(self) -> float:
         """The mean load; 0 when none was seen."""
         return float(self.tokens_s.mean()) if self.tokens_s.size else 0.0
