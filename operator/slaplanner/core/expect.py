@@ -96,17 +96,14 @@ def expected_itl_ms(
         return None
     tokens_per_ms = requests_per_s * osl_tokens / replicas / 1000
     most = profile.decode.max_kv_tokens / context
-
-    def itl_ms(concurrency: float) -> float:
-        return profile.decode.itl_ms(concurrency=concurrency, context_tokens=context) * factor
-
-    if tokens_per_ms * itl_ms(most) > most:
+    itl_ms = profile.decode.itl_curve_ms(context)
+    if tokens_per_ms * (itl_ms(most) * factor) > most:
         return None
     low, high = 0.0, most
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        if tokens_per_ms * itl_ms(middle) > middle:
+        if tokens_per_ms * (itl_ms(middle) * factor) > middle:
             low = middle
         else:
             high = middle
-    return itl_ms(high)
+    return itl_ms(high) * factor

@@ -226,7 +226,10 @@ class Policy:
 
     def role(self, role: Role) -> RolePolicy:
         """What is said of *role*; defaults where nothing is."""
-        return next((entry for entry in self.roles if entry.role is role), RolePolicy(role=role))
+        for entry in self.roles:
+            if entry.role is role:
+                return entry
+        return RolePolicy(role=role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

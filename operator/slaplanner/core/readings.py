@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import ge
 
 from slaplanner.core.reasons import Reason
 
@@ -65,7 +66,7 @@ class Histogram:
     def __post_init__(self) -> None:
         if len(self.edges) != len(self.counts):
             raise ValueError(f"{len(self.edges)} edges for {len(self.counts)} counts, wanted equally many")
-        if any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
+        if any(map(ge, self.edges, self.edges[1:])):
             raise ValueError(f"edges must rise, found {self.edges}")
 
     @property

@@ -25,6 +25,8 @@ from slaplanner.core.startup import StartupWatch
 
 VERSION = 1
 
+_ORDER = {role: place for place, role in enumerate(Role)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleMemory:
@@ -74,12 +76,15 @@ class PlannerState:
 
     def role(self, role: Role) -> RoleMemory:
         """What is remembered of *role*; nothing yet is an empty memory."""
-        return next((memory for memory in self.roles if memory.role is role), RoleMemory(role=role))
+        for memory in self.roles:
+            if memory.role is role:
+                return memory
+        return RoleMemory(role=role)
 
     def with_role(self, memory: RoleMemory) -> PlannerState:
         """The same state with one role's memory replaced."""
         others = tuple(old for old in self.roles if old.role is not memory.role)
-        return replace(self, roles=tuple(sorted((*others, memory), key=lambda m: list(Role).index(m.role))))
+        return replace(self, roles=tuple(sorted((*others, memory), key=lambda each: _ORDER[each.role])))
 
 
 def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:

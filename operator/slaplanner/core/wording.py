@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 
+
+@lru_cache(maxsize=1024)
 def figure(value: float) -> str:
     """Three significant digits, thousands separated, no exponent.
 
     >>> figure(12345.6), figure(0.012345), figure(3.0), figure(0)
     ('12,300', '0.0123', '3', '0')
+
+    Kept for a while, because a plan says the same figures in its message, its findings and its reasons.
     """
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.10f}".rstrip("0").rstrip(".") if rounded else "0"

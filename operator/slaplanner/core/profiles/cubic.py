@@ -8,7 +8,7 @@ tables: it is here to compare with, and for users who want the planner they had.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.interpolate import griddata
@@ -105,6 +105,9 @@ class CubicDecode:
 
     def itl_ms(self, *, concurrency: float, context_tokens: float) -> float:
         return float(self._itl[self._cell(concurrency, context_tokens)])
+
+    def itl_curve_ms(self, context_tokens: float) -> Callable[[float], float]:
+        return lambda concurrency: self.itl_ms(concurrency=concurrency, context_tokens=context_tokens)
 
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:
         return float(self._throughput[self._cell(concurrency, context_tokens)])

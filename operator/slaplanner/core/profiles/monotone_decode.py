@@ -18,7 +18,7 @@ read it at the same concurrency; longer than the last row, at the same load.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from slaplanner.core.profiles.completed_rows import completed
@@ -63,6 +63,9 @@ class MonotoneDecode:
 
     def itl_ms(self, *, concurrency: float, context_tokens: float) -> float:
         return self._curve(context_tokens).itl_ms(concurrency)
+
+    def itl_curve_ms(self, context_tokens: float) -> Callable[[float], float]:
+        return self._curve(context_tokens).itl_ms
 
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:
         return self._curve(context_tokens).throughput_per_gpu(concurrency)

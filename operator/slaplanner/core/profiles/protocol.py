@@ -8,7 +8,7 @@ and `covers` says that they did.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +95,10 @@ class DecodeProfile(Protocol):
 
     def itl_ms(self, *, concurrency: float, context_tokens: float) -> float:
         """Mean inter-token latency at this load."""
+        ...
+
+    def itl_curve_ms(self, context_tokens: float) -> Callable[[float], float]:
+        """`itl_ms` over concurrency at one context, for those who ask for many loads."""
         ...
 
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:

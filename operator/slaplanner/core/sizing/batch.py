@@ -49,19 +49,20 @@ class Batch:
     @staticmethod
     def within(decode: DecodeProfile, *, itl_ms: float, context_tokens: float, factor: float) -> Batch:
         """Batches whose ITL, *factor* times the profile's, is at most *itl_ms*; at least a batch of 1."""
+        itl_alone_ms = decode.itl_curve_ms(context_tokens)
         full = KV_LIMIT * decode.max_kv_tokens / context_tokens
         low, high = 0.0, full
-        if decode.itl_ms(concurrency=full, context_tokens=context_tokens) * factor <= itl_ms:
+        if itl_alone_ms(full) * factor <= itl_ms:
             low = full
         for _ in range(_BISECTIONS if low < full else 0):
             middle = 0.5 * (low + high)
-            if decode.itl_ms(concurrency=middle, context_tokens=context_tokens) * factor <= itl_ms:
+            if itl_alone_ms(middle) * factor <= itl_ms:
                 low = middle
             else:
                 high = middle
         largest = max(1.0, low)
         sizes = np.linspace(0.0, largest, _POINTS + 1)[1:]
-        itl = np.array([decode.itl_ms(concurrency=n, context_tokens=context_tokens) for n in sizes.tolist()])
+        itl = np.array([itl_alone_ms(size) for size in sizes.tolist()])
         return Batch(largest, sizes, np.maximum.accumulate(1e3 * sizes / (factor * itl)))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -38,12 +39,10 @@ def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
     """
     if histogram is None or histogram.total < LEAST_COUNT:
         return Lengths(np.array([mean_tokens]), np.array([1.0]))
-    upper = np.asarray(histogram.edges, dtype=np.float64)
-    lower = np.concatenate([[0.0], upper[:-1]])
-    upper = np.where(np.isfinite(upper), upper, 2.0 * lower)
+    lowers, widths = _buckets(histogram.edges)
     counts = np.asarray(histogram.counts, dtype=np.float64)
     seen = counts > 0.0
-    share, lower, width = counts[seen] / counts.sum(), lower[seen], (upper - lower)[seen]
+    share, lower, width = counts[seen] / counts.sum(), lowers[seen], widths[seen]
     within = float((mean_tokens - share @ lower) / (share @ width)) if share @ width > 0.0 else 0.5
     tokens = lower + min(1.0, max(0.0, within)) * width
     if not share @ tokens > 0.0:
@@ -51,3 +50,11 @@ def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
         return Lengths(np.array([mean_tokens]), np.array([1.0]))
     # A forecast mean may lie outside what the buckets allow: then the whole shape is stretched.
     return Lengths(tokens * (mean_tokens / float(share @ tokens)), share)
+
+
+@lru_cache(maxsize=16)
+def _buckets(edges: tuple[float, ...]) -> tuple[Floats, Floats]:
+    """Lower edges and widths; engines report the same edges in every plan. Not to be written to."""
+    upper = np.asarray(edges, dtype=np.float64)
+    lower = np.concatenate([[0.0], upper[:-1]])
+    return lower, np.where(np.isfinite(upper), upper, 2.0 * lower) - lower
