@@ -9,10 +9,13 @@ pinball loss, level by level, by the same rule as forecasts are (see `mixture`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slaplanner.core.forecast.channels import Array
 
@@ -31,6 +34,8 @@ _YARDSTICKS = 5
 _RECENT = 50
 _VIEWS = ((0, WINDOW), (1, WINDOW), (2, WINDOW), (3, WINDOW), (4, WINDOW), (1, _RECENT), (4, _RECENT))
 """What bounds are made from: a yardstick, and how many of the newest errors are ranked on it."""
+_ON_RECENT = np.array([yardstick for yardstick, newest in _VIEWS if newest < WINDOW])
+"""Yardsticks that are also looked at on the newest errors alone."""
 _PRIOR_ERROR = 0.1
 """Usual error before any was seen, as a share of the load."""
 _PRIOR_POINTS = 4.0
@@ -52,6 +57,7 @@ _ANCHOR = LEVELS.index(0.9)
 """From this level on points above the bound are rare, so what they teach is shared by the levels."""
 _EXPLORE = np.array([0.05] * (_ANCHOR + 1) + [0.4] * (len(LEVELS) - _ANCHOR - 1))
 """Share of the weight that all views have alike: more where hardly any errors tell them apart."""
+_IS_TAIL = LEVELS[_ANCHOR] < _LEVELS
 _TAIL_RATIOS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.28, 1.53, 1.82, 2.01])
 """A Gaussian's quantiles over the one at 90 %."""
 _TAIL_ERRORS = 3.0
@@ -113,7 +119,7 @@ class Calibration:
         known = np.isfinite(truth)
         peak = np.where(known, np.maximum(self.peak * _PEAK_MEMORY, truth), self.peak)
         ago = self.steps.astype(int) - 1
-        missed = np.abs(truth[:, None] - np.moveaxis(self.means[ago, :, np.arange(len(ago))], 0, -1))
+        missed = np.abs(truth[:, None] - self.means[ago, :, np.arange(len(ago))].T)
         slow = np.maximum(_MEMORIES[-1], 1 / (_PRIOR_POINTS + self.count))[:, None]
         by_step = np.where(np.isnan(self.by_step), missed, self.by_step + slow * (missed - self.by_step))
         by_step = np.where(np.isnan(missed), self.by_step, by_step)
@@ -145,14 +151,14 @@ class Calibration:
         at = truth[:, None, None]
         scored = np.isfinite(self.said[-1]).all(axis=1)[:, None, None] & np.isfinite(at)
         each = np.where(at >= self.bounds[-1], _LEVELS, _LEVELS - 1) * (at - self.bounds[-1])
-        size = each.mean(axis=1)
+        size = each.sum(axis=1) / len(_VIEWS)
         loss = np.where(np.isnan(self.loss), size, self.loss + 0.05 * (size - self.loss))
         loss = np.where(scored[:, 0], loss, self.loss)
         mixed = self.said[-1][:, None]
         slope = np.where(mixed >= at, 1 - _LEVELS, -_LEVELS)
         gain = slope * (mixed - self.bounds[-1]) / np.maximum(loss[:, None], np.finfo(float).tiny)
-        gain = np.clip(np.where(scored & np.isfinite(gain), gain, 0.0), -5.0, 5.0)
-        gain[:, :, _ANCHOR:] = gain[:, :, _ANCHOR:].mean(axis=2, keepdims=True)
+        gain = np.minimum(np.maximum(np.where(scored & np.isfinite(gain), gain, 0.0), -5.0), 5.0)
+        gain[:, :, _ANCHOR:] = gain[:, :, _ANCHOR:].sum(axis=2, keepdims=True) / (len(LEVELS) - _ANCHOR)
         return replace(self, loss=loss, regret=self.regret + gain, square=self.square + gain**2)
 
     def bounded(self, means: Array, *, again: bool = False) -> tuple[Self, Array]:
@@ -165,9 +171,9 @@ class Calibration:
         usual = np.where(np.isnan(self.usual), (_PRIOR_ERROR * end)[:, None], self.usual)
         usual = np.where(usual > 0, usual, np.nan)
         yards = self._yardsticks(end, usual)
-        each = np.stack([self._bound(role, end[role], yards[role]) for role in range(ROLES)])
+        each = self._by_view(end, yards)
         ceiling = np.maximum(_CEILING * self.peak, end)[:, None, None]
-        each = np.clip(np.where(np.isfinite(each), each, end[:, None, None]), 0.0, ceiling)
+        each = np.minimum(np.maximum(np.where(np.isfinite(each), each, end[:, None, None]), 0.0), ceiling)
         weights = np.maximum(self.regret, 0.0) / (1 + self.square)
         total = weights.sum(axis=1, keepdims=True)
         weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / len(_VIEWS))
@@ -191,35 +197,44 @@ class Calibration:
         by_load = np.sqrt(load * np.maximum(self.peak, end))
         return np.concatenate([floored, with_load[:, None], by_load[:, None]], axis=1)
 
-    def _bound(self, role: int, end: float, yards: Array) -> Array:
-        recent = [yardstick for yardstick, newest in _VIEWS if newest < WINDOW]
-        ranked = _quantiles(self.scores[role])
-        newest = _quantiles(self.scores[role][recent, -_RECENT:])
-        newest = np.where(LEVELS[_ANCHOR] < _LEVELS, ranked[recent], newest)
-        scores = np.concatenate([ranked, newest])
-        on = np.concatenate([yards, yards[recent]])
-        bound: Array = end + scores * on[:, None]
-        return bound
+    def _by_view(self, end: Array, yards: Array) -> Array:
+        """What each view makes of the errors so far, shape (R, views, L)."""
+        ranked = _quantiles(self.scores)
+        newest = _quantiles([scores[_ON_RECENT, -_RECENT:] for scores in self.scores])
+        newest = np.where(_IS_TAIL, ranked[:, _ON_RECENT], newest)
+        scores = np.concatenate([ranked, newest], axis=1)
+        on = np.concatenate([yards, yards[:, _ON_RECENT]], axis=1)
+        bounds: Array = end[:, None, None] + scores * on[:, :, None]
+        return bounds
 
     def _along(self, means: Array, said: Array) -> Array:
         """Bounds at every step: the margin at the end, less where errors are smaller before it."""
-        ratio = np.clip(self.by_step / self.by_step[:, -1:], 0.0, 1.0)
+        ratio = np.minimum(np.maximum(self.by_step / self.by_step[:, -1:], 0.0), 1.0)
         ratio = np.where(np.isfinite(ratio), ratio, 1.0)
         margin = said - means[:, -1:]
         along: Array = np.maximum(means[:, :, None] + ratio[:, :, None] * margin[:, None, :], 0.0)
         return along
 
 
-def _quantiles(scores: Array) -> Array:
-    """Of each row (rows, n) at every level, with the correction for finite samples; (rows, levels)."""
-    ranked = np.sort(scores, axis=1)
-    number = ranked.shape[1]
-    at = np.minimum(_LEVELS * (number + 1) - 1, number - 1)
-    low = at.astype(int)
-    share = at - low
-    high = np.minimum(low + 1, number - 1)
-    quantiles = ranked[:, low] * (1 - share) + ranked[:, high] * share
-    trust = np.minimum(1.0, number * (1 - _LEVELS) / _TAIL_ERRORS)
-    tail = np.where(LEVELS[_ANCHOR] < _LEVELS, quantiles[:, _ANCHOR, None] * _TAIL_RATIOS, quantiles)
+def _quantiles(scores: Sequence[Array]) -> Array:
+    """Of each row (rows, n) at every level, with the correction for finite samples; (R, rows, levels).
+
+    The roles go together, unless a gap left one of them with fewer errors.
+    """
+    if len({one.shape for one in scores}) > 1:
+        return np.concatenate([_quantiles([one]) for one in scores])
+    ranked = np.sort(np.array(scores), axis=-1)
+    low, high, share, trust = _ranks(ranked.shape[-1])
+    quantiles = ranked[..., low] * (1 - share) + ranked[..., high] * share
+    tail = np.where(_IS_TAIL, quantiles[..., _ANCHOR, None] * _TAIL_RATIOS, quantiles)
     trusted: Array = trust * quantiles + (1 - trust) * tail
     return trusted
+
+
+@lru_cache(maxsize=8)
+def _ranks(number: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, Array]:
+    """Where each level lies among *number* ranked errors: between which two, how far, how trusted."""
+    at = np.minimum(_LEVELS * (number + 1) - 1, number - 1)
+    low = at.astype(np.intp)
+    high = np.minimum(low + 1, number - 1)
+    return low, high, at - low, np.minimum(1.0, number * (1 - _LEVELS) / _TAIL_ERRORS)

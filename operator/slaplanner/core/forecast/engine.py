@@ -242,17 +242,13 @@ def told(
     state: ForecastState | None = None,
 ) -> Forecast:
     """A learner's outlook as a forecast; *lengths* (ISL, OSL) where none were ever seen."""
-    steps = np.arange(1, horizon + 1)
-    outlook = np.stack([np.interp(steps, learner.steps, row) for row in learner.outlook])
+    outlook = _every_step(learner.outlook, learner.steps, horizon)
     requests = _finite(outlook[REQUESTS], max(0.0, _newest(series.requests)))
     isl, osl = _finite(outlook[ISL], lengths[0]), _finite(outlook[OSL], lengths[1])
     demands = []
     for channel, tokens in ((PREFILL, isl), (DECODE, osl)):
         mean = np.where(np.isfinite(outlook[channel]), outlook[channel], requests * tokens)
-        bounds = np.stack(
-            [np.interp(steps, learner.steps, column) for column in learner.bounds[channel - PREFILL].T],
-            axis=1,
-        )
+        bounds = _every_step(learner.bounds[channel - PREFILL].T, learner.steps, horizon).T
         demands.append(_demand(mean, np.where(np.isfinite(bounds), bounds, mean[:, None])))
     return Forecast(
         method=method,
@@ -265,6 +261,14 @@ def told(
         message=message,
         state=state,
     )
+
+
+def _every_step(rows: Array, learnt: Array, horizon: int) -> Array:
+    """Paths at every step of the horizon, from those at the *learnt* ones; shape (rows, steps)."""
+    if len(learnt) == horizon == learnt[-1]:
+        return rows
+    steps = np.arange(1, horizon + 1)
+    return np.stack([np.interp(steps, learnt, row) for row in rows])
 
 
 def _finite(path: Array, default: float) -> Array:

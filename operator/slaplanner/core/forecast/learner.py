@@ -120,7 +120,7 @@ class Learner:
         paths = np.concatenate([expert.paths(lookback, self.steps) for expert in self.experts])
         if lookback.log1p:
             paths = np.expm1(np.minimum(paths, np.log(LARGEST)))
-        paths = np.clip(paths, 0.0, LARGEST**2)
+        paths = np.minimum(np.maximum(paths, 0.0), LARGEST**2)
         stand_in = np.repeat(self.last[:, None], len(self.steps), axis=1)
         mixture = self.mixture
         if mixture is None:
