@@ -38,9 +38,11 @@ MAX_TIMESTAMP_MS = 1e15
 """Unix milliseconds of the year 33658; beyond it doubles lose the millisecond."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_PLAIN = re.compile(
-    rb'(?:\{"timestamp": ?\d{1,15}, ?"input_length": ?\d{1,9}, ?"output_length": ?\d{1,9}\}\r?\n)*+'
-)
+_LAYOUT = re.compile(rb'\{"timestamp": ?, ?"input_length": ?, ?"output_length": ?\}\r?\n')
+"""A line in the plain layout, without its digits."""
+_MOST_DIGITS = np.array([15, 9, 9])
+"""Of each number: 15 digits fit a double."""
+_COMMA, _BRACE = np.frombuffer(b",}", dtype=np.uint8)
 _ZERO = np.uint8(ord("0"))
 
 
@@ -239,8 +241,8 @@ def _blocks(file: BinaryIO, *, name: str, most_bytes: int) -> Iterator[bytes]:
 
 def _parse_block(block: bytes) -> tuple[FloatArray, int]:
     """Rows (timestamp ms, ISL, OSL) of a block of whole lines, and how many lines are no request."""
-    if _PLAIN.fullmatch(block):
-        rows = _numbers(block).reshape(-1, 3)
+    rows = _plain_rows(block)
+    if rows is not None:
         valid = (rows[:, 1] > 0) & (rows[:, 2] > 0)
         return rows[valid], int(np.count_nonzero(~valid))
     parsed: list[tuple[float, float, float]] = []
@@ -256,22 +258,36 @@ def _parse_block(block: bytes) -> tuple[FloatArray, int]:
     return np.array(parsed, dtype=np.float64).reshape(-1, 3), skipped
 
 
-def _numbers(block: bytes) -> FloatArray:
-    """All whole numbers of a plain block, which neither begins nor ends with a digit.
+def _plain_rows(block: bytes) -> FloatArray | None:
+    """Rows of a block whose lines all have the same plain layout, shape (lines, 3); None for any other.
 
-    Digit by digit from the right, all numbers at once: three times as fast as numpy's own parser, and
-    exact, because 15 digits fit a double.
+    Without its digits such a block is one line again and again, and each line has three runs of digits
+    that end before a comma or the brace: so they stand where the numbers belong. Digit by digit, all lines
+    at once: several times as fast as a pattern and numpy's own parser.
     """
-    digits = np.frombuffer(block, dtype=np.uint8) - _ZERO
+    text = block.translate(None, b"0123456789")
+    line = text[: text.find(b"\n") + 1]
+    if not _LAYOUT.fullmatch(line) or text != line * (len(text) // len(line)):
+        return None
+    characters = np.frombuffer(block, dtype=np.uint8)
+    digits = characters - _ZERO
     is_digit = digits < 10
     edges = np.flatnonzero(is_digit[1:] != is_digit[:-1]) + 1
-    first, end = edges[::2], edges[1::2]
-    lengths = end - first
-    values = np.zeros(lengths.size)
-    for place in range(int(lengths.max(initial=0))):
-        there = digits.take(end - (1 + place), mode="wrap")
-        values += np.where(lengths > place, there, 0) * 10.0**place
-    return values
+    if edges.size != 6 * (len(text) // len(line)):
+        return None
+    first, end = edges[::2].reshape(-1, 3), edges[1::2].reshape(-1, 3)
+    closing, places = characters[end], (end - first).max(axis=0)
+    if not ((closing == _COMMA) | (closing == _BRACE)).all() or (places > _MOST_DIGITS).any():
+        return None
+    digits *= is_digit  # so that what stands before a shorter number counts nothing: names are longer than numbers
+    rows = np.empty(end.shape)
+    for column, length in enumerate(places.tolist()):
+        values = np.zeros(len(end), dtype=np.int64)
+        for place in range(length):
+            values *= 10
+            values += digits.take(end[:, column] - (length - place), mode="wrap")
+        rows[:, column] = values
+    return rows
 
 
 def _parse_line(line: bytes) -> tuple[float, float, float] | None:
