@@ -47,8 +47,11 @@ class LoadCurve:
             return self._itl[0]
         if concurrency >= self._concurrency[-1]:
             return self._itl[-1]
-        i, share = self._segment(concurrency)
-        return self._itl[i] + share * (self._itl[i + 1] - self._itl[i])
+        # The segment is found here, not by a call: plans ask a hundred times each.
+        i = bisect_right(self._concurrency, concurrency)
+        before, itl = self._concurrency[i - 1], self._itl[i - 1]
+        share = (concurrency - before) / (self._concurrency[i] - before)
+        return itl + share * (self._itl[i] - itl)
 
     def throughput_per_gpu(self, concurrency: float) -> float:
         if concurrency <= self._concurrency[0]:

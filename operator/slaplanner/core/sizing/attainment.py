@@ -98,14 +98,18 @@ class Situation:
         stages = (Role.PREFILL, Role.DECODE)
         return {stage: SeenLoads.of(self.observation.history, stage) for stage in stages}
 
-    def coming_tokens_s(self, stage: Role, step: int) -> Floats:
-        """Tokens of *stage* per second at each level of `coverage.LEVELS`, at *step* of the horizon."""
-        demand = self.forecast.prefill if stage is Role.PREFILL else self.forecast.decode
-        return self.seen[stage].held_to(
-            tokens_per_s(demand, step, self.policy.interval_s),
-            np.array(LEVELS),
-            mean_tokens_s=demand.mean_tokens[step - 1] / self.policy.interval_s,
-        )
+    @cached_property
+    def coming(self) -> Mapping[Role, Floats]:
+        """Tokens of each stage per second, at each step of the horizon and level of `coverage.LEVELS`."""
+        stages = {Role.PREFILL: self.forecast.prefill, Role.DECODE: self.forecast.decode}
+        return {
+            stage: self.seen[stage].held_to(
+                tokens_per_s(demand, self.policy.interval_s),
+                np.array(LEVELS),
+                mean_tokens_s=np.array(demand.mean_tokens)[:, None] / self.policy.interval_s,
+            )
+            for stage, demand in stages.items()
+        }
 
     @cached_property
     def waiting_per_s(self) -> float:
@@ -160,8 +164,9 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     allowed = missed / max(2, len(policy.mode.roles))
     repeated = situation.horizon_s / policy.interval_s - 1.0
 
-    def need_at(step: int, allowed: Allowance, *, near: int) -> int:
-        return sum(_need(stage, situation, step=step, allowed=allowed, near=near) for stage in stages)
+    def need_at(step: int, allowed: Allowance, *, near: int, least: int = 1) -> int:
+        search = _Search(near=near, least=least if len(stages) == 1 else 1)
+        return sum(_need(stage, situation, step=step, allowed=allowed, search=search) for stage in stages)
 
     def for_all(replicas: int) -> float:  # noqa: ARG001 - the same whatever the count
         return allowed
@@ -177,7 +182,7 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     for step in range(1, last + 1):
         if need >= current:
             break  # what follows decides on shrinking only
-        need = max(need, min(current, need_at(step, for_survivors, near=need)))
+        need = max(need, min(current, need_at(step, for_survivors, near=need, least=need)))
     replicas = max(need, floor)
     return replace(
         evidence,
@@ -193,14 +198,16 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     )
 
 
-def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, near: int) -> int:
-    load_tokens_s = situation.coming_tokens_s(stage, step)
+def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, search: _Search) -> int:
+    load_tokens_s = situation.coming[stage][step - 1]
     if stage is Role.PREFILL:
-        return prefill_need(load_tokens_s, situation, allowed=allowed, near=near)
-    return decode_need(load_tokens_s, situation, allowed=allowed, near=near)
+        return prefill_need(load_tokens_s, situation, allowed=allowed, search=search)
+    return decode_need(load_tokens_s, situation, allowed=allowed, search=search)
 
 
-def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, near: int) -> int:
+def prefill_need(
+    load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search
+) -> int:
     """Fewest prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
 
     Args:
@@ -208,7 +215,7 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowa
         situation: what is known.
         allowed: share of requests that so many replicas may make late, beyond those whose prompt alone
             takes too long (see `HOPELESS`).
-        near: where the search begins.
+        search: where to look first.
     """
     isl, policy, seconds = situation.isl, situation.policy, situation.prefill_s
     mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
@@ -219,28 +226,30 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowa
     hopeful = seconds <= HOPELESS * target_s
     share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
 
+    allowance_s, allowance_share = target_s - seconds[hopeful], isl.share[hopeful]
+
     def late(replicas: int) -> float:
         each = share_late(
             erlangs=erlangs,
             workers=replicas,
             variance_per_s=variance,
-            allowance_s=target_s - seconds[hopeful],
-            allowance_share=isl.share[hopeful],
+            allowance_s=allowance_s,
+            allowance_share=allowance_share,
             while_s=policy.interval_s,
         )
         return float(share @ each)
 
-    return _fewest(late, allowed, near=near)
+    return _fewest(late, allowed, search)
 
 
-def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, near: int) -> int:
+def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search) -> int:
     """Fewest decode replicas whose batches exceed the ITL target or the KV no more often than *allowed*.
 
     Args:
         load_tokens_s: output tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
         allowed: share of requests that so many replicas may make late.
-        near: where the search begins.
+        search: where to look first.
     """
     batch = situation.batch
     share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.DECODE].usual_tokens_s)
@@ -248,7 +257,7 @@ def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowan
     return _fewest(
         lambda replicas: float(share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion)),
         allowed,
-        near=near,
+        search,
     )
 
 
@@ -264,14 +273,22 @@ def _inflow_need(situation: Situation) -> int:
     return max(1, math.ceil(sequences / situation.batch.room))
 
 
-def _fewest(late: Callable[[int], float], allowed: Allowance, *, near: int) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """Where a search begins: a good guess takes two looks, and any guess finds the same."""
+
+    near: int
+    least: int = 1
+    """What the answer is raised to: fewer would change nothing."""
+
+
+def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search) -> int:
     """The least count that is late no more than *allowed*; with the count one never rises, the other never falls.
 
-    The search goes from *near* in steps that double, then halves what lies between: a good guess takes two
-    looks, and any guess finds the same.
+    Steps from the guess double until the answer lies between two counts, which are then halved.
     """
-    low, high = 0, MOST_REPLICAS
-    count, step = min(max(1, near), MOST_REPLICAS - 1), 1
+    low, high = max(1, search.least) - 1, MOST_REPLICAS
+    count, step = min(max(low + 1, search.near), MOST_REPLICAS - 1), 1
     while high - low > 1:
         is_short = late(count) > allowed(count)
         low, high = (count, high) if is_short else (low, count)

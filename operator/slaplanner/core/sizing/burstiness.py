@@ -58,10 +58,11 @@ class Burstiness:
         9.95
         """
         counts = np.asarray(arrivals, dtype=np.float64)
-        if step_s <= 0.0 or counts.size < LEAST_STEPS or counts.sum() < LEAST_REQUESTS:
+        total = float(counts.sum())
+        if step_s <= 0.0 or counts.size < LEAST_STEPS or total < LEAST_REQUESTS:
             return self
-        mean = float(counts.mean())
-        excess = max(0.0, 0.5 * float(np.mean(np.diff(counts) ** 2)) - mean) / step_s
+        mean = total / counts.size
+        excess = max(0.0, 0.5 * float(((counts[1:] - counts[:-1]) ** 2).mean()) - mean) / step_s
         plans = min(MEMORY_PLANS, self.plans + 1.0)
         return type(self)(
             excess=_rounded(self.excess + (excess - self.excess) / plans),

@@ -51,6 +51,7 @@ class Coverage:
         return share
 
 
-def tokens_per_s(demand: Demand, step: int, interval_s: float) -> Floats:
-    """The load at each level of `LEVELS`, at *step* of the horizon."""
-    return np.array([demand.upper(level, step) for level in LEVELS]) / interval_s
+def tokens_per_s(demand: Demand, interval_s: float) -> Floats:
+    """The load at each step of the horizon and level of `LEVELS`, shape (steps, levels)."""
+    steps = range(1, len(demand.bounds_tokens) + 1)
+    return np.array([[demand.upper(level, step) for level in LEVELS] for step in steps]) / interval_s

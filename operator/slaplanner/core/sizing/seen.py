@@ -51,14 +51,14 @@ class SeenLoads:
         """The mean load; 0 when none was seen."""
         return float(self.tokens_s.mean()) if self.tokens_s.size else 0.0
 
-    def held_to(self, told_tokens_s: Floats, levels: Floats, *, mean_tokens_s: float) -> Floats:
+    def held_to(self, told_tokens_s: Floats, levels: Floats, *, mean_tokens_s: float | Floats) -> Floats:
         """Forecast bounds of the load, at most as high as what was seen supports.
 
         Args:
-            told_tokens_s: the forecast's bounds at *levels*.
+            told_tokens_s: the forecast's bounds at *levels*; their last axis.
             levels: probabilities that the load stays below. One that is too near to 1 for the history's
                 length to tell is left to the forecast.
-            mean_tokens_s: the forecast's mean.
+            mean_tokens_s: the forecast's mean; one for each row of bounds, shape (rows, 1).
         """
         seen = self.tokens_s.size
         if not seen:
