@@ -49,6 +49,9 @@ class Factor:
     """Why the raw factor was not learnt from; empty when it was."""
 
 
+_NEUTRAL = Factor()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
     """The factors of both stages. A stage that the mode does not have keeps 1."""
@@ -68,7 +71,7 @@ class Correction:
 
     def of(self, stage: Role) -> Factor:
         """The factor of *stage*, neutral where there is none."""
-        return self.stages.get(stage, Factor())
+        return self.stages.get(stage, _NEUTRAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,9 @@ class Learnt:
     """When their number last rose; None: not seen to rise."""
 
 
+_NOTHING_LEARNT = Learnt()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectionState:
     """What the correction remembers from plan to plan."""
@@ -91,7 +97,7 @@ class CorrectionState:
     stages: Mapping[Role, Learnt] = field(default_factory=dict)
 
     def of(self, stage: Role) -> Learnt:
-        return self.stages.get(stage, Learnt())
+        return self.stages.get(stage, _NOTHING_LEARNT)
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values, short."""

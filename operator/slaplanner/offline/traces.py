@@ -279,7 +279,8 @@ def _plain_rows(block: bytes) -> FloatArray | None:
     closing, places = characters[end], (end - first).max(axis=0)
     if not ((closing == _COMMA) | (closing == _BRACE)).all() or (places > _MOST_DIGITS).any():
         return None
-    digits *= is_digit  # so that what stands before a shorter number counts nothing: names are longer than numbers
+    # What stands before a shorter number then counts nothing; names are longer than numbers.
+    digits *= is_digit
     rows = np.empty(end.shape)
     for column, length in enumerate(places.tolist()):
         values = np.zeros(len(end), dtype=np.int64)

@@ -223,9 +223,10 @@ def _quantiles(scores: Sequence[Array]) -> Array:
     """
     if len({one.shape for one in scores}) > 1:
         return np.concatenate([_quantiles([one]) for one in scores])
-    ranked = np.sort(np.array(scores), axis=-1)
+    ranked = np.array(scores)
+    ranked.sort(axis=-1)
     low, high, share, trust = _ranks(ranked.shape[-1])
-    quantiles = ranked[..., low] * (1 - share) + ranked[..., high] * share
+    quantiles = ranked.take(low, axis=-1) * (1 - share) + ranked.take(high, axis=-1) * share
     tail = np.where(_IS_TAIL, quantiles[..., _ANCHOR, None] * _TAIL_RATIOS, quantiles)
     trusted: Array = trust * quantiles + (1 - trust) * tail
     return trusted

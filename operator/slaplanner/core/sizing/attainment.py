@@ -205,9 +205,7 @@ def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, s
     return decode_need(load_tokens_s, situation, allowed=allowed, search=search)
 
 
-def prefill_need(
-    load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search
-) -> int:
+def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search) -> int:
     """Fewest prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
 
     Args:

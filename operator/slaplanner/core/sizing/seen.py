@@ -40,7 +40,9 @@ class SeenLoads:
         if history is None:
             return SeenLoads(np.empty(0))
         lengths = history.isl_tokens if stage is Role.PREFILL else history.osl_tokens
-        requests, each = (np.fromiter(column, np.float64, len(column)) for column in (history.requests, lengths))
+        requests, each = (
+            np.fromiter(column, np.float64, len(column)) for column in (history.requests, lengths)
+        )
         tokens = np.where(requests == 0.0, 0.0, requests * each)
         begun = np.flatnonzero(tokens > 0.0)
         known = tokens[begun[0] :] if begun.size else tokens[:0]
