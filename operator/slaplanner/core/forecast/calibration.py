@@ -28,7 +28,7 @@ ROLES = 2
 WINDOW = 1000
 """Errors remembered: the 99th percentile needs some hundreds."""
 
-_MEMORIES = (0.1, 0.03, 0.003)
+_MEMORIES = np.array([0.1, 0.03, 0.003])
 """Per point, of the usual errors: quick, steady, slow."""
 _YARDSTICKS = 5
 _RECENT = 50
@@ -120,12 +120,12 @@ class Calibration:
         peak = np.where(known, np.maximum(self.peak * _PEAK_MEMORY, truth), self.peak)
         ago = self.steps.astype(int) - 1
         missed = np.abs(truth[:, None] - self.means[ago, :, np.arange(len(ago))].T)
-        slow = np.maximum(_MEMORIES[-1], 1 / (_PRIOR_POINTS + self.count))[:, None]
+        memory = np.maximum(_MEMORIES, (1 / (_PRIOR_POINTS + self.count))[:, None])
+        slow = memory[:, -1:]
         by_step = np.where(np.isnan(self.by_step), missed, self.by_step + slow * (missed - self.by_step))
         by_step = np.where(np.isnan(missed), self.by_step, by_step)
         error = truth - self.means[-1, :, -1]
         scored = np.isfinite(error) & np.isfinite(self.yards[-1]).all(axis=1)
-        memory = np.maximum(np.array(_MEMORIES), 1 / (_PRIOR_POINTS + self.count)[:, None])
         size = np.minimum(np.abs(error)[:, None], _MOST_TIMES * self.usual)
         usual = np.where(scored[:, None], self.usual + memory * (size - self.usual), self.usual)
         scores = tuple(

@@ -28,8 +28,8 @@ _BISECTIONS = 30
 
 def prefill_seconds(profile: Profile, isl: Lengths) -> Floats:
     """Service time of each length by the profile; beyond its longest prompt, that one's."""
-    longest = profile.prefill.isl_range[1]
-    return np.array([profile.prefill.ttft_ms(min(tokens, longest)) for tokens in isl.tokens.tolist()]) / 1e3
+    longest, ttft_ms = profile.prefill.isl_range[1], profile.prefill.ttft_ms
+    return np.array([ttft_ms(tokens) for tokens in np.minimum(isl.tokens, longest).tolist()]) / 1e3
 
 
 def prefill_factor(
