@@ -11,7 +11,11 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from slaplanner.core.forecast.calibration import LEVELS
+from slaplanner.core.forecast.channels import Array
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.model import PredictorType
 from slaplanner.core.reasons import Reason
@@ -46,6 +50,13 @@ class Demand:
         left, right, share = _place(level)
         return bounds[left] + share * (bounds[right] - bounds[left])
 
+    def uppers(self, levels: tuple[float, ...]) -> Array:
+        """`upper` of several levels at every step of the horizon, shape (steps, levels)."""
+        bounds = np.array(self.bounds_tokens)
+        left, right, share = _places(levels)
+        low: Array = bounds[:, left]
+        return low + share * (bounds[:, right] - low)
+
 
 @lru_cache(maxsize=64)
 def _place(level: float) -> tuple[int, int, float]:
@@ -61,6 +72,13 @@ def _place(level: float) -> tuple[int, int, float]:
     # Linear in log(1 - level): the scale on which the tails of most loads are nearly straight.
     share = math.log((1 - low) / (1 - level)) / math.log((1 - low) / (1 - high))
     return right - 1, right, share
+
+
+@lru_cache(maxsize=8)
+def _places(levels: tuple[float, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """`_place` of each level."""
+    left, right, share = zip(*map(_place, levels), strict=True)
+    return np.array(left, dtype=np.intp), np.array(right, dtype=np.intp), np.array(share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ class MonotonePrefill:
             return self._ttft[-1] + self._slope_beyond * (isl_tokens - self._isl[-1])
         i = bisect_right(self._isl, isl_tokens) - 1
         # PCHIP keeps within the two knots but for the last bit.
-        return min(max(self._curve(isl_tokens), self._ttft[i]), self._ttft[i + 1])
+        return min(max(self._curve.on(i, isl_tokens), self._ttft[i]), self._ttft[i + 1])
 
     def throughput_per_gpu(self, isl_tokens: float) -> float:
         if isl_tokens <= self._isl[0]:

@@ -30,7 +30,10 @@ class PiecewiseCubic:
 
     def __call__(self, x: float) -> float:
         """The value at *x*, which must lie within the knots."""
-        piece = min(max(bisect_right(self._knots, x) - 1, 0), len(self._coefficients) - 1)
+        return self.on(min(max(bisect_right(self._knots, x) - 1, 0), len(self._coefficients) - 1), x)
+
+    def on(self, piece: int, x: float) -> float:
+        """The value at *x* by the cubic of *piece*, which begins with the knot of this number."""
         t = x - self._knots[piece]
         c3, c2, c1, c0 = self._coefficients[piece]
         return ((c3 * t + c2) * t + c1) * t + c0

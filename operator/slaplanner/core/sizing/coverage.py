@@ -53,5 +53,4 @@ class Coverage:
 
 def tokens_per_s(demand: Demand, interval_s: float) -> Floats:
     """The load at each step of the horizon and level of `LEVELS`, shape (steps, levels)."""
-    steps = range(1, len(demand.bounds_tokens) + 1)
-    return np.array([[demand.upper(level, step) for level in LEVELS] for step in steps]) / interval_s
+    return demand.uppers(LEVELS) / interval_s
