@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from struct import pack
 
 import numpy as np
 
@@ -40,9 +41,7 @@ class SeenLoads:
         if history is None:
             return SeenLoads(np.empty(0))
         lengths = history.isl_tokens if stage is Role.PREFILL else history.osl_tokens
-        requests, each = (
-            np.fromiter(column, np.float64, len(column)) for column in (history.requests, lengths)
-        )
+        requests, each = _array(history.requests), _array(lengths)
         tokens = np.where(requests == 0.0, 0.0, requests * each)
         begun = np.flatnonzero(tokens > 0.0)
         known = tokens[begun[0] :] if begun.size else tokens[:0]
@@ -71,3 +70,8 @@ class SeenLoads:
             seen * (1.0 - levels) >= LEAST_ABOVE, np.minimum(told_tokens_s, supported), told_tokens_s
         )
         return held
+
+
+def _array(values: tuple[float, ...]) -> Floats:
+    """As an array; packed first, which takes a third of the time that numpy takes for a tuple."""
+    return np.frombuffer(pack(f"{len(values)}d", *values), dtype=np.float64)
