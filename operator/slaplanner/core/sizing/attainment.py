@@ -11,9 +11,10 @@ would make late, and not by means:
 The levels are held to what the history supports (see `seen`) and weighed by how likely they are for a
 fleet that shrinks slowly (see `coverage`), and the misses that the promise allows are shared by the
 roles. New replicas serve only after their start, so the end of the horizon (interval + start-up) decides
-on growth. Shrinking acts at once, and a replica that is missed comes back only after a start-up: so every
-step of the horizon must let the survivors carry the load, with so many fewer misses as a mistake lasts
-longer than an interval, and hits more of the requests the fewer the survivors are.
+on growth, and of the prompts that wait now only those count there that will still wait. Shrinking acts
+at once, and a replica that is missed comes back only after a start-up: so every step of the horizon must
+let the survivors carry the load, with so many fewer misses as a mistake lasts longer than an interval,
+and hits more of the requests the fewer the survivors are.
 """
 
 from __future__ import annotations
@@ -112,16 +113,26 @@ class Situation:
         }
 
     @cached_property
-    def waiting_per_s(self) -> float:
-        """Prompts that wait for a worker, per second of the interval in which they are to be served."""
-        roles = self.policy.mode.roles
-        serving = self.fleet.role(Role.PREFILL).serving if Role.PREFILL in roles else 0
-        return max(0.0, _value(self.observation.queued) - (serving or 0)) / self.policy.interval_s
-
-    @cached_property
     def prefill_s(self) -> Floats:
         """Service time of each length of `isl`, as this fleet is."""
         return prefill_seconds(self.profile, self.isl) * self.correction.prefill
+
+    @cached_property
+    def waiting_per_s(self) -> tuple[float, ...]:
+        """Prompts that wait now and still do when a step begins, per second of that step; one per step.
+
+        What serves works on them until then, besides the mean of what comes. A queue that would grow
+        counts as it is: the load that makes it grow is sized for anyway.
+        """
+        roles, interval_s = self.policy.mode.roles, self.policy.interval_s
+        serving = self.fleet.role(Role.PREFILL).serving if Role.PREFILL in roles else 0
+        workers = serving or 0
+        waiting = max(0.0, _value(self.observation.queued) - workers)
+        served = workers * interval_s / float(self.isl.share @ self.prefill_s)
+        path = [waiting]
+        for tokens in self.forecast.prefill.mean_tokens[:-1]:
+            path.append(max(0.0, path[-1] + tokens / self.isl.mean - served))
+        return tuple(min(waiting, left) / interval_s for left in path)
 
     @cached_property
     def batch(self) -> Batch:
@@ -201,16 +212,27 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
 def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, search: _Search) -> int:
     load_tokens_s = situation.coming[stage][step - 1]
     if stage is Role.PREFILL:
-        return prefill_need(load_tokens_s, situation, allowed=allowed, search=search)
+        waiting_per_s = situation.waiting_per_s[step - 1]
+        return prefill_need(
+            load_tokens_s, situation, waiting_per_s=waiting_per_s, allowed=allowed, search=search
+        )
     return decode_need(load_tokens_s, situation, allowed=allowed, search=search)
 
 
-def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search) -> int:
+def prefill_need(
+    load_tokens_s: Floats,
+    situation: Situation,
+    *,
+    waiting_per_s: float,
+    allowed: Allowance,
+    search: _Search,
+) -> int:
     """Fewest prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
 
     Args:
         load_tokens_s: prompt tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
+        waiting_per_s: prompts that wait already, per second of the interval in which they are to be served.
         allowed: share of requests that so many replicas may make late, beyond those whose prompt alone
             takes too long (see `HOPELESS`).
         search: where to look first.
@@ -218,7 +240,7 @@ def prefill_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowa
     isl, policy, seconds = situation.isl, situation.policy, situation.prefill_s
     mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
     rate = load_tokens_s / isl.mean
-    erlangs = (rate + situation.waiting_per_s) * mean_s
+    erlangs = (rate + waiting_per_s) * mean_s
     variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)
     target_s = policy.sla.ttft_ms / 1e3
     hopeful = seconds <= HOPELESS * target_s

@@ -175,6 +175,22 @@ def test_a_queue_asks_for_more_prefill() -> None:
     assert replicas(sized(queued=Known(3000.0)))[0] > replicas(sized())[0]
 
 
+def test_a_queue_that_is_served_before_new_replicas_serve_orders_none() -> None:
+    enough = replicas(sized())[0]
+    assert replicas(sized(current=enough, queued=Known(20.0)))[0] == enough
+
+
+def test_a_queue_that_is_served_soon_still_keeps_what_serves_it() -> None:
+    assert replicas(sized(current=30, queued=Known(3000.0)))[0] > replicas(sized(current=30))[0]
+
+
+@settings(deadline=None)
+@given(rate=rates, current=st.integers(0, 50), queued=st.floats(0.0, 1e4), more=st.floats(0.0, 1e4))
+def test_a_longer_queue_never_takes_fewer(rate: float, current: int, queued: float, more: float) -> None:
+    longer = sized(rate, current=current, queued=Known(queued + more))
+    assert nowhere_fewer(longer, sized(rate, current=current, queued=Known(queued)))
+
+
 def test_what_is_not_reported_is_no_queue_and_no_zero() -> None:
     assert replicas(sized(queued=UNKNOWN)) == replicas(sized(queued=Known(0.0)))
 
