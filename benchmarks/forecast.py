@@ -128,7 +128,7 @@ def show(load: Load, result: Backtest, compared: list[Comparison], rival: Rival 
     if rival is not None:
         table.caption = (
             f"pmdarima on the three series: {rival.ms_median:.1f} ms per forecast, {rival.ms_first:.0f} ms at "
-            f"first, WAPE of requests {rival.wape:.4f} from point {rival.first} on"
+            f"first, WAPE of requests {rival.wape:.5f} from point {rival.first} on"
         )
         table.caption_justify = "left"
     return table

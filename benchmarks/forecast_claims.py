@@ -129,7 +129,7 @@ def _beside_pmdarima(name: str, arima: Outcome, rival: Rival, truth: Array) -> V
     return Verdict(
         name,
         f"ARIMA {TIMES_FASTER:g} times faster than pmdarima at no worse WAPE",
-        f"{times:.0f} times; {mine:.4f} to {rival.wape:.4f}",
+        f"{times:.0f} times; {mine:.5f} to {rival.wape:.5f}",
         times >= TIMES_FASTER and mine <= rival.wape,
     )
 

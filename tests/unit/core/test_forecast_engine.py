@@ -156,6 +156,17 @@ def test_arima_says_that_it_waits_for_its_first_fit_and_then_has_it() -> None:
     assert forecast(_series(load), policy=policy, state=fitted, horizon_steps=2).reason is Reason.FORECAST
 
 
+def test_arima_is_fitted_often_while_young_and_is_never_out_of_date() -> None:
+    rng = np.random.default_rng(0)
+    load = (1000 + 50 * rng.normal(size=160)).tolist()
+    fits = [outlook.state for outlook in _walk(load, PredictorType.ARIMA, fits=True)]
+    at = sorted({state.fitted_points for state in fits if state is not None and state.fitted_points})
+    waits = np.diff(at).tolist()
+    assert at[:3] == [5, 10, 15]
+    assert waits == sorted(waits)
+    assert waits[-1] == 25
+
+
 def test_prophet_without_its_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
