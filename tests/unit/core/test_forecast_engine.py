@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slaplanner.core.forecast import LEVELS, Forecast, ForecastState, engine, forecast, horizon_steps, refit
+from slaplanner.core.forecast import (
+    LEVELS,
+    Forecast,
+    ForecastState,
+    calibration,
+    engine,
+    forecast,
+    horizon_steps,
+    refit,
+)
 from slaplanner.core.forecast.learner import Learner
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.readings import Series
@@ -345,6 +354,15 @@ def test_bounds_hold_as_often_as_they_say() -> None:
     for level, low, high in ((0.9, 0.87, 0.93), (0.99, 0.975, 0.998)):
         held = [load[at + 2] * 1000 <= outlooks[at].prefill.upper(level) for at in range(100, len(load) - 2)]
         assert low <= np.mean(held) <= high
+
+
+@pytest.mark.parametrize("rarest", [1.0, 3.0], ids=["as-usual", "the-largest-error-three-times-as-large"])
+def test_with_many_errors_rare_levels_do_not_hang_on_the_largest(rarest: float) -> None:
+    chance = (np.arange(400) + 0.5) / 400
+    scores = -np.log(1 - chance)
+    scores[-1] *= rarest
+    bounds = calibration._quantiles([scores[None]])[0, 0]
+    assert bounds == pytest.approx(-np.log(1 - np.array(LEVELS)), rel=0.2)
 
 
 def test_bounds_rise_with_the_level_and_between_the_learnt_ones() -> None:

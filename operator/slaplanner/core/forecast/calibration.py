@@ -5,6 +5,10 @@ random world, 2005): the errors at the end of the horizon, divided by how large 
 are ranked, and the bound is the forecast plus the ranked error of its level. How large errors are
 just now can be told in several ways; each gives a bound, and the bounds are weighed by their recent
 pinball loss, level by level, by the same rule as forecasts are (see `mixture`).
+
+The rarest levels are not ranked: one error more or less would move them. What errors are above their
+90th percentile is taken for exponential (peaks over a threshold on scaled errors: McNeil and Frey,
+Estimation of tail-related risk measures for heteroscedastic financial time series, 2000).
 """
 
 from __future__ import annotations
@@ -62,6 +66,8 @@ _TAIL_RATIOS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.28, 1.53, 1.82, 2.01])
 """A Gaussian's quantiles over the one at 90 %."""
 _TAIL_ERRORS = 3.0
 """Errors beyond a level from which it is known by itself; with fewer the Gaussian's tail helps out."""
+_EXCESSES = 30
+"""Errors beyond 90 % from which their mean excess tells all rarer levels, to within 18 %."""
 _PRIOR_UNITS = np.array([1.0, 1.0, 1.0, _PRIOR_ERROR**0.5, _PRIOR_ERROR])
 """The usual error on each yardstick, as long as it is the prior's share of the load."""
 
@@ -229,7 +235,19 @@ def _quantiles(scores: Sequence[Array]) -> Array:
     quantiles = ranked.take(low, axis=-1) * (1 - share) + ranked.take(high, axis=-1) * share
     tail = np.where(_IS_TAIL, quantiles[..., _ANCHOR, None] * _TAIL_RATIOS, quantiles)
     trusted: Array = trust * quantiles + (1 - trust) * tail
-    return trusted
+    beyond = round(ranked.shape[-1] * (1 - LEVELS[_ANCHOR]))
+    return trusted if beyond < _EXCESSES else _with_exponential_tail(trusted, ranked, beyond)
+
+
+def _with_exponential_tail(quantiles: Array, ranked: Array, beyond: int) -> Array:
+    """*quantiles* (R, rows, levels), those above 90 % from the *beyond* largest of *ranked* (R, rows, n)."""
+    threshold = ranked[..., -beyond - 1, None]
+    excess = ranked[..., -beyond:].mean(axis=-1, keepdims=True) - threshold
+    # As many errors as lie above the threshold, and the coming one, of all and the coming one.
+    rarer = (beyond + 1) / ((ranked.shape[-1] + 1) * (1 - _LEVELS))
+    tail = np.maximum(threshold + excess * np.log(rarer), quantiles[..., _ANCHOR, None])
+    every: Array = np.where(_IS_TAIL, tail, quantiles)
+    return every
 
 
 @lru_cache(maxsize=8)
