@@ -9,12 +9,11 @@ import pytest
 import yaml
 
 from tests.played_load import Load
-from tests.scene import PATIENCE_S, Scene, graph, policy
+from tests.scene import PATIENCE_S, RARELY, Scene, graph, policy
 from tests.testbed import Cluster, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill replicas and 2 for decode."""
-RARELY = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
 UNTOUCHED = {"prefill": 1, "decode": 1}
 SECOND = "second"
 SCALED_OBJECTS = {

@@ -14,12 +14,11 @@ from kubernetes import client
 from tests.budget_watch import budget_watch
 from tests.operator_program import OperatorProgram
 from tests.played_load import Load
-from tests.scene import Scene, graph, policy, wait_scraped
+from tests.scene import RARELY, Scene, graph, policy, wait_scraped
 from tests.testbed import PrometheusServer, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill replicas and 2 for decode."""
-RARELY = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
 GITOPS = "argocd-controller"
 AGAIN_S = 0.3
 

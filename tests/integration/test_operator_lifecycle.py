@@ -15,14 +15,13 @@ from tests.budget_watch import BudgetWatch, budget_watch
 from tests.httpserver import Script, Server, handler
 from tests.operator_program import OperatorProgram, install_operator, running_operator, without_right
 from tests.played_load import Load
-from tests.scene import Scene, graph, policy
+from tests.scene import RARELY, Scene, graph, policy
 from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill replicas and 2 for decode."""
 LONG_ANSWERS = Load(requests_s=100.0, isl=100.0, osl=900.0, ttft_s=0.12, itl_s=0.012)
 """Needs more for decode than a budget of 5 replicas leaves."""
-RARELY = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
 """Whatever happens within a test does not happen because a plan was due."""
 BUDGET_GPUS = 10
 FEW_PREFILL = {"name": "prefill", "maxReplicas": 1}

@@ -14,7 +14,7 @@ import pytest
 
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load, PlayedLoads
-from tests.scene import PATIENCE_S, Scene, graph, policy, wait_scraped
+from tests.scene import A_DAY_S, PATIENCE_S, Scene, graph, policy, wait_scraped
 from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo, wait_until
 
 BUSY = Load(requests_s=45.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
@@ -102,10 +102,10 @@ def test_each_predictor_drives_a_policy(busy: Scene, start: Start) -> None:
 
 
 def test_another_predictor_and_sizing_act_with_the_next_plan(busy: Scene, start: Start) -> None:
-    """The grid's next time is up to an hour away, the next plan is not."""
+    """The grid's next time is up to a day away, the next plan is not."""
     with start():
         for predictor, sizing in (("Constant", "Throughput"), ("Kalman", "Attainment")):
-            apply(busy, planning=planning(predictor, sizing=sizing, interval_s=3600))
+            apply(busy, planning=planning(predictor, sizing=sizing, interval_s=A_DAY_S))
             status = planned(busy)
             assert (status["forecast"]["predictor"], status["sizing"]) == (predictor, sizing)
 

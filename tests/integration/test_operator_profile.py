@@ -11,12 +11,11 @@ import pytest
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load
 from tests.profile_data import PROFILES
-from tests.scene import PROFILE, Scene, policy
+from tests.scene import PROFILE, RARELY, Scene, policy
 from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill and 2 decode replicas."""
-RARELY = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
 """So rarely that whatever happens soon was not the grid."""
 LATE = {"configMapRef": {"name": "late"}}
 PREFILL, DECODE = "prefill_raw_data.json", "decode_raw_data.json"

@@ -21,14 +21,13 @@ from tests.operator_program import (
     without_right,
 )
 from tests.played_load import Load
-from tests.scene import Scene, policy
+from tests.scene import RARELY, Scene, policy
 from tests.testbed import Cluster, ControlPlane, PrometheusServer, Served, install_dynamo, wait_until
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill replicas and 2 for decode."""
 CALMER = {"requests_s": 20.0}
 """Needs 2 prefill replicas and 1 for decode."""
-RARELY = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Constant"}}
 BUDGET_GPUS = 12
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 
