@@ -59,17 +59,6 @@ def acknowledge(scene: Scene, decision_id: object) -> None:
     scene.annotate(f"{ACKNOWLEDGED}={decision_id}")
 
 
-def carry_out(scene: Scene, **workers: int) -> None:
-    """Acknowledge what is published until *workers* are: a window that saw two loads asks for a third size."""
-
-    def done() -> bool:
-        found = published(scene)
-        acknowledge(scene, found["id"])
-        return workers.items() <= found.items()
-
-    wait_until(done, what=f"decisions up to {workers}", timeout_s=PATIENCE_S)
-
-
 class EtcdScene:
     """A policy that publishes in an etcd of the test's own, and an operator that knows it."""
 

@@ -159,6 +159,7 @@ def test_a_restarted_operator_remembers_what_it_recommended(scene: Scene, start:
         operator.kill()
     scene.loads.change(scene.dynamo_namespace, requests_s=1.0)
     with start():
+        scene.wait_condition("MetricsAvailable", "True", "MetricsRead", message="1 requests/s")
         scene.wait_plans()
         assert scene.graph_conditions()["SLAMet"] == met, "three plans have to disagree"
         kept = {"prefill": "StabilizedDown", "decode": "StabilizedDown"}
