@@ -365,6 +365,28 @@ def test_with_many_errors_rare_levels_do_not_hang_on_the_largest(rarest: float) 
     assert bounds == pytest.approx(-np.log(1 - np.array(LEVELS)), rel=0.2)
 
 
+def test_what_was_assumed_before_any_error_does_not_stretch_the_bounds_later() -> None:
+    rng = np.random.default_rng(4)
+    load = [10.0] * 3 + (1000 + 50 * rng.normal(size=60)).tolist()
+    outlook = _walk(load, PredictorType.CONSTANT)[-1]
+    assert 1000 * 1050 < outlook.prefill.upper(0.9) < 1000 * 1200
+    assert outlook.prefill.upper(0.99) < 1000 * 1500
+
+
+def test_before_any_error_the_bounds_are_a_share_of_the_load() -> None:
+    outlook = forecast(_series([1000.0]), policy=PredictorPolicy(type=PredictorType.CONSTANT))
+    assert outlook.prefill.upper(0.9) == pytest.approx(1.2 * outlook.prefill.mean_tokens[0], rel=0.1)
+
+
+@pytest.mark.parametrize("errors", [20, 100, 1000])
+def test_levels_that_hardly_any_error_lies_beyond_follow_the_tail_of_the_others(errors: int) -> None:
+    chance = (np.arange(errors) + 0.5) / errors
+    bounds = calibration._quantiles([-np.log(1 - chance)[None]])[0, 0]
+    rare = np.array(LEVELS) > 0.9
+    assert bounds == pytest.approx(-np.log(1 - np.array(LEVELS)), rel=0.35 if errors < 100 else 0.1)
+    assert np.diff(bounds[rare]) == pytest.approx(-np.diff(np.log(1 - np.array(LEVELS)[rare])), rel=0.25)
+
+
 def test_bounds_rise_with_the_level_and_between_the_learnt_ones() -> None:
     outlook = _walk((100 + 10 * np.random.default_rng(9).normal(size=80)).tolist(), PredictorType.AUTO)[-1]
     levels = np.linspace(0.5, 0.999, 40)

@@ -62,12 +62,6 @@ _ANCHOR = LEVELS.index(0.9)
 _EXPLORE = np.array([0.05] * (_ANCHOR + 1) + [0.4] * (len(LEVELS) - _ANCHOR - 1))
 """Share of the weight that all views have alike: more where hardly any errors tell them apart."""
 _IS_TAIL = LEVELS[_ANCHOR] < _LEVELS
-_TAIL_RATIOS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.28, 1.53, 1.82, 2.01])
-"""A Gaussian's quantiles over the one at 90 %."""
-_TAIL_ERRORS = 3.0
-"""Errors beyond a level from which it is known by itself; with fewer the Gaussian's tail helps out."""
-_EXCESSES = 30
-"""Errors beyond 90 % from which their mean excess tells all rarer levels, to within 18 %."""
 _PRIOR_UNITS = np.array([1.0, 1.0, 1.0, _PRIOR_ERROR**0.5, _PRIOR_ERROR])
 """The usual error on each yardstick, as long as it is the prior's share of the load."""
 
@@ -76,7 +70,7 @@ _PRIOR_UNITS = np.array([1.0, 1.0, 1.0, _PRIOR_ERROR**0.5, _PRIOR_ERROR])
 class Calibration:
     """Shapes: roles R, yardsticks J, levels L, steps of the horizon K, past forecasts as the last step.
 
-    `means` (past, R, K): what was forecast; `yards` (past, R, J): how large errors were then;
+    `means` (past, R, K): what was forecast; `yards` (past, R, J): how large errors were, NaN while assumed;
     `bounds` (past, R, J, L) and `said` (past, R, L): each yardstick's bounds, and their mixture;
     `scores` (R, J, n): ranked errors, oldest first; `usual` (R, memories); `by_step` (R, K): usual
     errors at each step; `peak` (R,); `count` (R,): errors seen.
@@ -131,11 +125,14 @@ class Calibration:
         by_step = np.where(np.isnan(self.by_step), missed, self.by_step + slow * (missed - self.by_step))
         by_step = np.where(np.isnan(missed), self.by_step, by_step)
         error = truth - self.means[-1, :, -1]
-        scored = np.isfinite(error) & np.isfinite(self.yards[-1]).all(axis=1)
-        size = np.minimum(np.abs(error)[:, None], _MOST_TIMES * self.usual)
+        scored = np.isfinite(error) & np.isfinite(self.usual).all(axis=1)
+        most = np.where(self._assumes, np.inf, _MOST_TIMES)[:, None] * self.usual
+        size = np.minimum(np.abs(error)[:, None], most)
         usual = np.where(scored[:, None], self.usual + memory * (size - self.usual), self.usual)
+        found = self._yardsticks(self.means[-1, :, -1], usual, peak)
+        yards = np.where(np.isnan(self.yards[-1]), found, self.yards[-1])
         scores = tuple(
-            self._remembered(role, error[role] / self.yards[-1, role]) if scored[role] else self.scores[role]
+            self._remembered(role, error[role] / yards[role]) if scored[role] else self.scores[role]
             for role in range(ROLES)
         )
         return replace(
@@ -146,6 +143,11 @@ class Calibration:
             scores=scores,
             count=self.count + scored,
         )
+
+    @property
+    def _assumes(self) -> NDArray[np.bool_]:
+        """Whether the usual error is more the prior than what was seen, shape (R,)."""
+        return np.less(self.count, _PRIOR_POINTS)
 
     def _remembered(self, role: int, score: Array) -> Array:
         scores = self.scores[role]
@@ -176,7 +178,10 @@ class Calibration:
         end = means[:, -1]
         usual = np.where(np.isnan(self.usual), (_PRIOR_ERROR * end)[:, None], self.usual)
         usual = np.where(usual > 0, usual, np.nan)
-        yards = self._yardsticks(end, usual)
+        yards = self._yardsticks(end, usual, self.peak)
+        # An error on an assumed yardstick would tell how wrong the assumption was, for as long as it is
+        # remembered. It is measured when it is known, on what was found by then.
+        known = np.where(self._assumes[:, None], np.nan, yards)
         each = self._by_view(end, yards)
         ceiling = np.maximum(_CEILING * self.peak, end)[:, None, None]
         each = np.minimum(np.maximum(np.where(np.isfinite(each), each, end[:, None, None]), 0.0), ceiling)
@@ -189,18 +194,19 @@ class Calibration:
             self,
             usual=usual,
             means=np.concatenate([means[None], self.means[kept]]),
-            yards=np.concatenate([yards[None], self.yards[kept]]),
+            yards=np.concatenate([known[None], self.yards[kept]]),
             bounds=np.concatenate([each[None], self.bounds[kept]]),
             said=np.concatenate([said[None], self.said[kept]]),
         )
         return state, self._along(means, said)
 
-    def _yardsticks(self, end: Array, usual: Array) -> Array:
+    @staticmethod
+    def _yardsticks(end: Array, usual: Array, peak: Array) -> Array:
         """How large errors are just now, shape (R, J): quick, steady, slow, and two that know the load."""
         floored = np.maximum(usual, _LEAST_SHARE * usual[:, -1:])
-        load = np.maximum(end, 0.02 * self.peak)
+        load = np.maximum(end, 0.02 * peak)
         with_load = np.sqrt(load * floored[:, 1])
-        by_load = np.sqrt(load * np.maximum(self.peak, end))
+        by_load = np.sqrt(load * np.maximum(peak, end))
         return np.concatenate([floored, with_load[:, None], by_load[:, None]], axis=1)
 
     def _by_view(self, end: Array, yards: Array) -> Array:
@@ -231,16 +237,9 @@ def _quantiles(scores: Sequence[Array]) -> Array:
         return np.concatenate([_quantiles([one]) for one in scores])
     ranked = np.array(scores)
     ranked.sort(axis=-1)
-    low, high, share, trust = _ranks(ranked.shape[-1])
+    low, high, share = _ranks(ranked.shape[-1])
     quantiles = ranked.take(low, axis=-1) * (1 - share) + ranked.take(high, axis=-1) * share
-    tail = np.where(_IS_TAIL, quantiles[..., _ANCHOR, None] * _TAIL_RATIOS, quantiles)
-    trusted: Array = trust * quantiles + (1 - trust) * tail
     beyond = round(ranked.shape[-1] * (1 - LEVELS[_ANCHOR]))
-    return trusted if beyond < _EXCESSES else _with_exponential_tail(trusted, ranked, beyond)
-
-
-def _with_exponential_tail(quantiles: Array, ranked: Array, beyond: int) -> Array:
-    """*quantiles* (R, rows, levels), those above 90 % from the *beyond* largest of *ranked* (R, rows, n)."""
     threshold = ranked[..., -beyond - 1, None]
     excess = ranked[..., -beyond:].mean(axis=-1, keepdims=True) - threshold
     # As many errors as lie above the threshold, and the coming one, of all and the coming one.
@@ -251,9 +250,9 @@ def _with_exponential_tail(quantiles: Array, ranked: Array, beyond: int) -> Arra
 
 
 @lru_cache(maxsize=8)
-def _ranks(number: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, Array]:
-    """Where each level lies among *number* ranked errors: between which two, how far, how trusted."""
+def _ranks(number: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+    """Where each level lies among *number* ranked errors: between which two, and how far."""
     at = np.minimum(_LEVELS * (number + 1) - 1, number - 1)
     low = at.astype(np.intp)
     high = np.minimum(low + 1, number - 1)
-    return low, high, at - low, np.minimum(1.0, number * (1 - _LEVELS) / _TAIL_ERRORS)
+    return low, high, at - low
