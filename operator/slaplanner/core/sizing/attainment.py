@@ -45,10 +45,6 @@ from slaplanner.core.sizing.seen import SeenLoads
 from slaplanner.core.sizing.service import prefill_seconds
 from slaplanner.core.wording import figure
 
-RESERVE = 0.4
-"""Share of the allowed misses that is kept for what no forecast holds: jumps within one start-up, and
-crashes. How it was chosen: docs/benchmarks/sizing.md."""
-
 HOPELESS = 0.9
 """A prompt that alone takes this share of the TTFT target is late or not by chance, whatever the fleet's
 size: no profile is better known than to a tenth. Replicas are not bought for it."""
@@ -171,7 +167,7 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     role, policy = evidence.role, situation.policy
     floor = policy.role(role).min_replicas
     stages = (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,)
-    missed = (1.0 - RESERVE) * (1.0 - policy.sla.attainment_percent / 100.0)
+    missed = 1.0 - policy.sla.attainment_percent / 100.0
     allowed = missed / max(2, len(policy.mode.roles))
     repeated = situation.horizon_s / policy.interval_s - 1.0
 
