@@ -18,7 +18,7 @@ from slaplanner.core.model import Role
 from slaplanner.core.readings import Series
 from slaplanner.core.sizing.arrays import Floats
 
-BELIEVED_RISE = 2.0
+BELIEVED_RISE = 1.5
 """A forecast is believed up to so many times its own mean, whatever was seen before: loads that grow do
 so by less within one start-up. What lies above is a burst."""
 
