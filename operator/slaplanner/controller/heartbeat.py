@@ -263,10 +263,10 @@ class Heart:
 
 
 def _learn_startup(state: PlannerState, target: TargetState, *, now_s: float) -> PlannerState:
-    for role in target.fleet.roles:
-        memory = state.role(role.role)
-        state = state.with_role(replace(memory, startup=watch_startup(memory.startup, role, now_s=now_s)))
-    return state
+    memories = [(state.role(role.role), role) for role in target.fleet.roles]
+    return state.with_roles(
+        replace(memory, startup=watch_startup(memory.startup, role, now_s=now_s)) for memory, role in memories
+    )
 
 
 def _unfinished(outcome: Outcome | None) -> bool:

@@ -160,6 +160,7 @@ def _gpus(fleet: Fleet) -> dict[Role, int]:
 def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) -> PlannerState:
     """Learn from what the fleet shows: changes of replicas, whoever made them, and pending pods."""
     patience = patience_s(startup_s=startup_seconds(policy, fleet), interval_s=policy.interval_s)
+    noticed = []
     for role in fleet.roles:
         memory = state.role(role.role)
         damping = memory.damping
@@ -172,8 +173,8 @@ def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) 
                 at_s=state.planned_at_s if ours and state.planned_at_s is not None else now_s,
             )
         placement = watch_placement(memory.placement, role, patience_s=patience, now_s=now_s)
-        state = state.with_role(replace(memory, damping=damping, placement=placement, replicas=role.replicas))
-    return state
+        noticed.append(replace(memory, damping=damping, placement=placement, replicas=role.replicas))
+    return state.with_roles(noticed)
 
 
 def _load(observation: Observation, state: PlannerState, policy: Policy) -> _Load | None:
@@ -238,7 +239,7 @@ def _steps(
     state: PlannerState, sized: Sized, fleet: Fleet, policy: Policy, *, may_shrink: bool, now_s: float
 ) -> tuple[PlannerState, tuple[Step, ...]]:
     """Each role bounded, damped and gated, with the limits that bit in their order."""
-    steps = []
+    steps, memories = [], []
     for role in fleet.roles:
         need = sized.role(role.role)
         rules = policy.role(role.role)
@@ -259,7 +260,7 @@ def _steps(
         )
         gated, gate_limit = opening.apply(within)
         limits = (need.limit, bound, *damped.limits, again if again is not bound else None, gate_limit)
-        state = state.with_role(replace(memory, damping=damped.state))
+        memories.append(replace(memory, damping=damped.state))
         steps.append(
             Step(
                 role=role,
@@ -269,7 +270,7 @@ def _steps(
                 limits=tuple(limit for limit in limits if limit is not None),
             )
         )
-    return state, tuple(steps)
+    return state.with_roles(memories), tuple(steps)
 
 
 def _bounded(replicas: int, rules: RolePolicy) -> tuple[int, Reason | None]:
@@ -342,8 +343,7 @@ def _conclude(
         )
         for step, replicas in zip(steps, allotted.replicas, strict=True)
     )
-    for role in roles:
-        state = state.with_role(replace(state.role(role.role), desired=role.desired))
+    state = state.with_roles(replace(state.role(role.role), desired=role.desired) for role in roles)
     state = replace(state, planned_at_s=now_s, decisions=state.decisions + 1)
     reason = _reason(roles, unknown=evidence is None, over_budget=allotted.shrunk_to_budget)
     outlook = evidence.forecast if evidence else None

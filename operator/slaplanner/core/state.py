@@ -8,7 +8,7 @@ dropped, and the planner starts afresh with what it can see.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,8 +24,6 @@ from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.startup import StartupWatch
 
 VERSION = 1
-
-_ORDER = {role: place for place, role in enumerate(Role)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +79,10 @@ class PlannerState:
                 return memory
         return RoleMemory(role=role)
 
-    def with_role(self, memory: RoleMemory) -> PlannerState:
-        """The same state with one role's memory replaced."""
-        others = tuple(old for old in self.roles if old.role is not memory.role)
-        return replace(self, roles=tuple(sorted((*others, memory), key=lambda each: _ORDER[each.role])))
+    def with_roles(self, memories: Iterable[RoleMemory]) -> PlannerState:
+        """The same state with the memories of these roles replaced."""
+        roles = {memory.role: memory for memory in (*self.roles, *memories)}
+        return replace(self, roles=tuple(roles[role] for role in Role if role in roles))
 
 
 def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:
@@ -100,12 +98,18 @@ def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:
     def moved(entries: tuple[Stamped, ...]) -> tuple[Stamped, ...]:
         return tuple(Stamped(to_s, entry.count) if entry.at_s == stamp else entry for entry in entries)
 
-    for memory in state.roles:
-        damping = memory.damping
-        state = state.with_role(
-            replace(memory, damping=replace(damping, highs=moved(damping.highs), lows=moved(damping.lows)))
-        )
-    return state
+    return replace(
+        state,
+        roles=tuple(
+            replace(
+                memory,
+                damping=replace(
+                    memory.damping, highs=moved(memory.damping.highs), lows=moved(memory.damping.lows)
+                ),
+            )
+            for memory in state.roles
+        ),
+    )
 
 
 def to_document(state: PlannerState) -> dict[str, Any]:

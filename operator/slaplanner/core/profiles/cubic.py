@@ -109,6 +109,11 @@ class CubicDecode:
     def itl_curve_ms(self, context_tokens: float) -> Callable[[float], float]:
         return lambda concurrency: self.itl_ms(concurrency=concurrency, context_tokens=context_tokens)
 
+    def itl_row_ms(self, concurrency: FloatArray, *, context_tokens: float) -> FloatArray:
+        kv_usage = np.clip(concurrency * context_tokens / self._max_kv_tokens, 0.0, 1.0)
+        row: FloatArray = self._itl[self._row(context_tokens)]
+        return row[np.rint(kv_usage * (RESOLUTION - 1)).astype(np.intp)]
+
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:
         return float(self._throughput[self._cell(concurrency, context_tokens)])
 

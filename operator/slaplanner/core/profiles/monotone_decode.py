@@ -67,6 +67,9 @@ class MonotoneDecode:
     def itl_curve_ms(self, context_tokens: float) -> Callable[[float], float]:
         return self._curve(context_tokens).itl_ms
 
+    def itl_row_ms(self, concurrency: FloatArray, *, context_tokens: float) -> FloatArray:
+        return self._curve(context_tokens).itl_row_ms(concurrency)
+
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:
         return self._curve(context_tokens).throughput_per_gpu(concurrency)
 

@@ -101,6 +101,10 @@ class DecodeProfile(Protocol):
         """`itl_ms` over concurrency at one context, for those who ask for many loads."""
         ...
 
+    def itl_row_ms(self, concurrency: FloatArray, *, context_tokens: float) -> FloatArray:
+        """`itl_ms` at many loads of one context, but for the last digit; shape as *concurrency*."""
+        ...
+
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:
         """Output tokens/s/GPU at this load."""
         ...

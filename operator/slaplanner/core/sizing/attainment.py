@@ -186,7 +186,7 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
     need = need_at(last, for_all, near=current)
     if Role.DECODE in stages:
         need = max(need, _inflow_need(situation))
-    for step in range(1, last + 1):
+    for step in range(last, 0, -1):
         if need >= current:
             break  # what follows decides on shrinking only
         need = max(need, min(current, need_at(step, for_survivors, near=need, least=need)))

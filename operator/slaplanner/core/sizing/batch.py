@@ -29,7 +29,8 @@ LIFE_SHARE = 2.0 * math.exp(-1.0)
 forgets within about one life, and for an exponential memory of length T the mean over T keeps
 2 (1 / e) of the variance. A request's ITL is its mean over its life."""
 
-_POINTS = 60
+_SIZES = np.arange(1, 61) / 60
+"""Of the largest batch, where throughput is worked out."""
 _BISECTIONS = 40
 
 
@@ -61,8 +62,8 @@ class Batch:
             else:
                 high = middle
         largest = max(1.0, low)
-        sizes = np.linspace(0.0, largest, _POINTS + 1)[1:]
-        itl = np.array([itl_alone_ms(size) for size in sizes.tolist()])
+        sizes = largest * _SIZES
+        itl = decode.itl_row_ms(sizes, context_tokens=context_tokens)
         return Batch(largest, sizes, np.maximum.accumulate(1e3 * sizes / (factor * itl)))
 
     @property
@@ -72,11 +73,9 @@ class Batch:
 
     def share_late(self, tokens_per_s: Floats, replicas: int, *, dispersion: Floats) -> Floats:
         """How likely a batch is too large, at each load and its index of dispersion; shapes alike."""
-        each = tokens_per_s / replicas
-        most = float(self.tokens_per_s[-1])
-        size = np.where(
-            each <= most, np.interp(each, self.tokens_per_s, self.sizes), self.largest * each / most
-        )
+        each, most = tokens_per_s / replicas, self.tokens_per_s[-1]
+        # Within the curve the second is 1, beyond it the first is the largest batch.
+        size = np.interp(each, self.tokens_per_s, self.sizes) * np.maximum(each / most, 1.0)
         inside = size * replicas
         swing = np.sqrt(np.maximum(LIFE_SHARE * dispersion * inside, 1e-9))
         late: Floats = ndtr((inside - replicas * self.room) / swing)

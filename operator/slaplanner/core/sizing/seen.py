@@ -42,10 +42,14 @@ class SeenLoads:
             return SeenLoads(np.empty(0))
         lengths = history.isl_tokens if stage is Role.PREFILL else history.osl_tokens
         requests, each = _array(history.requests), _array(lengths)
-        tokens = np.where(requests == 0.0, 0.0, requests * each)
-        begun = np.flatnonzero(tokens > 0.0)
-        known = tokens[begun[0] :] if begun.size else tokens[:0]
-        return SeenLoads(np.sort(known[np.isfinite(known)]) / history.step_s)
+        tokens = requests * each
+        tokens[requests == 0.0] = 0.0
+        is_load = tokens > 0.0
+        if not is_load.any():
+            return SeenLoads(np.empty(0))
+        ranked = np.sort(tokens[is_load.argmax() :])
+        # Gaps are NaN and stand last.
+        return SeenLoads(ranked[: ranked.searchsorted(np.inf)] / history.step_s)
 
     @cached_property
     def usual_tokens_s(self) -> float:
