@@ -54,6 +54,7 @@ _CEILING = 2.0
 _PEAK_MEMORY = 0.9995
 
 _LEVELS = np.array(LEVELS)
+_TINY = np.finfo(float).tiny
 _HALF = np.array([0.06, 0.19, 0.32, 0.45, 0.6, 0.76, 0.93, 1.15, 1.44, 1.96])
 _PRIOR_SCORES = 1.25 * np.stack([_HALF, -_HALF], axis=1).ravel()
 """Twenty errors of a Gaussian in units of its mean absolute error; the extremes are dropped last."""
@@ -135,13 +136,17 @@ class Calibration:
             self._remembered(role, error[role] / yards[role]) if scored[role] else self.scores[role]
             for role in range(ROLES)
         )
+        loss, gain = self._judged(truth)
         return replace(
-            self._reweighed(truth),
+            self,
             peak=peak,
             by_step=by_step,
             usual=usual,
             scores=scores,
             count=self.count + scored,
+            regret=self.regret + gain,
+            square=self.square + gain**2,
+            loss=loss,
         )
 
     @property
@@ -154,8 +159,8 @@ class Calibration:
         full = self.count[role] < len(_PRIOR_SCORES) or scores.shape[1] >= WINDOW
         return np.concatenate([scores[:, 1:] if full else scores, score[:, None]], axis=1)
 
-    def _reweighed(self, truth: Array) -> Self:
-        """The yardsticks' weights after the pinball loss of the bounds that met their point."""
+    def _judged(self, truth: Array) -> tuple[Array, Array]:
+        """The usual pinball loss after the bounds that met their point, and what more of each view had gained."""
         at = truth[:, None, None]
         scored = np.isfinite(self.said[-1]).all(axis=1)[:, None, None] & np.isfinite(at)
         each = np.where(at >= self.bounds[-1], _LEVELS, _LEVELS - 1) * (at - self.bounds[-1])
@@ -164,10 +169,10 @@ class Calibration:
         loss = np.where(scored[:, 0], loss, self.loss)
         mixed = self.said[-1][:, None]
         slope = np.where(mixed >= at, 1 - _LEVELS, -_LEVELS)
-        gain = slope * (mixed - self.bounds[-1]) / np.maximum(loss[:, None], np.finfo(float).tiny)
+        gain = slope * (mixed - self.bounds[-1]) / np.maximum(loss[:, None], _TINY)
         gain = np.minimum(np.maximum(np.where(scored & np.isfinite(gain), gain, 0.0), -5.0), 5.0)
         gain[:, :, _ANCHOR:] = gain[:, :, _ANCHOR:].sum(axis=2, keepdims=True) / (len(LEVELS) - _ANCHOR)
-        return replace(self, loss=loss, regret=self.regret + gain, square=self.square + gain**2)
+        return loss, gain
 
     def bounded(self, means: Array, *, again: bool = False) -> tuple[Self, Array]:
         """Bounds for token rates *means* (R, K); gives the state that remembers them, and (R, K, L).
@@ -241,7 +246,7 @@ def _quantiles(scores: Sequence[Array]) -> Array:
     quantiles = ranked.take(low, axis=-1) * (1 - share) + ranked.take(high, axis=-1) * share
     beyond = round(ranked.shape[-1] * (1 - LEVELS[_ANCHOR]))
     threshold = ranked[..., -beyond - 1, None]
-    excess = ranked[..., -beyond:].mean(axis=-1, keepdims=True) - threshold
+    excess = ranked[..., -beyond:].sum(axis=-1, keepdims=True) / beyond - threshold
     # As many errors as lie above the threshold, and the coming one, of all and the coming one.
     rarer = (beyond + 1) / ((ranked.shape[-1] + 1) * (1 - _LEVELS))
     tail = np.maximum(threshold + excess * np.log(rarer), quantiles[..., _ANCHOR, None])

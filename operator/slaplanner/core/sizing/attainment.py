@@ -99,10 +99,11 @@ class Situation:
     def coming(self) -> Mapping[Role, Floats]:
         """Tokens of each stage per second, at each step of the horizon and level of `coverage.LEVELS`."""
         stages = {Role.PREFILL: self.forecast.prefill, Role.DECODE: self.forecast.decode}
+        levels = np.array(LEVELS)
         return {
             stage: self.seen[stage].held_to(
                 tokens_per_s(demand, self.policy.interval_s),
-                np.array(LEVELS),
+                levels,
                 mean_tokens_s=np.array(demand.mean_tokens)[:, None] / self.policy.interval_s,
             )
             for stage, demand in stages.items()

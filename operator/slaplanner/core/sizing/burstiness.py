@@ -62,7 +62,8 @@ class Burstiness:
         if step_s <= 0.0 or counts.size < LEAST_STEPS or total < LEAST_REQUESTS:
             return self
         mean = total / counts.size
-        excess = max(0.0, 0.5 * float(((counts[1:] - counts[:-1]) ** 2).mean()) - mean) / step_s
+        rises = counts[1:] - counts[:-1]
+        excess = max(0.0, 0.5 * float(rises @ rises) / rises.size - mean) / step_s
         plans = min(MEMORY_PLANS, self.plans + 1.0)
         return type(self)(
             excess=_rounded(self.excess + (excess - self.excess) / plans),

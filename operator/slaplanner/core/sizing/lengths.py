@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -14,14 +14,17 @@ LEAST_COUNT = 20.0
 """Requests below which the mean alone is believed: a handful shows no shape."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Lengths:
-    """Lengths in tokens and the share of requests that has each."""
+    """Lengths in tokens and the share of requests that has each.
+
+    Without slots, because the cached property lives in the instance's dictionary.
+    """
 
     tokens: Floats
     share: Floats
 
-    @property
+    @cached_property
     def mean(self) -> float:
         return float(self.share @ self.tokens)
 
@@ -43,13 +46,15 @@ def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
     counts = np.asarray(histogram.counts, dtype=np.float64)
     seen = counts > 0.0
     share, lower, width = counts[seen] / counts.sum(), lowers[seen], widths[seen]
-    within = float((mean_tokens - share @ lower) / (share @ width)) if share @ width > 0.0 else 0.5
+    mean_lower, mean_width = float(share @ lower), float(share @ width)
+    within = (mean_tokens - mean_lower) / mean_width if mean_width > 0.0 else 0.5
     tokens = lower + min(1.0, max(0.0, within)) * width
-    if not share @ tokens > 0.0:
+    mean = float(share @ tokens)
+    if not mean > 0.0:
         # No finite edge above zero: the buckets say nothing of a shape.
         return Lengths(np.array([mean_tokens]), np.array([1.0]))
     # A forecast mean may lie outside what the buckets allow: then the whole shape is stretched.
-    return Lengths(tokens * (mean_tokens / float(share @ tokens)), share)
+    return Lengths(tokens * (mean_tokens / mean), share)
 
 
 @lru_cache(maxsize=16)

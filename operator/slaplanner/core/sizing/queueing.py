@@ -58,7 +58,7 @@ def share_late(
     reflected = np.exp(np.minimum((-4.0 * drained) * backlog, _MOST_EXPONENT))
     twice = erfc(backlog + drained) + reflected * erfc(backlog - drained)
     in_vain = allowance_s < 0.0
-    late = np.where(in_vain, 0.0, allowance_share) @ twice
+    late = (allowance_share * ~in_vain) @ twice
     shares: Floats = late.reshape(unit.shape) @ _HALVES + allowance_share @ in_vain
     return shares
 

@@ -54,7 +54,7 @@ class SeenLoads:
     @cached_property
     def usual_tokens_s(self) -> float:
         """The mean load; 0 when none was seen."""
-        return float(self.tokens_s.mean()) if self.tokens_s.size else 0.0
+        return float(self.tokens_s.sum()) / self.tokens_s.size if self.tokens_s.size else 0.0
 
     def held_to(self, told_tokens_s: Floats, levels: Floats, *, mean_tokens_s: float | Floats) -> Floats:
         """Forecast bounds of the load, at most as high as what was seen supports.
@@ -69,7 +69,7 @@ class SeenLoads:
         if not seen:
             return told_tokens_s
         rank = np.minimum(np.ceil((seen + 1) * levels).astype(int), seen) - 1
-        supported = np.maximum(BELIEVED_RISE * mean_tokens_s, self.tokens_s[rank])
+        supported = np.maximum(BELIEVED_RISE * mean_tokens_s, self.tokens_s.take(rank))
         held: Floats = np.where(
             seen * (1.0 - levels) >= LEAST_ABOVE, np.minimum(told_tokens_s, supported), told_tokens_s
         )
