@@ -16,7 +16,7 @@ from slaplanner.core.model import Role
 from slaplanner.core.profiles import Profile
 from slaplanner.core.sizing import Demand
 
-_STEPS = 40
+_STEPS = 30
 """Bisection steps: far below a request's worth of concurrency."""
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+_WHOLE = 100.0
+"""From here on three digits have no fraction."""
+
 
 @lru_cache(maxsize=1024)
 def figure(value: float) -> str:
@@ -15,4 +18,6 @@ def figure(value: float) -> str:
     Kept for a while, because a plan says the same figures in its message, its findings and its reasons.
     """
     rounded = float(f"{value:.3g}")
+    if abs(rounded) >= _WHOLE:
+        return f"{rounded:,.0f}"
     return f"{rounded:,.10f}".rstrip("0").rstrip(".") if rounded else "0"

@@ -115,6 +115,11 @@ class Situation:
         return prefill_seconds(self.profile, self.isl) * self.correction.prefill
 
     @cached_property
+    def prefill_moments(self) -> tuple[float, float]:
+        """Mean of the service times, and of their squares."""
+        return float(self.isl.share @ self.prefill_s), float(self.isl.share @ self.prefill_s**2)
+
+    @cached_property
     def waiting_per_s(self) -> tuple[float, ...]:
         """Prompts that wait now and still do when a step begins, per second of that step; one per step.
 
@@ -125,7 +130,7 @@ class Situation:
         serving = self.fleet.role(Role.PREFILL).serving if Role.PREFILL in roles else 0
         workers = serving or 0
         waiting = max(0.0, _value(self.observation.queued) - workers)
-        served = workers * interval_s / float(self.isl.share @ self.prefill_s)
+        served = workers * interval_s / self.prefill_moments[0]
         path = [waiting]
         for tokens in self.forecast.prefill.mean_tokens[:-1]:
             path.append(max(0.0, path[-1] + tokens / self.isl.mean - served))
@@ -235,7 +240,7 @@ def prefill_need(
         search: where to look first.
     """
     isl, policy, seconds = situation.isl, situation.policy, situation.prefill_s
-    mean_s, second = float(isl.share @ seconds), float(isl.share @ seconds**2)
+    mean_s, second = situation.prefill_moments
     rate = load_tokens_s / isl.mean
     erlangs = (rate + waiting_per_s) * mean_s
     variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)

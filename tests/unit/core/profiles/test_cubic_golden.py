@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from slaplanner.core.model import Interpolation
@@ -30,6 +31,16 @@ def test_decode_equals_dynamo(case: tuple[Profile, dict[str, list[list[float]]]]
         point = {"concurrency": concurrency, "context_tokens": context}
         assert profile.decode.itl_ms(**point) == pytest.approx(itl, rel=RELATIVE)
         assert profile.decode.throughput_per_gpu(**point) == pytest.approx(throughput, rel=RELATIVE)
+
+
+def test_many_loads_asked_at_once_are_answered_as_one_by_one(
+    case: tuple[Profile, dict[str, list[list[float]]]],
+) -> None:
+    profile, golden = case
+    for _, context, *_ in golden["decode"]:
+        loads = np.linspace(0.0, 1.2 * profile.decode.max_kv_tokens / context, 50)
+        singly = [profile.decode.itl_ms(concurrency=n, context_tokens=context) for n in loads.tolist()]
+        assert profile.decode.itl_row_ms(loads, context_tokens=context).tolist() == singly
 
 
 def test_best_throughput_equals_dynamo(case: tuple[Profile, dict[str, list[list[float]]]]) -> None:

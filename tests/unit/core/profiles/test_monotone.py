@@ -162,6 +162,16 @@ def test_more_load_never_makes_decode_faster(table: DecodeTable, a: float, b: fl
     assert itl <= profile.itl_ms(concurrency=heavier, context_tokens=context) * (1 + ROUNDING)
 
 
+@given(decode_tables(), st.lists(st.floats(0, 3000), min_size=1), st.floats(1, 400_000))
+@settings(deadline=None)
+def test_many_loads_asked_at_once_are_answered_as_one_by_one(
+    table: DecodeTable, loads: list[float], context: float
+) -> None:
+    profile = MonotoneDecode(table)
+    singly = [profile.itl_ms(concurrency=n, context_tokens=context) for n in loads]
+    assert profile.itl_row_ms(np.array(loads), context_tokens=context) == pytest.approx(singly)
+
+
 @given(decode_tables(), st.floats(0.1, 6000), st.floats(0.1, 6000), st.floats(1, 400_000))
 @settings(deadline=None)
 def test_a_looser_target_never_lowers_the_best_throughput(
