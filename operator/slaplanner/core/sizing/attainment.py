@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +48,9 @@ from slaplanner.core.wording import figure
 HOPELESS = 0.9
 """A prompt that alone takes this share of the TTFT target is late or not by chance, whatever the fleet's
 size: no profile is better known than to a tenth. Replicas are not bought for it."""
+
+_KINDS = 40
+"""Kinds of prompts at most: each is a fortieth of the TTFT target wide."""
 
 Allowance = Callable[[int], float]
 """Share of requests that so many replicas may make late."""
@@ -120,6 +123,21 @@ class Situation:
         return float(self.isl.share @ self.prefill_s), float(self.isl.share @ self.prefill_s**2)
 
     @cached_property
+    def allowances(self) -> tuple[Floats, Floats]:
+        """How long prompts may wait, and the share of requests that may; beside those that wait in vain.
+
+        Prompts that may wait about as long are one kind, at their mean: short ones differ by nothing that
+        counts.
+        """
+        target_s = self.policy.sla.ttft_ms / 1e3
+        hopeful = self.prefill_s <= HOPELESS * target_s
+        allowance_s, share = target_s - self.prefill_s[hopeful], self.isl.share[hopeful]
+        kind = (allowance_s * (_KINDS / target_s)).astype(int)
+        shares = np.bincount(kind, weights=share).astype(np.float64)
+        seen = np.flatnonzero(shares)
+        return np.bincount(kind, weights=share * allowance_s)[seen] / shares[seen], shares[seen]
+
+    @cached_property
     def waiting_per_s(self) -> tuple[float, ...]:
         """Prompts that wait now and still do when a step begins, per second of that step; one per step.
 
@@ -159,18 +177,27 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
         ProfileNotFound: the profile lacks a stage that a role of the mode needs.
     """
     policy = situation.policy
-    evidence = throughput.size(
-        policy=policy,
-        profile=situation.profile,
-        demand=demand,
-        correction=situation.correction,
-        gpus_per_replica=gpus_per_replica,
+    return Sized(
+        roles=tuple(
+            _sized(
+                role,
+                throughput.stages_of(
+                    role,
+                    policy=policy,
+                    profile=situation.profile,
+                    demand=demand,
+                    correction=situation.correction,
+                    gpus=gpus_per_replica[role],
+                ),
+                situation,
+            )
+            for role in policy.mode.roles
+        )
     )
-    return Sized(roles=tuple(_sized(role, situation) for role in evidence.roles))
 
 
-def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
-    role, policy = evidence.role, situation.policy
+def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situation) -> SizedRole:
+    policy = situation.policy
     floor = policy.role(role).min_replicas
     stages = (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,)
     missed = 1.0 - policy.sla.attainment_percent / 100.0
@@ -197,13 +224,15 @@ def _sized(evidence: SizedRole, situation: Situation) -> SizedRole:
             break  # what follows decides on shrinking only
         need = max(need, min(current, need_at(step, for_survivors, near=need, least=need)))
     replicas = max(need, floor)
-    return replace(
+    load_tokens_s = sum(stage.load_tokens_s for stage in evidence)
+    return throughput.sized(
+        role,
         evidence,
         raw=float(need),
         replicas=replicas,
         limit=Reason.TOO_FEW_REPLICAS if need < floor else None,
         message=(
-            f"{role}: {figure(evidence.load_tokens_s)} tokens/s are expected, and {replicas} replicas keep "
+            f"{role}: {figure(load_tokens_s)} tokens/s are expected, and {replicas} replicas keep "
             f"all but {figure(100.0 * allowed)} % of the requests in time over the next "
             f"{figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
             f"coming at once"
@@ -239,16 +268,13 @@ def prefill_need(
             takes too long (see `HOPELESS`).
         search: where to look first.
     """
-    isl, policy, seconds = situation.isl, situation.policy, situation.prefill_s
+    policy = situation.policy
     mean_s, second = situation.prefill_moments
-    rate = load_tokens_s / isl.mean
+    rate = load_tokens_s / situation.isl.mean
     erlangs = (rate + waiting_per_s) * mean_s
     variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)
-    target_s = policy.sla.ttft_ms / 1e3
-    hopeful = seconds <= HOPELESS * target_s
+    allowance_s, allowance_share = situation.allowances
     share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
-
-    allowance_s, allowance_share = target_s - seconds[hopeful], isl.share[hopeful]
 
     def late(replicas: int) -> float:
         each = share_late(

@@ -24,7 +24,7 @@ from slaplanner.core.wording import figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
+class Stage:
     """One stage of the work on one replica: its load and what the replica carries of it."""
 
     load_tokens_s: float
@@ -32,8 +32,19 @@ class _Stage:
     latency_ms: float
     best_latency_ms: float
     attainable: bool
-    target: str
-    """The target in words: name, value, and the length that it is asked at."""
+    latency: str
+    """Which one: TTFT or ITL."""
+    target_ms: float
+    length: str
+    """What kind of length the target is asked at."""
+    length_tokens: float
+
+    @property
+    def target(self) -> str:
+        """The target in words: name, value, and the length that it is asked at."""
+        return (
+            f"{self.latency} target {figure(self.target_ms)} ms at {self.length} {figure(self.length_tokens)}"
+        )
 
     @property
     def need(self) -> float | None:
@@ -62,7 +73,7 @@ def size(
             _size_role(
                 role,
                 min_replicas=policy.role(role).min_replicas,
-                stages=_stages(
+                stages=stages_of(
                     role,
                     policy=policy,
                     profile=profile,
@@ -76,9 +87,14 @@ def size(
     )
 
 
-def _stages(
+def stages_of(
     role: Role, *, policy: Policy, profile: Profile, demand: Demand, correction: Correction, gpus: int
-) -> tuple[_Stage, ...]:
+) -> tuple[Stage, ...]:
+    """The stages that *role* works on, with replicas of so many GPUs.
+
+    Raises:
+        ProfileNotFound: the profile lacks one of them.
+    """
     prefill = (
         _prefill(
             policy=policy, profile=profile, demand=demand, factor=min(1.0, correction.prefill), gpus=gpus
@@ -94,60 +110,78 @@ def _stages(
     return tuple(stage for stage in (prefill, decode) if stage is not None)
 
 
-def _prefill(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> _Stage:
+def sized(
+    role: Role, stages: tuple[Stage, ...], *, raw: float, replicas: int, limit: Reason | None, message: str
+) -> SizedRole:
+    """A size, with the figures of its stages beside it."""
+    return SizedRole(
+        role=role,
+        raw=raw,
+        replicas=replicas,
+        limit=limit,
+        capacity_per_replica_tokens_s=_capacity(stages),
+        load_tokens_s=sum(stage.load_tokens_s for stage in stages),
+        expected_latency_ms=stages[-1].latency_ms,
+        best_latency_ms=stages[-1].best_latency_ms,
+        attainable=all(stage.attainable for stage in stages),
+        message=message,
+    )
+
+
+def _prefill(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> Stage:
     """*factor* at most 1: what a prompt costs compared with the profile (a prefix cache makes it cheaper)."""
     isl = demand.isl_tokens
     throughput = profile.prefill.throughput_per_gpu(isl)
     ttft = profile.prefill.ttft_ms(isl) * factor
-    return _Stage(
+    return Stage(
         load_tokens_s=demand.requests_per_interval * isl / policy.interval_s,
         capacity_tokens_s=max(0.0, throughput) * gpus / factor,
         latency_ms=ttft,
         best_latency_ms=ttft,
         attainable=throughput > 0 and ttft <= policy.sla.ttft_ms,
-        target=f"TTFT target {figure(policy.sla.ttft_ms)} ms at ISL {figure(isl)}",
+        latency="TTFT",
+        target_ms=policy.sla.ttft_ms,
+        length="ISL",
+        length_tokens=isl,
     )
 
 
-def _decode(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> _Stage:
+def _decode(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> Stage:
     """*factor*: observed ITL over that of the profile; a factor that is not positive counts as 1."""
     factor = factor if factor > 0 else 1.0
     context = demand.context_tokens
     best = profile.decode.best(itl_ms=policy.sla.itl_ms / factor, context_tokens=context)
-    return _Stage(
+    return Stage(
         load_tokens_s=demand.requests_per_interval * demand.osl_tokens / policy.interval_s,
         capacity_tokens_s=max(0.0, best.throughput_per_gpu) * gpus,
         latency_ms=best.itl_ms * factor,
         best_latency_ms=profile.decode.lowest_itl_ms(context) * factor,
         attainable=best.attained and best.throughput_per_gpu > 0,
-        target=f"ITL target {figure(policy.sla.itl_ms)} ms at a context of {figure(context)}",
+        latency="ITL",
+        target_ms=policy.sla.itl_ms,
+        length="a context of",
+        length_tokens=context,
     )
 
 
-def _size_role(role: Role, *, min_replicas: int, stages: tuple[_Stage, ...]) -> SizedRole:
+def _size_role(role: Role, *, min_replicas: int, stages: tuple[Stage, ...]) -> SizedRole:
     needs = [stage.need for stage in stages]
     known = [need for need in needs if need is not None]
     no_capacity = len(known) < len(needs)
     raw = float(min_replicas) if no_capacity else sum(known)
     rounded = whole_replicas(raw)
     replicas = max(rounded, min_replicas)
-    capacity = _capacity(stages)
-    load = sum(stage.load_tokens_s for stage in stages)
-    return SizedRole(
-        role=role,
+    return sized(
+        role,
+        stages,
         raw=raw,
         replicas=replicas,
         limit=Reason.TOO_FEW_REPLICAS if rounded < min_replicas else None,
-        capacity_per_replica_tokens_s=capacity,
-        load_tokens_s=load,
-        expected_latency_ms=stages[-1].latency_ms,
-        best_latency_ms=stages[-1].best_latency_ms,
-        attainable=all(stage.attainable for stage in stages),
-        message=_message(role, stages, raw=raw, replicas=replicas, load=load, capacity=capacity),
+        message=_message(role, stages, raw=raw, replicas=replicas),
     )
 
 
-def _capacity(stages: tuple[_Stage, ...]) -> float:
+def _capacity(stages: tuple[Stage, ...]) -> float:
     """Tokens/s that one replica carries when the stages share it in the proportions of the demand."""
     if any(stage.capacity_tokens_s <= 0 for stage in stages):
         return 0.0
@@ -159,9 +193,8 @@ def _capacity(stages: tuple[_Stage, ...]) -> float:
     return load / need if need > 0 else stages[-1].capacity_tokens_s
 
 
-def _message(
-    role: Role, stages: tuple[_Stage, ...], *, raw: float, replicas: int, load: float, capacity: float
-) -> str:
+def _message(role: Role, stages: tuple[Stage, ...], *, raw: float, replicas: int) -> str:
+    load, capacity = sum(stage.load_tokens_s for stage in stages), _capacity(stages)
     misses = [stage for stage in stages if not stage.attainable]
     unmet = "".join(
         f"; best measured latency {figure(stage.best_latency_ms)} ms, {stage.target}" for stage in misses
