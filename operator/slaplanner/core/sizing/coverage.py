@@ -2,7 +2,7 @@
 
 A recommendation is held for the scale-down window, so the fleet at any moment is as large as the
 largest of several recommendations, and it is too small only if all of them were. If k recommendations
-whose horizons do not overlap erred on their own, the chance that the load is above all their p-bounds
+whose horizons do not overlap erred independently, the chance that the load is above all their p-bounds
 would not be 1 - p, but (1 - p)^k. They know much of the same past, so they count for fewer.
 """
 
@@ -21,9 +21,9 @@ _EDGES = np.array([0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 1.0])
 LEVELS = tuple((0.5 * (_EDGES[1:] + _EDGES[:-1])).tolist())
 """One level in each part of the distribution."""
 
-OWN_MIND = 0.75
-"""Recommendations err like this power of their number that know nothing of each other. How it was
-chosen: docs/benchmarks/sizing.md."""
+INDEPENDENCE = 0.75
+"""k recommendations count as k to this power that err independently. How it was chosen:
+docs/benchmarks/sizing.md."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Coverage:
         >>> Coverage.held(window_s=0.0, horizon_s=150.0).mass.round(3).tolist()
         [0.5, 0.1, 0.1, 0.1, 0.1, 0.05, 0.025, 0.015, 0.005, 0.005]
         """
-        looks = (1.0 + window_s / horizon_s) ** OWN_MIND
+        looks = (1.0 + window_s / horizon_s) ** INDEPENDENCE
         above = (1.0 - _EDGES) ** looks
         return Coverage(above[:-1] - above[1:])
 

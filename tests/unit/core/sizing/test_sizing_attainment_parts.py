@@ -13,7 +13,7 @@ from slaplanner.core.model import Role
 from slaplanner.core.readings import Histogram, Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing.burstiness import Burstiness
-from slaplanner.core.sizing.coverage import LEVELS, OWN_MIND, Coverage
+from slaplanner.core.sizing.coverage import INDEPENDENCE, LEVELS, Coverage
 from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.sizing.queueing import mean_wait_s, share_late
@@ -95,8 +95,8 @@ def test_the_mass_of_all_levels_is_one_however_long_replicas_are_held() -> None:
 def test_the_longer_replicas_are_held_the_less_a_high_level_weighs() -> None:
     tails = [Coverage.held(window_s=held_s, horizon_s=150.0).mass[5:].sum() for held_s in (0.0, 150.0, 300.0)]
     assert tails[0] == pytest.approx(0.1)
-    assert tails[1] == pytest.approx(0.1**2**OWN_MIND)
-    assert tails[2] == pytest.approx(0.1**3**OWN_MIND)
+    assert tails[1] == pytest.approx(0.1**2**INDEPENDENCE)
+    assert tails[2] == pytest.approx(0.1**3**INDEPENDENCE)
 
 
 def test_recommendations_that_share_their_past_err_together_more_often_than_by_chance() -> None:
