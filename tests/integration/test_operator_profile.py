@@ -16,7 +16,6 @@ from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo
 
 BUSY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill and 2 decode replicas."""
-"""So rarely that whatever happens soon was not the grid."""
 LATE = {"configMapRef": {"name": "late"}}
 PREFILL, DECODE = "prefill_raw_data.json", "decode_raw_data.json"
 

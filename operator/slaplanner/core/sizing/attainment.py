@@ -224,7 +224,6 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
             break  # what follows decides on shrinking only
         need = max(need, min(current, need_at(step, for_survivors, near=need, least=need)))
     replicas = max(need, floor)
-    load_tokens_s = sum(stage.load_tokens_s for stage in evidence)
     return throughput.sized(
         role,
         evidence,
@@ -232,7 +231,7 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
         replicas=replicas,
         limit=Reason.TOO_FEW_REPLICAS if need < floor else None,
         message=(
-            f"{role}: {figure(load_tokens_s)} tokens/s are expected, and {replicas} replicas keep "
+            f"{role}: {figure(throughput.load_of(evidence))} tokens/s are expected, and {replicas} replicas keep "
             f"all but {figure(100.0 * allowed)} % of the requests in time over the next "
             f"{figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
             f"coming at once"

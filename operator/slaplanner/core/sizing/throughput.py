@@ -120,7 +120,7 @@ def sized(
         replicas=replicas,
         limit=limit,
         capacity_per_replica_tokens_s=_capacity(stages),
-        load_tokens_s=sum(stage.load_tokens_s for stage in stages),
+        load_tokens_s=load_of(stages),
         expected_latency_ms=stages[-1].latency_ms,
         best_latency_ms=stages[-1].best_latency_ms,
         attainable=all(stage.attainable for stage in stages),
@@ -181,11 +181,16 @@ def _size_role(role: Role, *, min_replicas: int, stages: tuple[Stage, ...]) -> S
     )
 
 
+def load_of(stages: tuple[Stage, ...]) -> float:
+    """Tokens per second of all of them."""
+    return sum(stage.load_tokens_s for stage in stages)
+
+
 def _capacity(stages: tuple[Stage, ...]) -> float:
     """Tokens/s that one replica carries when the stages share it in the proportions of the demand."""
     if any(stage.capacity_tokens_s <= 0 for stage in stages):
         return 0.0
-    load = sum(stage.load_tokens_s for stage in stages)
+    load = load_of(stages)
     if len(stages) == 1 or load <= 0:
         return stages[-1].capacity_tokens_s
     need = sum(stage.load_tokens_s / stage.capacity_tokens_s for stage in stages)
@@ -194,7 +199,7 @@ def _capacity(stages: tuple[Stage, ...]) -> float:
 
 
 def _message(role: Role, stages: tuple[Stage, ...], *, raw: float, replicas: int) -> str:
-    load, capacity = sum(stage.load_tokens_s for stage in stages), _capacity(stages)
+    load, capacity = load_of(stages), _capacity(stages)
     misses = [stage for stage in stages if not stage.attainable]
     unmet = "".join(
         f"; best measured latency {figure(stage.best_latency_ms)} ms, {stage.target}" for stage in misses
