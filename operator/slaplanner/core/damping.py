@@ -146,7 +146,8 @@ def _remember(state: DampingState, recommended: int, behavior: Behavior, now_s: 
 
 
 def _between(entries: Iterable[Stamped], from_s: float, to_s: float) -> list[Stamped]:
-    return [entry for entry in entries if from_s <= entry.at_s <= to_s]
+    """What is as old as the window is long has left it, as for the HPA: on a grid that is a whole interval."""
+    return [entry for entry in entries if from_s < entry.at_s <= to_s]
 
 
 def _merged(entries: tuple[Stamped, ...]) -> tuple[Stamped, ...]:

@@ -53,17 +53,30 @@ def test_without_rules_every_wish_is_granted_at_once():
 
 def test_shrinking_waits_until_the_window_has_forgotten_the_last_higher_wish():
     behavior = Behavior(scale_down=ScalingRules(stabilization_window_s=90))
-    assert run([5, 2, 2, 2, 2], current=5, behavior=behavior) == [5, 5, 5, 5, 2]
+    assert run([5, 2, 2, 2, 2], current=5, behavior=behavior) == [5, 5, 5, 2, 2]
 
 
 def test_shrinking_goes_only_to_the_highest_wish_of_the_window():
     behavior = Behavior(scale_down=ScalingRules(stabilization_window_s=60))
-    assert run([8, 5, 3, 3, 3], current=8, behavior=behavior) == [8, 8, 8, 5, 3]
+    assert run([8, 5, 3, 3, 3], current=8, behavior=behavior) == [8, 8, 5, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "expected"),
+    [
+        pytest.param(299.9, 8, id="younger than the window"),
+        pytest.param(300.0, 3, id="as old as the window, which the HPA forgets"),
+    ],
+)
+def test_a_wish_leaves_the_window_when_it_is_as_old(age_s: float, expected: int):
+    behavior = Behavior(scale_down=ScalingRules(stabilization_window_s=300))
+    state = DampingState(highs=(Stamped(0.0, 8),))
+    assert one(current=8, wanted=3, behavior=behavior, state=state, now_s=age_s).replicas == expected
 
 
 def test_growing_waits_for_its_own_window():
     behavior = Behavior(scale_up=ScalingRules(stabilization_window_s=60))
-    assert run([2, 6, 6, 6], current=2, behavior=behavior) == [2, 2, 2, 6]
+    assert run([2, 6, 6, 6], current=2, behavior=behavior) == [2, 2, 6, 6]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +90,7 @@ def test_the_first_wish_of_all_waits_as_if_what_runs_had_been_wished_for(
     rules: dict[str, ScalingRules], wish: int
 ):
     behavior = replace(Behavior.free(), **rules)
-    assert run([wish] * 4, current=5, behavior=behavior) == [5, 5, 5, wish]
+    assert run([wish] * 4, current=5, behavior=behavior) == [5, 5, wish, wish]
 
 
 def test_a_window_of_no_time_remembers_nothing_not_even_what_runs():
