@@ -61,6 +61,7 @@ def damp(
     behavior: Behavior,
     state: DampingState,
     now_s: float,
+    sooner: int = 0,
 ) -> Damped:
     """Turn a wanted count into one that may be asked for now.
 
@@ -71,6 +72,7 @@ def damp(
         behavior: the rules of both directions.
         state: what was remembered; entries from the future (a clock that jumped back) are dropped.
         now_s: Unix seconds.
+        sooner: replicas needed until ordered ones would serve; they keep what runs, and are not remembered.
     """
     tolerated = _within_tolerance(current=current, wanted=wanted, need=need, behavior=behavior)
     recommended = current if tolerated else wanted
@@ -82,6 +84,9 @@ def damp(
         replicas = min(current, max(entry.count for entry in state.highs))
         if replicas > recommended:
             limits.append(Reason.STABILIZED_DOWN)
+        if replicas < min(current, sooner):
+            replicas = min(current, sooner)
+            limits.append(Reason.NEEDED_SOONER)
     elif recommended > current:
         replicas = max(current, min(entry.count for entry in state.lows))
         if replicas < recommended:

@@ -252,6 +252,7 @@ def _steps(
             behavior=policy.behavior,
             state=memory.damping,
             now_s=now_s,
+            sooner=need.sooner,
         )
         # A bound acts at once, also on what damping remembers from before it was set.
         within, again = _bounded(damped.replicas, rules)

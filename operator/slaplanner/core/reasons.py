@@ -169,6 +169,8 @@ class Reason(StrEnum):
     """The spec asks for more than the budget: shrunk at once."""
 
     # Limits on a role, in the order in which they act
+    BURSTS_NOT_COVERED = "BurstsNotCovered"
+    """The promise would take more replicas, which would serve rare bursts and nothing else."""
     TOO_FEW_REPLICAS = "TooFewReplicas"
     """Raised to minReplicas."""
     TOO_MANY_REPLICAS = "TooManyReplicas"
@@ -176,6 +178,8 @@ class Reason(StrEnum):
     WITHIN_TOLERANCE = "WithinTolerance"
     STABILIZED_DOWN = "StabilizedDown"
     """Kept high by the scale-down window."""
+    NEEDED_SOONER = "NeededSooner"
+    """Kept for what comes before replicas ordered now would serve."""
     STABILIZED_UP = "StabilizedUp"
     """Kept low by the scale-up window."""
     SCALE_UP_LIMIT = "ScaleUpLimit"

@@ -21,6 +21,7 @@ def one(
     state: DampingState | None = None,
     now_s: float = 0,
     need: float | None = None,
+    sooner: int = 0,
 ):
     return damp(
         current=current,
@@ -29,6 +30,7 @@ def one(
         behavior=behavior,
         state=state or DampingState(),
         now_s=now_s,
+        sooner=sooner,
     )
 
 
@@ -110,6 +112,27 @@ def test_a_stabilised_count_names_its_reason():
 
 
 @pytest.mark.parametrize(
+    ("sooner", "expected", "limits"),
+    [
+        pytest.param(6, 6, (Reason.NEEDED_SOONER,), id="keeps what runs"),
+        pytest.param(2, 3, (), id="is less than what is wanted"),
+        pytest.param(20, 8, (Reason.NEEDED_SOONER,), id="never grows"),
+    ],
+)
+def test_what_is_needed_sooner(sooner: int, expected: int, limits: tuple[Reason, ...]):
+    damped = one(current=8, wanted=3, behavior=Behavior.free(), sooner=sooner)
+    assert (damped.replicas, damped.limits) == (expected, limits)
+
+
+def test_what_was_needed_sooner_is_not_remembered():
+    behavior = Behavior(scale_down=ScalingRules(stabilization_window_s=90))
+    start = DampingState(highs=(Stamped(0.0, 8),))
+    first = one(current=8, wanted=3, behavior=behavior, state=start, now_s=90, sooner=6)
+    second = one(current=6, wanted=3, behavior=behavior, state=first.state, now_s=120)
+    assert (first.replicas, second.replicas) == (6, 3)
+
+
+@pytest.mark.parametrize(
     ("select", "expected"),
     [
         pytest.param(SelectPolicy.MAX, 8, id="the most generous policy"),
@@ -188,13 +211,20 @@ rules = st.builds(
 behaviors = st.builds(Behavior, scale_up=rules, scale_down=rules)
 
 
-@given(current=counts, wishes=st.lists(counts, min_size=1, max_size=80), behavior=behaviors)
+@given(current=counts, wishes=st.lists(counts, min_size=1, max_size=80), behavior=behaviors, sooner=counts)
 def test_damping_never_leaves_the_way_from_what_runs_to_what_is_wanted(
-    current: int, wishes: list[int], behavior: Behavior
+    current: int, wishes: list[int], behavior: Behavior, sooner: int
 ):
     state = DampingState()
     for index, wanted in enumerate(wishes):
-        damped = one(current=current, wanted=wanted, behavior=behavior, state=state, now_s=index * 15.0)
+        damped = one(
+            current=current,
+            wanted=wanted,
+            behavior=behavior,
+            state=state,
+            now_s=index * 15.0,
+            sooner=sooner,
+        )
         assert min(current, wanted) <= damped.replicas <= max(current, wanted)
         assert (damped.replicas == wanted) == (not damped.limits)
         state = notice_change(damped.state, before=current, after=damped.replicas, at_s=index * 15.0)

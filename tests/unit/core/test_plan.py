@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from slaplanner.core.model import (
     Mode,
     Pause,
     Policy,
+    PredictorPolicy,
     Role,
     RolePolicy,
     Sizing,
@@ -76,6 +79,54 @@ def test_sizing_by_attainment_says_that_it_sizes_for_the_promise():
         f"; prefill needs {prefill.sized.replicas} replicas to keep 99 % in time through bursts "
         "(60,000 tokens/s, at most 17,"
     ) in decision.message
+
+
+@lru_cache
+def plans_for_bursts() -> tuple[Decision, ...]:
+    """Plans of 80 intervals whose loads are bursts: how likely one is falls with its size to the power 1.2."""
+    chance = np.random.default_rng(0)
+    loads = np.round(100.0 * (chance.pareto(1.2, size=80) + 1.0)).tolist()
+    asked = policy(
+        sizing=Sizing.ATTAINMENT, startup_s=120.0, predictor=PredictorPolicy(), behavior=Behavior()
+    )
+    state, decisions = PlannerState(), []
+    for count in range(1, len(loads) + 1):
+        past = tuple(loads[:count])
+        history = Series(
+            end_s=30.0 * count,
+            step_s=30.0,
+            requests=past,
+            isl_tokens=(1000.0,) * count,
+            osl_tokens=(200.0,) * count,
+        )
+        runs = fleet(*(desired(decisions[-1]) if decisions else (2, 2)))
+        seen = observation(loads[count - 1], history=history)
+        state, decision = plan(seen, runs=runs, asked=asked, state=state, now_s=30.0 * count)
+        decisions.append(decision)
+    return tuple(decisions)
+
+
+def test_bursts_that_are_not_covered_are_told_with_what_they_would_take():
+    told = 0
+    for decision in plans_for_bursts():
+        for entry in decision.roles:
+            assert entry.sized is not None
+            uncovered = entry.sized.promised
+            assert (Reason.BURSTS_NOT_COVERED in entry.limits) == (uncovered is not None)
+            if uncovered is not None:
+                told += 1
+                assert uncovered > entry.sized.replicas
+                assert f"in time but for bursts that take {uncovered} (" in decision.message
+    assert told > 0
+
+
+def test_a_queue_that_is_served_soon_keeps_what_serves_it_and_says_so():
+    asked = policy(sizing=Sizing.ATTAINMENT, startup_s=120.0)
+    _, decision = plan(observation(requests=900.0, queued=Known(3000.0)), runs=fleet(30, 2), asked=asked)
+    (prefill, _) = decision.roles
+    assert prefill.sized is not None
+    assert prefill.sized.replicas < prefill.desired == prefill.sized.sooner < 30
+    assert prefill.limits == (Reason.NEEDED_SOONER,)
 
 
 def test_idle_falls_to_the_floor_though_means_of_nothing_are_not_numbers():

@@ -14,7 +14,11 @@ roles. New replicas serve only after their start, so the end of the horizon (int
 on growth, and of the prompts that wait now only those count there that will still wait. Shrinking acts
 at once, and a replica that is missed comes back only after a start-up: so every step of the horizon must
 let the survivors carry the load, with so many fewer misses as a mistake lasts longer than an interval,
-and hits more of the requests the fewer the survivors are.
+and hits more of the requests the fewer the survivors are. What is needed only before the end of the
+horizon keeps what runs for as long, and is not remembered.
+
+Where the load is rare bursts, the misses fall off so slowly with the replicas that keeping the promise
+would take a fleet that idles nearly always. There the last replicas are left out (see `_worthwhile`).
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -49,6 +53,18 @@ HOPELESS = 0.9
 """A prompt that alone takes this share of the TTFT target is late or not by chance, whatever the fleet's
 size: no profile is better known than to a tenth. Replicas are not bought for it."""
 
+WORTH = 0.7
+"""GPUs for bursts are worth it when they save so many of the requests that they could serve, in units of the
+share that the promise gives up: 0.7 % for 99 %. See docs/benchmarks/sizing.md."""
+
+STEEP = 8.0
+"""Misses that fall at least with this power of the replicas are no rare bursts: the forecast knows the load,
+and what is left is chance. A burst's fall with the power of its tail, 2 to 6 in what was measured."""
+
+MOST_GIVEN_UP = 10.0
+"""Times what the promise gives up: so many are given up to bursts at most. A promise of 99 % becomes none of
+less than 90 %, however rare the bursts."""
+
 _KINDS = 40
 """Kinds of prompts at most: each is a fortieth of the TTFT target wide."""
 
@@ -57,6 +73,9 @@ Allowance = Callable[[int], float]
 
 MOST_REPLICAS = 1 << 16
 """The search ends here; no cluster has more."""
+
+_SLICES = 256
+"""Of more replicas than this, so large a part is judged at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,20 +158,37 @@ class Situation:
 
     @cached_property
     def waiting_per_s(self) -> tuple[float, ...]:
-        """Prompts that wait now and still do when a step begins, per second of that step; one per step.
+        """Prompts that wait now and still do when a step begins, per second of the horizon; one per step.
 
-        What serves works on them until then, besides the mean of what comes. A queue that would grow
-        counts as it is: the load that makes it grow is sized for anyway.
+        They are worked off within a horizon: who waits is late already, and replicas that clear a queue at
+        once are held for minutes after.
+
+        What serves works on them until then, besides the mean of what comes, and in the interval before the
+        last step also what starts now. A queue that would grow counts as it is: the load that makes it grow
+        is sized for anyway.
         """
-        roles, interval_s = self.policy.mode.roles, self.policy.interval_s
-        serving = self.fleet.role(Role.PREFILL).serving if Role.PREFILL in roles else 0
-        workers = serving or 0
-        waiting = max(0.0, _value(self.observation.queued) - workers)
-        served = workers * interval_s / self.prefill_moments[0]
+        roles, means = self.policy.mode.roles, self.forecast.prefill.mean_tokens
+        prefill = self.fleet.role(Role.PREFILL) if Role.PREFILL in roles else None
+        serving = (prefill.serving or 0) if prefill else 0
+        ordered = max(serving, prefill.replicas) if prefill else 0
+        waiting = max(0.0, _value(self.observation.queued) - serving)
+        each = self.policy.interval_s / self.prefill_moments[0]
         path = [waiting]
-        for tokens in self.forecast.prefill.mean_tokens[:-1]:
-            path.append(max(0.0, path[-1] + tokens / self.isl.mean - served))
-        return tuple(min(waiting, left) / interval_s for left in path)
+        for step, tokens in enumerate(means[:-1], start=2):
+            workers = ordered if step == len(means) else serving
+            path.append(max(0.0, path[-1] + tokens / self.isl.mean - workers * each))
+        return tuple(min(waiting, left) / self.horizon_s for left in path)
+
+    @property
+    def missed(self) -> float:
+        """Share of the requests that the promise gives up."""
+        return 1.0 - self.policy.sla.attainment_percent / 100.0
+
+    def replica_s(self, stage: Role) -> float:
+        """Time of one replica that a request takes at best."""
+        if stage is Role.PREFILL:
+            return self.prefill_moments[0]
+        return self.osl.mean / float(self.batch.tokens_per_s[-1])
 
     @cached_property
     def batch(self) -> Batch:
@@ -177,10 +213,17 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
         ProfileNotFound: the profile lacks a stage that a role of the mode needs.
     """
     policy = situation.policy
+    stages = {
+        role: (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,) for role in policy.mode.roles
+    }
+    gpu_s = sum(
+        gpus_per_replica[role] * situation.replica_s(stage) for role in stages for stage in stages[role]
+    )
     return Sized(
         roles=tuple(
             _sized(
                 role,
+                stages[role],
                 throughput.stages_of(
                     role,
                     policy=policy,
@@ -190,23 +233,54 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
                     gpus=gpus_per_replica[role],
                 ),
                 situation,
+                price_per_s=WORTH * situation.missed * gpus_per_replica[role] / gpu_s,
             )
             for role in policy.mode.roles
         )
     )
 
 
-def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situation) -> SizedRole:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Need:
+    """Replicas, and what would keep the promise: more, where the last of them would not be worth it."""
+
+    replicas: int
+    promised: int
+    late: float
+    """Share of the requests that `replicas` make late."""
+
+    def __add__(self, other: _Need) -> _Need:
+        return _Need(
+            replicas=self.replicas + other.replicas,
+            promised=self.promised + other.promised,
+            late=self.late + other.late,
+        )
+
+
+def _sized(
+    role: Role,
+    stages: tuple[Role, ...],
+    evidence: tuple[throughput.Stage, ...],
+    situation: Situation,
+    *,
+    price_per_s: float,
+) -> SizedRole:
     policy = situation.policy
     floor = policy.role(role).min_replicas
-    stages = (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,)
-    missed = 1.0 - policy.sla.attainment_percent / 100.0
-    allowed = missed / max(2, len(policy.mode.roles))
+    allowed = situation.missed / max(2, len(policy.mode.roles))
     repeated = situation.horizon_s / policy.interval_s - 1.0
 
-    def need_at(step: int, allowed: Allowance, *, near: int, least: int = 1) -> int:
-        search = _Search(near=near, least=least if len(stages) == 1 else 1)
-        return sum(_need(stage, situation, step=step, allowed=allowed, search=search) for stage in stages)
+    def need_at(step: int, may_be_late: Allowance, *, near: int, least: int = 1) -> _Need:
+        search = _Search(
+            near=near,
+            least=least if len(stages) == 1 else 1,
+            price_per_s=price_per_s,
+            most_late=MOST_GIVEN_UP * allowed,
+        )
+        first, *others = (
+            _need(stage, situation, step=step, allowed=may_be_late, search=search) for stage in stages
+        )
+        return sum(others, start=first)
 
     def for_all(replicas: int) -> float:  # noqa: ARG001 - the same whatever the count
         return allowed
@@ -216,30 +290,42 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
         return allowed / (1.0 + repeated / replicas)
 
     last, current = situation.forecast.horizon_steps, situation.fleet.role(role).replicas
-    need = need_at(last, for_all, near=current)
+    ordered = need_at(last, for_all, near=current)
+    need = ordered.replicas
     if Role.DECODE in stages:
         need = max(need, _inflow_need(situation))
+    sooner = 0
     for step in range(last, 0, -1):
-        if need >= current:
+        if max(need, sooner) >= current:
             break  # what follows decides on shrinking only
-        need = max(need, min(current, need_at(step, for_survivors, near=need, least=need)))
+        least = max(need, sooner)
+        kept = min(current, need_at(step, for_survivors, near=least, least=least).replicas)
+        if step == last:
+            need = max(need, kept)
+        else:
+            sooner = max(sooner, kept)
     replicas = max(need, floor)
+    promised = ordered.promised if replicas < ordered.promised else None
+    limit = Reason.BURSTS_NOT_COVERED if promised else None
     return throughput.sized(
         role,
         evidence,
         raw=float(need),
         replicas=replicas,
-        limit=Reason.TOO_FEW_REPLICAS if need < floor else None,
+        promised=promised,
+        sooner=sooner,
+        limit=Reason.TOO_FEW_REPLICAS if need < floor else limit,
         message=(
             f"{role}: {figure(throughput.load_of(evidence))} tokens/s are expected, and {replicas} replicas keep "
-            f"all but {figure(100.0 * allowed)} % of the requests in time over the next "
-            f"{figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
+            f"all but {figure(100.0 * (ordered.late if promised else allowed))} % of the requests in time over "
+            f"the next {figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
             f"coming at once"
+            + (f"; {promised} would cover rare bursts too, and idle otherwise" if promised else "")
         ),
     )
 
 
-def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, search: _Search) -> int:
+def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, search: _Search) -> _Need:
     load_tokens_s = situation.coming[stage][step - 1]
     if stage is Role.PREFILL:
         waiting_per_s = situation.waiting_per_s[step - 1]
@@ -256,16 +342,16 @@ def prefill_need(
     waiting_per_s: float,
     allowed: Allowance,
     search: _Search,
-) -> int:
+) -> _Need:
     """Fewest prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
 
     Args:
         load_tokens_s: prompt tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
-        waiting_per_s: prompts that wait already, per second of the interval in which they are to be served.
+        waiting_per_s: prompts that wait already, per second of the time in which they are to be served.
         allowed: share of requests that so many replicas may make late, beyond those whose prompt alone
             takes too long (see `HOPELESS`).
-        search: where to look first.
+        search: where to look first, and what a replica must be worth.
     """
     policy = situation.policy
     mean_s, second = situation.prefill_moments
@@ -273,7 +359,7 @@ def prefill_need(
     erlangs = (rate + waiting_per_s) * mean_s
     variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)
     allowance_s, allowance_share = situation.allowances
-    share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
+    counted = situation.coverage.counted(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
 
     def late(replicas: int) -> float:
         each = share_late(
@@ -284,28 +370,28 @@ def prefill_need(
             allowance_share=allowance_share,
             while_s=policy.interval_s,
         )
-        return float(share @ each)
+        return float(counted.share @ each)
 
-    return _fewest(late, allowed, search)
+    return _fewest(late, allowed, search, requests_s=counted.tokens_s / situation.isl.mean)
 
 
-def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search) -> int:
+def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search) -> _Need:
     """Fewest decode replicas whose batches exceed the ITL target or the KV no more often than *allowed*.
 
     Args:
         load_tokens_s: output tokens per second at each level of `coverage.LEVELS`.
         situation: what is known.
         allowed: share of requests that so many replicas may make late.
-        search: where to look first.
+        search: where to look first, and what a replica must be worth.
     """
     batch = situation.batch
-    share = situation.coverage.by_requests(load_tokens_s, usual=situation.seen[Role.DECODE].usual_tokens_s)
+    counted = situation.coverage.counted(load_tokens_s, usual=situation.seen[Role.DECODE].usual_tokens_s)
     dispersion = situation.burstiness.index(load_tokens_s / situation.osl.mean)
-    return _fewest(
-        lambda replicas: float(share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion)),
-        allowed,
-        search,
-    )
+
+    def late(replicas: int) -> float:
+        return float(counted.share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion))
+
+    return _fewest(late, allowed, search, requests_s=counted.tokens_s / situation.osl.mean)
 
 
 def _inflow_need(situation: Situation) -> int:
@@ -322,18 +408,29 @@ def _inflow_need(situation: Situation) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
-    """Where a search begins: a good guess takes two looks, and any guess finds the same."""
+    """Where a search begins (a good guess takes two looks, and any guess finds the same), and its price."""
 
     near: int
-    least: int = 1
+    least: int
     """What the answer is raised to: fewer would change nothing."""
+    price_per_s: float
+    """Requests that a replica must save to be worth it."""
+    most_late: float
+    """Share of the requests that is given up to bursts at most."""
 
 
-def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search) -> int:
+def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search, *, requests_s: float) -> _Need:
     """The least count that is late no more than *allowed*; with the count one never rises, the other never falls.
 
     Steps from the guess double until the answer lies between two counts, which are then halved.
+
+    Args:
+        late: share of the requests that so many replicas make late.
+        allowed: share that they may.
+        search: where to look first, and what a replica must be worth.
+        requests_s: all the requests that *late* is a share of, per second.
     """
+    late = cache(late)
     low, high = max(1, search.least) - 1, MOST_REPLICAS
     count, step = min(max(low + 1, search.near), MOST_REPLICAS - 1), 1
     while high - low > 1:
@@ -341,7 +438,28 @@ def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search) -
         low, high = (count, high) if is_short else (low, count)
         ahead = low + step if is_short else high - step
         count, step = ahead if low < ahead < high else (low + high) // 2, 2 * step
-    return high
+    return _worthwhile(late, high, search, requests_s=requests_s)
+
+
+def _worthwhile(late: Callable[[int], float], promised: int, search: _Search, *, requests_s: float) -> _Need:
+    """*promised*, or fewer where the last are kept for rare bursts and would serve next to nothing.
+
+    A replica that goes spares its price, in requests per second, and loses those that are late for want of
+    it: the count that spares most on balance is taken, among those whose misses grow at most with the power
+    `STEEP` from *promised* on.
+    """
+    best, most_spared = promised, 0.0
+    count = promised
+    while count > max(1, search.least):
+        count -= max(1, count // _SLICES)
+        lost = (late(count) - late(promised)) * requests_s
+        if lost > search.price_per_s * promised or late(count) > search.most_late:
+            break  # the first: fewer lose more than there is to spare
+        spared = search.price_per_s * (promised - count) - lost
+        is_slow = late(count) <= late(promised) * (promised / count) ** STEEP
+        if is_slow and spared > most_spared:
+            best, most_spared = count, spared
+    return _Need(replicas=best, promised=promised, late=late(best))
 
 
 def _value(reading: Reading) -> float:

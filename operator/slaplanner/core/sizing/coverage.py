@@ -43,16 +43,26 @@ class Coverage:
         above = (1.0 - _EDGES) ** looks
         return Coverage(above[:-1] - above[1:])
 
-    def by_requests(self, load: Floats, *, usual: float) -> Floats:
+    def counted(self, load_tokens_s: Floats, *, usual: float) -> Counted:
         """The requests that come in each part, as a share of what usually comes.
 
         A high load has more requests than a low one. And a promise in percent is kept over the day: what
         is late in a quiet hour is few beside the requests of the others, so where less is expected than
         is usual, the shares sum to less than 1.
         """
-        weight = self.mass * np.maximum(load, 1e-9)
-        share: Floats = weight / max(float(weight.sum()), usual)
-        return share
+        weight = self.mass * np.maximum(load_tokens_s, 1e-9)
+        tokens_s = max(float(weight.sum()), usual)
+        return Counted(share=weight / tokens_s, tokens_s=tokens_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """Requests as they count for the promise."""
+
+    share: Floats
+    """Of each part of the load's distribution; they sum to at most 1."""
+    tokens_s: float
+    """What all of it is, as a load: what is expected, or what is usual if that is more."""
 
 
 def tokens_per_s(demand: Demand, interval_s: float) -> Floats:

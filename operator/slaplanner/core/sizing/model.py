@@ -32,7 +32,11 @@ class SizedRole:
     replicas: int
     """`raw` rounded up, at least the role's minReplicas."""
     limit: Reason | None = None
-    """TOO_FEW_REPLICAS when the floor raised `replicas`."""
+    """TOO_FEW_REPLICAS when the floor raised `replicas`, BURSTS_NOT_COVERED when `promised` is more."""
+    promised: int | None = None
+    """Replicas that would keep the promise through rare bursts too; None when `replicas` do."""
+    sooner: int = 0
+    """Replicas that are needed only until ordered ones would serve: who runs stays as long."""
     capacity_per_replica_tokens_s: float
     """Prefill: input tokens; decode: output tokens; agg: both, in the demand's mix. 0: no capacity."""
     load_tokens_s: float

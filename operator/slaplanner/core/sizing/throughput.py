@@ -111,7 +111,15 @@ def stages_of(
 
 
 def sized(
-    role: Role, stages: tuple[Stage, ...], *, raw: float, replicas: int, limit: Reason | None, message: str
+    role: Role,
+    stages: tuple[Stage, ...],
+    *,
+    raw: float,
+    replicas: int,
+    limit: Reason | None,
+    message: str,
+    promised: int | None = None,
+    sooner: int = 0,
 ) -> SizedRole:
     """A size, with the figures of its stages beside it."""
     return SizedRole(
@@ -119,6 +127,8 @@ def sized(
         raw=raw,
         replicas=replicas,
         limit=limit,
+        promised=promised,
+        sooner=sooner,
         capacity_per_replica_tokens_s=_capacity(stages),
         load_tokens_s=load_of(stages),
         expected_latency_ms=stages[-1].latency_ms,

@@ -34,6 +34,7 @@ def sized(
     requests_s: float = 10.0,
     *,
     spread: float = 0.3,
+    tail: float | None = None,
     mode: Mode = Mode.DISAGG,
     sla: Sla = SLA,
     factor: float = 1.0,
@@ -43,11 +44,16 @@ def sized(
     queued: Reading = UNKNOWN,
     history: Series | None = None,
 ) -> Sized:
-    """Sizes for a load that is forecast to stay at *requests_s*, its bounds up to *spread* above that."""
+    """Sizes for a load that is forecast to stay at *requests_s*, its bounds up to *spread* above that.
+
+    With *tail* the bounds are those of rare bursts instead: the chance of a load falls with that power of it.
+    """
     requests = requests_s * INTERVAL_S
 
     def demand(tokens: float) -> Demand:
         bounds = tuple(tokens * (1.0 + spread * at / (len(LEVELS) - 1)) for at in range(len(LEVELS)))
+        if tail is not None:
+            bounds = tuple(tokens * (2.0 * (1.0 - level)) ** (-1.0 / tail) for level in LEVELS)
         return Demand(mean_tokens=(tokens,) * STEPS, bounds_tokens=(bounds,) * STEPS)
 
     policy = Policy(
@@ -150,9 +156,9 @@ def test_clumps_never_take_fewer_replicas_than_chance(rate: float, clump_s: floa
 @settings(deadline=None)
 @given(rate=rates, current=st.integers(1, 200))
 def test_what_runs_is_given_back_with_more_care_than_it_is_bought(rate: float, current: int) -> None:
-    bought, kept = replicas(sized(rate)), replicas(sized(rate, current=current))
-    for buy, keep in zip(bought, kept, strict=True):
-        assert buy <= keep <= max(buy, current)
+    for buy, keep in zip(sized(rate).roles, sized(rate, current=current).roles, strict=True):
+        assert buy.replicas <= keep.replicas <= max(buy.replicas, current)
+        assert keep.sooner <= current
 
 
 @settings(deadline=None)
@@ -171,6 +177,28 @@ def test_every_count_comes_with_its_words(rate: float, spread: float, current: i
         assert f"{role.replicas} replicas" in role.message
 
 
+def test_rare_bursts_are_covered_as_far_as_replicas_for_them_are_worth_it() -> None:
+    bursts = sized(tail=1.5).roles[0]
+    assert bursts.limit is Reason.BURSTS_NOT_COVERED
+    careful = sized(tail=1.5, sla=replace(SLA, attainment_percent=99.9)).roles[0]
+    assert bursts.promised is not None
+    assert bursts.replicas < min(bursts.promised, careful.replicas)
+    assert f"{bursts.promised} would cover rare bursts too" in bursts.message
+
+
+@settings(deadline=None)
+@given(rate=rates, spread=st.floats(0.0, 1.0), clump_s=st.floats(0.0, 1.0))
+def test_the_promise_is_kept_where_the_forecast_knows_the_load(
+    rate: float, spread: float, clump_s: float
+) -> None:
+    for role in sized(rate, spread=spread, clump_s=clump_s).roles:
+        assert role.limit is None
+
+
+def test_a_floor_that_covers_the_bursts_leaves_nothing_to_say() -> None:
+    assert sized(tail=1.5, floor=1000).roles[0].limit is Reason.TOO_FEW_REPLICAS
+
+
 def test_a_queue_asks_for_more_prefill() -> None:
     assert replicas(sized(queued=Known(3000.0)))[0] > replicas(sized())[0]
 
@@ -181,7 +209,9 @@ def test_a_queue_that_is_served_before_new_replicas_serve_orders_none() -> None:
 
 
 def test_a_queue_that_is_served_soon_still_keeps_what_serves_it() -> None:
-    assert replicas(sized(current=30, queued=Known(3000.0)))[0] > replicas(sized(current=30))[0]
+    queue, none = sized(current=30, queued=Known(3000.0)).roles[0], sized(current=30).roles[0]
+    assert queue.replicas == none.replicas
+    assert queue.sooner > max(none.sooner, none.replicas)
 
 
 @settings(deadline=None)

@@ -220,8 +220,9 @@ def test_nothing_is_raised_by_what_was_seen(requests: list[float], told: list[fl
 def test_where_little_is_expected_its_misses_are_few_beside_the_usual() -> None:
     coverage = Coverage.held(window_s=0.0, horizon_s=150.0)
     load = np.ones(len(LEVELS))
-    assert coverage.by_requests(load, usual=0.0).sum() == pytest.approx(1.0)
-    assert coverage.by_requests(load, usual=4.0).sum() == pytest.approx(0.25)
+    expected, quiet = coverage.counted(load, usual=0.0), coverage.counted(load, usual=4.0)
+    assert (expected.share.sum(), expected.tokens_s) == pytest.approx((1.0, 1.0))
+    assert (quiet.share.sum(), quiet.tokens_s) == pytest.approx((0.25, 4.0))
 
 
 def seen(*, arrived: float, completed: float, inflight: float, queued: float = 0.0) -> Observation:
