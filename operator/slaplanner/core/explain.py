@@ -44,9 +44,8 @@ def _need(role: RoleDecision, *, policy: Policy) -> str:
     if policy.sizing is Sizing.ATTAINMENT:
         # More than load over capacity: what comes on top is for bursts, queues and the forecast's errors.
         promised = figure(policy.sla.attainment_percent)
-        bursts = "through bursts" if sized.promised is None else f"but for bursts that take {sized.promised}"
         text = (
-            f"{role.role} needs {figure(sized.raw)} replicas to keep {promised} % in time {bursts} "
+            f"{role.role} needs {figure(sized.raw)} replicas to keep {promised} % in time through bursts "
             f"({load} tokens/s, at most {each} each)"
         )
     else:

@@ -248,7 +248,7 @@ def _steps(
         damped = damp(
             current=role.replicas,
             wanted=bounded,
-            need=need.raw,
+            need=min(need.raw, need.replicas),  # without what was left out on purpose
             behavior=policy.behavior,
             state=memory.damping,
             now_s=now_s,

@@ -111,12 +111,14 @@ def test_bursts_that_are_not_covered_are_told_with_what_they_would_take():
     for decision in plans_for_bursts():
         for entry in decision.roles:
             assert entry.sized is not None
-            uncovered = entry.sized.promised
-            assert (Reason.BURSTS_NOT_COVERED in entry.limits) == (uncovered is not None)
-            if uncovered is not None:
+            uncovered = Reason.BURSTS_NOT_COVERED in entry.limits
+            assert uncovered == (entry.sized.raw > entry.sized.replicas)
+            if uncovered:
                 told += 1
-                assert uncovered > entry.sized.replicas
-                assert f"in time but for bursts that take {uncovered} (" in decision.message
+                need = (
+                    f"{entry.role} needs {entry.sized.raw:.0f} replicas to keep 99 % in time through bursts"
+                )
+                assert need in decision.message
     assert told > 0
 
 

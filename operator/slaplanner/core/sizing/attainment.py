@@ -305,22 +305,21 @@ def _sized(
         else:
             sooner = max(sooner, kept)
     replicas = max(need, floor)
-    promised = ordered.promised if replicas < ordered.promised else None
-    limit = Reason.BURSTS_NOT_COVERED if promised else None
+    uncovered = replicas < ordered.promised
+    limit = Reason.TOO_FEW_REPLICAS if need < floor else None
     return throughput.sized(
         role,
         evidence,
-        raw=float(need),
+        raw=float(ordered.promised if uncovered else need),
         replicas=replicas,
-        promised=promised,
         sooner=sooner,
-        limit=Reason.TOO_FEW_REPLICAS if need < floor else limit,
+        limit=Reason.BURSTS_NOT_COVERED if uncovered else limit,
         message=(
             f"{role}: {figure(throughput.load_of(evidence))} tokens/s are expected, and {replicas} replicas keep "
-            f"all but {figure(100.0 * (ordered.late if promised else allowed))} % of the requests in time over "
+            f"all but {figure(100.0 * (ordered.late if uncovered else allowed))} % of the requests in time over "
             f"the next {figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
             f"coming at once"
-            + (f"; {promised} would cover rare bursts too, and idle otherwise" if promised else "")
+            + (f"; {ordered.promised} would cover rare bursts too, and idle otherwise" if uncovered else "")
         ),
     )
 

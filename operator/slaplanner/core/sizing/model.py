@@ -30,11 +30,9 @@ class SizedRole:
     raw: float
     """Replicas before rounding; the floor itself when the profile gives no capacity to divide by."""
     replicas: int
-    """`raw` rounded up, at least the role's minReplicas."""
+    """`raw` rounded up, within what `limit` says; at least the role's minReplicas."""
     limit: Reason | None = None
-    """TOO_FEW_REPLICAS when the floor raised `replicas`, BURSTS_NOT_COVERED when `promised` is more."""
-    promised: int | None = None
-    """Replicas that would keep the promise through rare bursts too; None when `replicas` do."""
+    """TOO_FEW_REPLICAS when the floor raised `replicas`, BURSTS_NOT_COVERED when the last of `raw` were left out."""
     sooner: int = 0
     """Replicas that are needed only until ordered ones would serve: who runs stays as long."""
     capacity_per_replica_tokens_s: float

@@ -118,7 +118,6 @@ def sized(
     replicas: int,
     limit: Reason | None,
     message: str,
-    promised: int | None = None,
     sooner: int = 0,
 ) -> SizedRole:
     """A size, with the figures of its stages beside it."""
@@ -127,7 +126,6 @@ def sized(
         raw=raw,
         replicas=replicas,
         limit=limit,
-        promised=promised,
         sooner=sooner,
         capacity_per_replica_tokens_s=_capacity(stages),
         load_tokens_s=load_of(stages),
