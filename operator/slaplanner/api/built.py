@@ -28,7 +28,8 @@ _SAID: Mapping[StrEnum, str] = {
     PredictorType.KALMAN: "follows a local linear trend",
     PredictorType.PROPHET: "learns daily and weekly patterns, and needs the operator's extra of that name",
     Sizing.THROUGHPUT: "divides the load by what one replica carries at the targets",
-    Sizing.ATTAINMENT: "finds the smallest size at which sla.attainment percent of the requests meet the targets",
+    Sizing.ATTAINMENT: "finds the smallest size at which sla.attainment percent of the requests meet the targets, "
+    "rare bursts aside where replicas for them would idle (BurstsNotCovered)",
     ConnectorType.KUBERNETES: "scales the target in this cluster",
     ConnectorType.VIRTUAL: "publishes decisions for an outside system that carries them out",
 }
