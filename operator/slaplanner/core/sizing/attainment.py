@@ -59,7 +59,7 @@ share that the promise gives up: 0.7 % for 99 %. See docs/benchmarks/sizing.md."
 
 STEEP = 8.0
 """Misses that fall at least with this power of the replicas are no rare bursts: the forecast knows the load,
-and what is left is chance. A burst's fall with the power of its tail, 2 to 6 in what was measured."""
+and what is left is chance. With rare bursts they fall as slowly as the bursts' own tail."""
 
 MOST_GIVEN_UP = 10.0
 """Times what the promise gives up: so many are given up to bursts at most. A promise of 99 % becomes none of
@@ -448,9 +448,9 @@ def _worthwhile(late: Callable[[int], float], promised: int, search: _Search, *,
     `STEEP` from *promised* on.
     """
     best, most_spared = promised, 0.0
-    count = promised
-    while count > max(1, search.least):
-        count -= max(1, count // _SLICES)
+    count, least = promised, max(1, search.least)
+    while count > least:
+        count = max(least, count - max(1, count // _SLICES))
         lost = (late(count) - late(promised)) * requests_s
         if lost > search.price_per_s * promised or late(count) > search.most_late:
             break  # the first: fewer lose more than there is to spare
