@@ -276,20 +276,24 @@ def _plain_rows(block: bytes) -> FloatArray | None:
     edges = np.flatnonzero(is_digit[1:] != is_digit[:-1]) + 1
     if edges.size != 6 * (len(text) // len(line)):
         return None
-    first, end = edges[::2].reshape(-1, 3), edges[1::2].reshape(-1, 3)
-    closing, places = characters[end], (end - first).max(axis=0)
+    # A row for each of the three numbers.
+    first, end = np.ascontiguousarray(edges.reshape(-1, 3, 2).T)
+    closing, places = characters.take(end), (end - first).max(axis=1)
     if not ((closing == _COMMA) | (closing == _BRACE)).all() or (places > _MOST_DIGITS).any():
         return None
     # What stands before a shorter number then counts nothing; names are longer than numbers.
     digits *= is_digit
-    rows = np.empty(end.shape)
-    for column, length in enumerate(places.tolist()):
-        values = np.zeros(len(end), dtype=np.int64)
-        for place in range(length):
-            values *= 10
-            values += digits.take(end[:, column] - (length - place), mode="wrap")
-        rows[:, column] = values
-    return rows
+    return np.array([_numbers(digits, *column) for column in zip(end, places.tolist(), strict=True)]).T
+
+
+def _numbers(digits: npt.NDArray[np.uint8], end: npt.NDArray[np.intp], places: int) -> FloatArray:
+    """The numbers that stand before each *end*, of so many digits; exact, for 15 of them fit a double."""
+    numbers, place = np.zeros(end.size), end - places
+    for _ in range(places):
+        numbers *= 10
+        numbers += digits.take(place, mode="wrap")
+        place += 1
+    return numbers
 
 
 def _parse_line(line: bytes) -> tuple[float, float, float] | None:
