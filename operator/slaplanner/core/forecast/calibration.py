@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,8 @@ _ANCHOR = LEVELS.index(0.9)
 """From this level on points above the bound are rare, so what they teach is shared by the levels."""
 _EXPLORE = np.array([0.05] * (_ANCHOR + 1) + [0.4] * (len(LEVELS) - _ANCHOR - 1))
 """Share of the weight that all views have alike: more where hardly any errors tell them apart."""
-_IS_TAIL = LEVELS[_ANCHOR] < _LEVELS
+_RANKED = _ANCHOR + 1
+"""Levels that are ranked; what follows is the tail."""
 _PRIOR_UNITS = np.array([1.0, 1.0, 1.0, _PRIOR_ERROR**0.5, _PRIOR_ERROR])
 """The usual error on each yardstick, as long as it is the prior's share of the load."""
 
@@ -216,10 +217,11 @@ class Calibration:
 
     def _by_view(self, end: Array, yards: Array) -> Array:
         """What each view makes of the errors so far, shape (R, views, L)."""
-        ranked = _quantiles(self.scores)
-        newest = _quantiles([scores[_ON_RECENT, -_RECENT:] for scores in self.scores])
-        newest = np.where(_IS_TAIL, ranked[:, _ON_RECENT], newest)
-        scores = np.concatenate([ranked, newest], axis=1)
+        of_all = _quantiles(self.scores)
+        common = _quantiles([scores[_ON_RECENT, -_RECENT:] for scores in self.scores], tail=False)
+        # The newest are too few to have a tail.
+        of_newest = np.concatenate([common, of_all[:, _ON_RECENT, _RANKED:]], axis=-1)
+        scores = np.concatenate([of_all, of_newest], axis=1)
         on = np.concatenate([yards, yards[:, _ON_RECENT]], axis=1)
         bounds: Array = end[:, None, None] + scores * on[:, :, None]
         return bounds
@@ -233,31 +235,53 @@ class Calibration:
         return along
 
 
-def _quantiles(scores: Sequence[Array]) -> Array:
+def _quantiles(scores: Sequence[Array], *, tail: bool = True) -> Array:
     """Of each row (rows, n) at every level, with the correction for finite samples; (R, rows, levels).
 
-    The roles go together, unless a gap left one of them with fewer errors.
+    Without *tail* only at the levels that are ranked. The roles go together, unless a gap left one of
+    them with fewer errors.
     """
     if len({one.shape for one in scores}) > 1:
-        return np.concatenate([_quantiles([one]) for one in scores])
+        return np.concatenate([_quantiles([one], tail=tail) for one in scores])
     ranked = np.array(scores)
     ranked.sort(axis=-1)
-    low, high, share = _ranks(ranked.shape[-1])
-    quantiles = ranked.take(low, axis=-1) * (1 - share) + ranked.take(high, axis=-1) * share
-    beyond = round(ranked.shape[-1] * (1 - LEVELS[_ANCHOR]))
-    threshold = ranked[..., -beyond - 1, None]
-    excess = ranked[..., -beyond:].sum(axis=-1, keepdims=True) / beyond - threshold
-    # As many errors as lie above the threshold, and the coming one, of all and the coming one.
-    rarer = (beyond + 1) / ((ranked.shape[-1] + 1) * (1 - _LEVELS))
-    tail = np.maximum(threshold + excess * np.log(rarer), quantiles[..., _ANCHOR, None])
-    every: Array = np.where(_IS_TAIL, tail, quantiles)
-    return every
+    places = _places(ranked.shape[-1])
+    common: Array = ranked.take(places.low, axis=-1) * places.low_share
+    common += ranked.take(places.high, axis=-1) * places.high_share
+    if not tail:
+        return common
+    threshold = ranked[..., -places.beyond - 1, None]
+    excess = ranked[..., -places.beyond :].sum(axis=-1, keepdims=True) / places.beyond - threshold
+    return np.concatenate([common, np.maximum(threshold + excess * places.rarer, common[..., -1:])], axis=-1)
+
+
+class _Places(NamedTuple):
+    """Where the levels lie among so many ranked errors."""
+
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]
+    """Each ranked level lies between these two."""
+    low_share: Array
+    high_share: Array
+    """How much either counts."""
+    beyond: int
+    """Errors above the threshold of the tail."""
+    rarer: Array
+    """Of each level of the tail: how much rarer than the threshold, in logarithms."""
 
 
 @lru_cache(maxsize=8)
-def _ranks(number: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Where each level lies among *number* ranked errors: between which two, and how far."""
-    at = np.minimum(_LEVELS * (number + 1) - 1, number - 1)
+def _places(number: int) -> _Places:
+    at = np.minimum(_LEVELS[:_RANKED] * (number + 1) - 1, number - 1)
     low = at.astype(np.intp)
-    high = np.minimum(low + 1, number - 1)
-    return low, high, at - low
+    beyond = round(number * (1 - LEVELS[_ANCHOR]))
+    # As many errors as lie above the threshold, and the coming one, of all and the coming one.
+    rarer = (beyond + 1) / ((number + 1) * (1 - _LEVELS[_RANKED:]))
+    return _Places(
+        low=low,
+        high=np.minimum(low + 1, number - 1),
+        low_share=1 - (at - low),
+        high_share=at - low,
+        beyond=beyond,
+        rarer=np.log(rarer),
+    )
