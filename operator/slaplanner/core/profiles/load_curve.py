@@ -26,20 +26,22 @@ class LoadCurve:
     holds and throughput is in proportion to concurrency.
     """
 
-    __slots__ = ("_concurrency", "_itl", "_last_measured", "_throughput")
+    __slots__ = ("_concurrency", "_itl", "_last_measured", "_row", "_throughput")
 
     def __init__(
         self,
         *,
-        concurrency: list[float],
-        itl_ms: list[float],
-        throughput_per_gpu: list[float],
+        concurrency: FloatArray,
+        itl_ms: FloatArray,
+        throughput_per_gpu: FloatArray,
         last_measured: float,
     ) -> None:
         """`concurrency` rises strictly, `itl_ms` never falls; equally many knots of each, at least one."""
-        self._concurrency = concurrency
-        self._itl = itl_ms
-        self._throughput = throughput_per_gpu
+        # One figure is found sooner in a list, many at once in arrays.
+        self._row = concurrency, itl_ms
+        self._concurrency: list[float] = concurrency.tolist()
+        self._itl: list[float] = itl_ms.tolist()
+        self._throughput: list[float] = throughput_per_gpu.tolist()
         self._last_measured = last_measured
 
     def covers(self, concurrency: float) -> bool:
@@ -59,7 +61,7 @@ class LoadCurve:
 
     def itl_row_ms(self, concurrency: FloatArray) -> FloatArray:
         """`itl_ms` at many loads at once, which differs from it in the last digit at most."""
-        return np.interp(concurrency, self._concurrency, self._itl)
+        return np.interp(concurrency, *self._row)
 
     def throughput_per_gpu(self, concurrency: float) -> float:
         if concurrency <= self._concurrency[0]:

@@ -67,8 +67,8 @@ class RowPair:
             throughput = np.maximum(throughput, self._throughput_bounds[0])
         last = self._last_measured[0] + by_rate * self._last_measured[1]
         return LoadCurve(
-            concurrency=concurrency.tolist(),
-            itl_ms=itl.tolist(),
-            throughput_per_gpu=throughput.tolist(),
+            concurrency=concurrency,
+            itl_ms=itl,
+            throughput_per_gpu=throughput,
             last_measured=1 + last * beside,
         )
