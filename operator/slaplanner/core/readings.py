@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import ge
 
 from slaplanner.core.reasons import Reason
@@ -112,16 +112,10 @@ class Observation:
     ttft_ms: Reading
     itl_ms: Reading
     request_duration_s: Reading
-    cached_tokens: Reading = field(
-        default_factory=lambda: Unknown(Reason.NOT_REPORTED, "cached tokens are not reported")
-    )
+    cached_tokens: Reading = Unknown(Reason.NOT_REPORTED, "cached tokens are not reported")
     """Mean prompt tokens per request that a prefix cache served."""
-    queued: Reading = field(
-        default_factory=lambda: Unknown(Reason.NOT_REPORTED, "queued requests are not reported")
-    )
-    inflight: Reading = field(
-        default_factory=lambda: Unknown(Reason.NOT_REPORTED, "requests in flight are not reported")
-    )
+    queued: Reading = Unknown(Reason.NOT_REPORTED, "queued requests are not reported")
+    inflight: Reading = Unknown(Reason.NOT_REPORTED, "requests in flight are not reported")
     isl_histogram: Histogram | None = None
     osl_histogram: Histogram | None = None
     ttft_histogram: Histogram | None = None

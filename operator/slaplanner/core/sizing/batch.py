@@ -56,11 +56,12 @@ class Batch:
         for _ in range(_ROUNDS):
             loads = low + room * _PARTS
             above = factor * decode.itl_row_ms(loads, context_tokens=context_tokens) > itl_ms
-            if not above.any():
+            first = int(above.argmax())
+            if not above[first]:
                 low += room  # the KV is full before the ITL is at its target
                 break
             room /= loads.size
-            low += int(above.argmax()) * room
+            low += first * room
         largest = max(1.0, low)
         sizes = largest * _SIZES
         itl = decode.itl_row_ms(sizes, context_tokens=context_tokens)
