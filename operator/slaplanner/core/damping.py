@@ -68,7 +68,7 @@ def damp(
     Args:
         current: replicas that the target's spec asks for.
         wanted: replicas that sizing and bounds ask for.
-        need: the same before rounding; tolerance compares it with *current*.
+        need: what *wanted* was rounded from, for tolerance to compare with *current*.
         behavior: the rules of both directions.
         state: what was remembered; entries from the future (a clock that jumped back) are dropped.
         now_s: Unix seconds.
@@ -151,7 +151,7 @@ def _remember(state: DampingState, recommended: int, behavior: Behavior, now_s: 
 
 
 def _between(entries: Iterable[Stamped], from_s: float, to_s: float) -> list[Stamped]:
-    """What is as old as the window is long has left it, as for the HPA: on a grid that is a whole interval."""
+    """As for the HPA, what is as old as the window has left it; on the planning grid that is one plan fewer."""
     return [entry for entry in entries if from_s < entry.at_s <= to_s]
 
 

@@ -124,6 +124,15 @@ def test_what_is_needed_sooner(sooner: int, expected: int, limits: tuple[Reason,
     assert (damped.replicas, damped.limits) == (expected, limits)
 
 
+def test_what_is_needed_sooner_is_told_between_the_window_and_the_rate():
+    state = DampingState(highs=(Stamped(0.0, 5),))
+    rules = ScalingRules(stabilization_window_s=90, policies=limits(1))
+    behavior = Behavior(scale_down=rules)
+    damped = one(current=8, wanted=3, behavior=behavior, state=state, now_s=30, sooner=6)
+    assert damped.replicas == 7
+    assert damped.limits == (Reason.STABILIZED_DOWN, Reason.NEEDED_SOONER, Reason.SCALE_DOWN_LIMIT)
+
+
 def test_what_was_needed_sooner_is_not_remembered():
     behavior = Behavior(scale_down=ScalingRules(stabilization_window_s=90))
     start = DampingState(highs=(Stamped(0.0, 8),))

@@ -17,8 +17,8 @@ let the survivors carry the load, with so many fewer misses as a mistake lasts l
 and hits more of the requests the fewer the survivors are. What is needed only before the end of the
 horizon keeps what runs for as long, and is not remembered.
 
-Where the load is rare bursts, the misses fall off so slowly with the replicas that keeping the promise
-would take a fleet that idles nearly always. There the last replicas are left out (see `_worthwhile`).
+Where bursts are rare, the misses fall off so slowly with the replicas that keeping the promise would take
+a fleet that idles nearly always. There the last replicas are left out (see `_worthwhile`).
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ STEEP = 8.0
 """Misses that fall at least with this power of the replicas are no rare bursts: the forecast knows the load,
 and what is left is chance. With rare bursts they fall as slowly as the bursts' own tail."""
 
-MOST_GIVEN_UP = 10.0
-"""Times what the promise gives up: so many are given up to bursts at most. A promise of 99 % becomes none of
-less than 90 %, however rare the bursts."""
+MOST_TIMES_GIVEN_UP = 10.0
+MOST_GIVEN_UP = 0.05
+"""Share of the requests that a role gives up to bursts at most, and how many times what the promise gives it.
+So a promise of 99 % becomes none of less than 90 %, however rare the bursts, and one of 90 % is kept."""
 
 _KINDS = 40
 """Kinds of prompts at most: each is a fortieth of the TTFT target wide."""
@@ -233,7 +234,8 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
                     gpus=gpus_per_replica[role],
                 ),
                 situation,
-                price_per_s=WORTH * situation.missed * gpus_per_replica[role] / gpu_s,
+                # Replicas without GPUs cost nothing, and none is left out.
+                price_per_s=WORTH * situation.missed * gpus_per_replica[role] / gpu_s if gpu_s else 0.0,
             )
             for role in policy.mode.roles
         )
@@ -275,7 +277,7 @@ def _sized(
             near=near,
             least=least if len(stages) == 1 else 1,
             price_per_s=price_per_s,
-            most_late=MOST_GIVEN_UP * allowed,
+            most_late=min(MOST_GIVEN_UP, MOST_TIMES_GIVEN_UP * allowed),
         )
         first, *others = (
             _need(stage, situation, step=step, allowed=may_be_late, search=search) for stage in stages
@@ -305,21 +307,20 @@ def _sized(
         else:
             sooner = max(sooner, kept)
     replicas = max(need, floor)
-    uncovered = replicas < ordered.promised
-    limit = Reason.TOO_FEW_REPLICAS if need < floor else None
+    left_out = Reason.BURSTS_NOT_COVERED if floor <= need < ordered.promised else None
     return throughput.sized(
         role,
         evidence,
-        raw=float(ordered.promised if uncovered else need),
+        raw=float(ordered.promised if left_out else need),
         replicas=replicas,
         sooner=sooner,
-        limit=Reason.BURSTS_NOT_COVERED if uncovered else limit,
+        limit=Reason.TOO_FEW_REPLICAS if need < floor else left_out,
         message=(
             f"{role}: {figure(throughput.load_of(evidence))} tokens/s are expected, and {replicas} replicas keep "
-            f"all but {figure(100.0 * (ordered.late if uncovered else allowed))} % of the requests in time over "
-            f"the next {figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
+            f"all but at most {figure(100.0 * max(ordered.late, allowed))} % of the requests in time over the next "
+            f"{figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
             f"coming at once"
-            + (f"; {ordered.promised} would cover rare bursts too, and idle otherwise" if uncovered else "")
+            + (f"; {ordered.promised} would cover rare bursts too" if replicas < ordered.promised else "")
         ),
     )
 
@@ -342,7 +343,7 @@ def prefill_need(
     allowed: Allowance,
     search: _Search,
 ) -> _Need:
-    """Fewest prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
+    """Prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
 
     Args:
         load_tokens_s: prompt tokens per second at each level of `coverage.LEVELS`.
@@ -375,7 +376,7 @@ def prefill_need(
 
 
 def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search) -> _Need:
-    """Fewest decode replicas whose batches exceed the ITL target or the KV no more often than *allowed*.
+    """Decode replicas whose batches exceed the ITL target or the KV no more often than *allowed*.
 
     Args:
         load_tokens_s: output tokens per second at each level of `coverage.LEVELS`.
@@ -419,9 +420,10 @@ class _Search:
 
 
 def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search, *, requests_s: float) -> _Need:
-    """The least count that is late no more than *allowed*; with the count one never rises, the other never falls.
+    """The least count that is late no more than *allowed*, and what of it is worth it.
 
-    Steps from the guess double until the answer lies between two counts, which are then halved.
+    With the count *late* never rises and *allowed* never falls. Steps from the guess double until the answer
+    lies between two counts, which are then halved.
 
     Args:
         late: share of the requests that so many replicas make late.

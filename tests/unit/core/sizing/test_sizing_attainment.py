@@ -39,6 +39,9 @@ def sized(
     sla: Sla = SLA,
     factor: float = 1.0,
     current: int = 1,
+    serving: int | None = None,
+    prefill_gpus: int = 4,
+    decode_gpus: int = 4,
     clump_s: float = 0.0,
     floor: int = 1,
     queued: Reading = UNKNOWN,
@@ -90,7 +93,10 @@ def sized(
             history=history,
         ),
         fleet=Fleet(
-            roles=tuple(RoleState(role=role, replicas=current, serving=current) for role in mode.roles)
+            roles=tuple(
+                RoleState(role=role, replicas=current, serving=current if serving is None else serving)
+                for role in mode.roles
+            )
         ),
         startup_s=STARTUP_S,
         burstiness=Burstiness(excess=clump_s, square=1.0, plans=1.0),
@@ -98,7 +104,7 @@ def sized(
     return attainment.size(
         situation,
         demand=MeanDemand(requests_per_interval=requests, isl_tokens=ISL, osl_tokens=OSL),
-        gpus_per_replica=dict.fromkeys(Role, 4),
+        gpus_per_replica={Role.PREFILL: prefill_gpus, Role.DECODE: decode_gpus, Role.AGG: decode_gpus},
     )
 
 
@@ -185,21 +191,100 @@ def test_rare_bursts_are_covered_as_far_as_replicas_for_them_are_worth_it() -> N
     assert f"; {bursts.raw:.0f} would cover rare bursts too" in bursts.message
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_role_leaves_out_what_rare_bursts_would_take(mode: Mode) -> None:
+    for role in sized(30.0, tail=1.2, mode=mode).roles:
+        assert role.limit is Reason.BURSTS_NOT_COVERED
+        assert role.replicas < role.raw
+
+
 @settings(deadline=None)
-@given(rate=rates, spread=st.floats(0.0, 1.0), clump_s=st.floats(0.0, 1.0))
-def test_the_promise_is_kept_where_the_forecast_knows_the_load(
-    rate: float, spread: float, clump_s: float
+@given(rate=rates, spread=st.floats(0.0, 1.0), percent=st.sampled_from([95.0, 99.0, 99.9]))
+@pytest.mark.parametrize("ttft_ms", [1.3 * PROFILE.prefill.ttft_ms(ISL), 1000.0])
+def test_nothing_is_left_out_where_loads_come_evenly(
+    rate: float, spread: float, percent: float, ttft_ms: float
 ) -> None:
-    for role in sized(rate, spread=spread, clump_s=clump_s).roles:
+    sla = replace(SLA, ttft_ms=ttft_ms, attainment_percent=percent)
+    for role in sized(rate, spread=spread, sla=sla).roles:
         assert role.limit is None
 
 
-def test_a_floor_that_covers_the_bursts_leaves_nothing_to_say() -> None:
-    assert sized(tail=1.5, floor=1000).roles[0].limit is Reason.TOO_FEW_REPLICAS
+@settings(deadline=None)
+@given(
+    rate=rates,
+    tail=st.floats(0.8, 3.0),
+    clump_s=st.floats(0.0, 10.0),
+    percent=st.floats(50.0, 90.0),
+    queued=st.floats(0.0, 1e5),
+)
+def test_a_promise_that_gives_up_a_tenth_gives_up_no_more(
+    rate: float, tail: float, clump_s: float, percent: float, queued: float
+) -> None:
+    sla = replace(SLA, attainment_percent=percent)
+    for role in sized(rate, tail=tail, clump_s=clump_s, sla=sla, queued=Known(queued)).roles:
+        assert role.limit is None
+
+
+@settings(deadline=None)
+@given(rate=rates, tail=st.floats(0.8, 3.0), clump_s=st.floats(0.0, 10.0), percent=st.floats(90.0, 99.9))
+def test_little_is_given_up_to_bursts(rate: float, tail: float, clump_s: float, percent: float) -> None:
+    for role in sized(rate, tail=tail, clump_s=clump_s, sla=replace(SLA, attainment_percent=percent)).roles:
+        given_up = float(role.message.split("all but at most ")[1].split(" %")[0])
+        assert given_up <= 1.01 * min(5.0, 5.0 * (100.0 - percent))
+
+
+def test_replicas_without_gpus_are_no_reason_to_leave_any_out() -> None:
+    free = sized(tail=1.5, prefill_gpus=0, decode_gpus=0)
+    assert [role.raw for role in free.roles] == replicas(free)
+    assert replicas(free)[0] == sized(tail=1.5).roles[0].raw
+
+
+@settings(deadline=None)
+@given(rate=st.floats(1.0, 200.0), tail=st.floats(1.0, 2.0), gpus=st.integers(1, 16))
+def test_what_counts_is_what_a_gpu_serves_not_how_many_a_replica_has(
+    rate: float, tail: float, gpus: int
+) -> None:
+    alike = sized(rate, tail=tail, prefill_gpus=gpus, decode_gpus=gpus)
+    assert replicas(alike) == replicas(sized(rate, tail=tail))
+
+
+def test_the_role_whose_gpus_save_less_leaves_out_more() -> None:
+    alike, dear = sized(tail=1.8), sized(tail=1.8, decode_gpus=32)
+    (prefill, decode), (more, fewer) = replicas(alike), replicas(dear)
+    assert fewer < decode
+    assert more > prefill
+
+
+@pytest.mark.parametrize(
+    ("floor", "raw", "limit"),
+    [
+        pytest.param(5, 17.0, Reason.BURSTS_NOT_COVERED, id="below the need"),
+        pytest.param(14, 11.0, Reason.TOO_FEW_REPLICAS, id="covers some bursts"),
+        pytest.param(1000, 11.0, Reason.TOO_FEW_REPLICAS, id="covers all bursts"),
+    ],
+)
+def test_a_floor_covers_bursts_too(floor: int, raw: float, limit: Reason) -> None:
+    role = sized(tail=1.5, floor=floor).roles[0]
+    assert (role.raw, role.replicas, role.limit) == (raw, max(11, floor), limit)
+    assert ("; 17 would cover rare bursts too" in role.message) == (floor < 17)
 
 
 def test_a_queue_asks_for_more_prefill() -> None:
     assert replicas(sized(queued=Known(3000.0)))[0] > replicas(sized())[0]
+
+
+def test_replicas_on_their_way_work_on_the_queue_too() -> None:
+    def asked(current: int) -> int:
+        return replicas(sized(current=current, serving=3, queued=Known(20_000.0)))[0]
+
+    assert asked(40) < asked(3)
+
+
+def test_a_queue_is_worked_off_within_the_horizon_and_no_sooner() -> None:
+    prompts = 20_000.0
+    capacity = sized().roles[0].capacity_per_replica_tokens_s / ISL
+    more = replicas(sized(queued=Known(prompts)))[0] - replicas(sized())[0]
+    assert more == pytest.approx(prompts / (INTERVAL_S + STARTUP_S) / capacity, rel=0.2)
 
 
 def test_a_queue_that_is_served_before_new_replicas_serve_orders_none() -> None:
