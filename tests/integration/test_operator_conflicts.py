@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,6 +40,12 @@ SCALED_OBJECTS = {
 """As much of KEDA as a planner sees of it."""
 
 SetUp = Callable[..., Scene]
+
+
+def let_a_second_pass(scene: Scene) -> None:
+    """Until who is created now is younger than the policy: ages are whole seconds, and uids decide between equals."""
+    created = scene.get("slapolicy")["metadata"]["creationTimestamp"]
+    wait_until(lambda: time.strftime("%FT%TZ", time.gmtime()) > created, what="the next second")
 
 
 def autoscaler(kind: str, name: str) -> dict[str, Any]:
@@ -123,6 +130,7 @@ class TestTwoPoliciesOnOneRole:
         scene = served_scene(BUSY)
         scene.apply(policy(mode="prefill"))
         scene.wait_condition("Ready", "True")
+        let_a_second_pass(scene)
         scene.apply(policy(SECOND))
         refuses_to_write(scene, "OtherPolicy", "SLAPolicy 'llama' (prefill)", name=SECOND)
         assert "(decode)" not in scene.condition("TargetConflict", SECOND)["message"]
