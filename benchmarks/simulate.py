@@ -43,8 +43,8 @@ DAY_TRACE = "SLAPLANNER_DAY_TRACE"
 SIZES = (10_000, 100_000, 1_000_000)
 
 MOST_SIMULATION_S, MOST_DRY_RUN_S, MOST_MIB = 30.0, 5.0, 1.5 * 1024
-DRY_RUNS = 3
-"""Of each kind."""
+REPEATS = 3
+"""Of each dry-run."""
 FLAT = 1.5
 """The cost of a request may differ by this factor between the sizes."""
 
@@ -125,6 +125,13 @@ def planned_by_formulas(trace: Trace, profile: LoadedProfile) -> object:
     return dry_run(replace(CONSTANT, sizing=Sizing.THROUGHPUT), profile.profile, trace)
 
 
+SIMULATION = "simulation"
+DRY_RUNS = {
+    "dry-run, Constant, Throughput": planned_by_formulas,
+    "dry-run, Constant, Attainment": planned,
+}
+
+
 def row(one: Measured) -> str:
     return (
         f"| {one.what} | {one.requests:,} | {one.reading_s:.1f} | {one.working_s:.1f} | "
@@ -139,22 +146,18 @@ def main() -> int:
         return 0
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # spawned processes read it before numpy starts
     todo = [
-        *(("simulation", size, simulated) for size in SIZES),
-        ("simulation", None, simulated),
-        *DRY_RUNS
-        * (
-            ("dry-run, Constant, Throughput", None, planned_by_formulas),
-            ("dry-run, Constant, Attainment", None, planned),
-        ),
+        *((SIMULATION, size, simulated) for size in (*SIZES, None)),
+        *REPEATS * tuple((kind, None, work) for kind, work in DRY_RUNS.items()),
     ]
     found: list[Measured] = []
     for what, first, work in todo:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             found.append(process.submit(measured, what, path, first, work).result())
         print(row(found[-1]), file=sys.stderr, flush=True)
-    *sizes, day = found[: -2 * DRY_RUNS]
-    dry_runs = found[-2 * DRY_RUNS :]
-    fastest = [min(dry_runs[kind::2], key=lambda one: one.total_s) for kind in (0, 1)]
+    *sizes, day = (one for one in found if one.what == SIMULATION)
+    fastest = [
+        min((one for one in found if one.what == kind), key=lambda one: one.total_s) for kind in DRY_RUNS
+    ]
     head = ("what", "requests", "reading, s", "working, s", "µs per request", "elapsed, s", "peak MiB")
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     print("\n".join(row(one) for one in found))

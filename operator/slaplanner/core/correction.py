@@ -177,7 +177,7 @@ def correct(
     factors: dict[Role, Factor] = {}
     for role in policy.mode.roles:
         workers = fleet.role(role)
-        for stage in (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,):
+        for stage in role.stages:
             raw = _raw(stage, policy=policy, observation=observation, workers=workers, profile=profile)
             memory = _notice_workers(state.of(stage), _serving(workers), now_s=now_s)
             if not policy.correction:

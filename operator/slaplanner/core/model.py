@@ -20,6 +20,11 @@ class Role(StrEnum):
     DECODE = "decode"
     AGG = "agg"
 
+    @property
+    def stages(self) -> tuple[Role, ...]:
+        """The parts of a request that it works on, each called by the role that does nothing else."""
+        return (Role.PREFILL, Role.DECODE) if self is Role.AGG else (self,)
+
 
 class Mode(StrEnum):
     """Which roles a policy sizes."""

@@ -214,17 +214,15 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
         ProfileNotFound: the profile lacks a stage that a role of the mode needs.
     """
     policy = situation.policy
-    stages = {
-        role: (Role.PREFILL, Role.DECODE) if role is Role.AGG else (role,) for role in policy.mode.roles
-    }
     gpu_s = sum(
-        gpus_per_replica[role] * situation.replica_s(stage) for role in stages for stage in stages[role]
+        gpus_per_replica[role] * situation.replica_s(stage)
+        for role in policy.mode.roles
+        for stage in role.stages
     )
     return Sized(
         roles=tuple(
             _sized(
                 role,
-                stages[role],
                 throughput.stages_of(
                     role,
                     policy=policy,
@@ -261,7 +259,6 @@ class _Need:
 
 def _sized(
     role: Role,
-    stages: tuple[Role, ...],
     evidence: tuple[throughput.Stage, ...],
     situation: Situation,
     *,
@@ -275,12 +272,12 @@ def _sized(
     def need_at(step: int, may_be_late: Allowance, *, near: int, least: int = 1) -> _Need:
         search = _Search(
             near=near,
-            least=least if len(stages) == 1 else 1,
+            least=least if len(role.stages) == 1 else 1,
             price_per_s=price_per_s,
             most_late=min(MOST_GIVEN_UP, MOST_TIMES_GIVEN_UP * allowed),
         )
         first, *others = (
-            _need(stage, situation, step=step, allowed=may_be_late, search=search) for stage in stages
+            _need(stage, situation, step=step, allowed=may_be_late, search=search) for stage in role.stages
         )
         return sum(others, start=first)
 
@@ -294,13 +291,13 @@ def _sized(
     last, current = situation.forecast.horizon_steps, situation.fleet.role(role).replicas
     ordered = need_at(last, for_all, near=current)
     need = ordered.replicas
-    if Role.DECODE in stages:
+    if Role.DECODE in role.stages:
         need = max(need, _inflow_need(situation))
     sooner = 0
     for step in range(last, 0, -1):
-        if max(need, sooner) >= current:
-            break  # what follows decides on shrinking only
         least = max(need, sooner)
+        if least >= current:
+            break  # what follows decides on shrinking only
         kept = min(current, need_at(step, for_survivors, near=least, least=least).replicas)
         if step == last:
             need = max(need, kept)
