@@ -5,8 +5,7 @@ large for the repository: SLAPLANNER_DAY_TRACE names the file. Each line is a pr
 peak memory is that line's; reading the file is counted. Seconds are CPU time of the one thread that works,
 which is what a free core takes, and beside it what the clock showed while others used the machine too.
 Each process first simulates ten minutes unmeasured: imports, and loading or making the machine code of the
-kernels, which takes a machine's first simulation half a minute once. Dry-runs take seconds, so a moment in which
-others fill the caches counts much: each is done three times in turn, and the fastest speaks, as with `timeit`.
+kernels, which takes a machine's first simulation half a minute once.
 """
 
 from __future__ import annotations
@@ -43,8 +42,6 @@ DAY_TRACE = "SLAPLANNER_DAY_TRACE"
 SIZES = (10_000, 100_000, 1_000_000)
 
 MOST_SIMULATION_S, MOST_DRY_RUN_S, MOST_MIB = 30.0, 5.0, 1.5 * 1024
-REPEATS = 3
-"""Of each dry-run."""
 FLAT = 1.5
 """The cost of a request may differ by this factor between the sizes."""
 
@@ -125,13 +122,6 @@ def planned_by_formulas(trace: Trace, profile: LoadedProfile) -> object:
     return dry_run(replace(CONSTANT, sizing=Sizing.THROUGHPUT), profile.profile, trace)
 
 
-SIMULATION = "simulation"
-DRY_RUNS = {
-    "dry-run, Constant, Throughput": planned_by_formulas,
-    "dry-run, Constant, Attainment": planned,
-}
-
-
 def row(one: Measured) -> str:
     return (
         f"| {one.what} | {one.requests:,} | {one.reading_s:.1f} | {one.working_s:.1f} | "
@@ -146,18 +136,17 @@ def main() -> int:
         return 0
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # spawned processes read it before numpy starts
     todo = [
-        *((SIMULATION, size, simulated) for size in (*SIZES, None)),
-        *REPEATS * tuple((kind, None, work) for kind, work in DRY_RUNS.items()),
+        *(("simulation", size, simulated) for size in SIZES),
+        ("simulation", None, simulated),
+        ("dry-run, Constant, Throughput", None, planned_by_formulas),
+        ("dry-run, Constant, Attainment", None, planned),
     ]
     found: list[Measured] = []
     for what, first, work in todo:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             found.append(process.submit(measured, what, path, first, work).result())
         print(row(found[-1]), file=sys.stderr, flush=True)
-    *sizes, day = (one for one in found if one.what == SIMULATION)
-    fastest = [
-        min((one for one in found if one.what == kind), key=lambda one: one.total_s) for kind in DRY_RUNS
-    ]
+    *sizes, day, formulas, attainment = found
     head = ("what", "requests", "reading, s", "working, s", "µs per request", "elapsed, s", "peak MiB")
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     print("\n".join(row(one) for one in found))
@@ -172,7 +161,7 @@ def main() -> int:
             f"{one.what} of the day in {one.total_s:.1f} s, wanted at most {MOST_DRY_RUN_S:g}": (
                 one.total_s <= MOST_DRY_RUN_S
             )
-            for one in fastest
+            for one in (formulas, attainment)
         },
     }
     print("\n" + "\n".join(f"{'holds' if held else 'FAILS'}: {claim}" for claim, held in claims.items()))
