@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 
+from scipy.optimize import brentq
+
 from slaplanner.core.correction import Correction
 from slaplanner.core.decision import Expectation
 from slaplanner.core.model import Role
 from slaplanner.core.profiles import Profile
 from slaplanner.core.sizing import Demand
 
-_STEPS = 30
-"""Bisection steps: far below a request's worth of concurrency."""
+_EXACT = 1e-6
+"""Of a request's worth of concurrency."""
 
 
 def expectation(
@@ -99,11 +101,8 @@ def expected_itl_ms(
     itl_ms = profile.decode.itl_curve_ms(context)
     if tokens_per_ms * (itl_ms(most) * factor) > most:
         return None
-    low, high = 0.0, most
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        if tokens_per_ms * (itl_ms(middle) * factor) > middle:
-            low = middle
-        else:
-            high = middle
-    return itl_ms(high) * factor
+
+    def spare(concurrency: float) -> float:
+        return concurrency - tokens_per_ms * (itl_ms(concurrency) * factor)
+
+    return itl_ms(float(brentq(spare, 0.0, most, xtol=_EXACT))) * factor
