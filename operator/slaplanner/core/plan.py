@@ -25,7 +25,7 @@ from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import Demand, Sized, attainment, throughput
-from slaplanner.core.state import Lengths, PlannerState
+from slaplanner.core.state import Lengths, PlannerState, RoleMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +102,15 @@ def decide(
         sized = throughput.size(
             policy=policy, profile=profile, demand=demand, correction=correction, gpus_per_replica=gpus
         )
-    state = replace(
-        state,
+    steps, memories = _steps(state, sized, fleet, policy, may_shrink=load.may_shrink, now_s=now_s)
+    state = state.with_roles(
+        memories,
         failures=0,
         lengths=load.lengths,
         correction=correction_state,
         forecast=outlook.state,
         burstiness=burstiness,
     )
-    state, steps = _steps(state, sized, fleet, policy, may_shrink=load.may_shrink, now_s=now_s)
     return _conclude(
         state,
         steps,
@@ -237,8 +237,8 @@ def _outlook(
 
 def _steps(
     state: PlannerState, sized: Sized, fleet: Fleet, policy: Policy, *, may_shrink: bool, now_s: float
-) -> tuple[PlannerState, tuple[Step, ...]]:
-    """Each role bounded, damped and gated, with the limits that bit in their order."""
+) -> tuple[tuple[Step, ...], list[RoleMemory]]:
+    """Each role bounded, damped and gated, with the limits that bit in their order; and what to remember."""
     steps, memories = [], []
     for role in fleet.roles:
         need = sized.role(role.role)
@@ -271,7 +271,7 @@ def _steps(
                 limits=tuple(limit for limit in limits if limit is not None),
             )
         )
-    return state.with_roles(memories), tuple(steps)
+    return tuple(steps), memories
 
 
 def _bounded(replicas: int, rules: RolePolicy) -> tuple[int, Reason | None]:
@@ -344,8 +344,11 @@ def _conclude(
         )
         for step, replicas in zip(steps, allotted.replicas, strict=True)
     )
-    state = state.with_roles(replace(state.role(role.role), desired=role.desired) for role in roles)
-    state = replace(state, planned_at_s=now_s, decisions=state.decisions + 1)
+    state = state.with_roles(
+        (replace(state.role(role.role), desired=role.desired) for role in roles),
+        planned_at_s=now_s,
+        decisions=state.decisions + 1,
+    )
     reason = _reason(roles, unknown=evidence is None, over_budget=allotted.shrunk_to_budget)
     outlook = evidence.forecast if evidence else None
     decision = Decision(

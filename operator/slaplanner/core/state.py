@@ -25,6 +25,8 @@ from slaplanner.core.startup import StartupWatch
 
 VERSION = 1
 
+_ORDER = tuple(Role)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleMemory:
@@ -79,10 +81,10 @@ class PlannerState:
                 return memory
         return RoleMemory(role=role)
 
-    def with_roles(self, memories: Iterable[RoleMemory]) -> PlannerState:
-        """The same state with the memories of these roles replaced."""
+    def with_roles(self, memories: Iterable[RoleMemory], **changes: Any) -> PlannerState:
+        """The same state with the memories of these roles replaced, and other fields as in `replace`."""
         roles = {memory.role: memory for memory in (*self.roles, *memories)}
-        return replace(self, roles=tuple(roles[role] for role in Role if role in roles))
+        return replace(self, roles=tuple(roles[role] for role in _ORDER if role in roles), **changes)
 
 
 def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:
