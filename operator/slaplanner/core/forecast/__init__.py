@@ -6,7 +6,7 @@ reaches for the clock or keeps a buffer: history and `ForecastState` come in as 
 
 from slaplanner.core.forecast.calibration import LEVELS
 from slaplanner.core.forecast.engine import forecast, refit
-from slaplanner.core.forecast.outcome import Demand, Forecast, horizon_steps
+from slaplanner.core.forecast.outcome import Demand, Forecast, horizon_steps, uppers
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.forecast.warmup import warmed_up
 
@@ -18,5 +18,6 @@ __all__ = [
     "forecast",
     "horizon_steps",
     "refit",
+    "uppers",
     "warmed_up",
 ]

@@ -245,18 +245,21 @@ def told(
     outlook = _every_step(learner.outlook, learner.steps, horizon)
     requests = _finite(outlook[REQUESTS], max(0.0, _newest(series.requests)))
     isl, osl = _finite(outlook[ISL], lengths[0]), _finite(outlook[OSL], lengths[1])
-    demands = []
-    for channel, tokens in ((PREFILL, isl), (DECODE, osl)):
-        mean = np.where(np.isfinite(outlook[channel]), outlook[channel], requests * tokens)
-        bounds = _every_step(learner.bounds[channel - PREFILL].T, learner.steps, horizon).T
-        demands.append(_demand(mean, np.where(np.isfinite(bounds), bounds, mean[:, None])))
+    tokens = outlook[PREFILL : DECODE + 1]
+    means = np.where(np.isfinite(tokens), tokens, requests * np.array([isl, osl]))
+    bounds = np.array([_every_step(rows.T, learner.steps, horizon).T for rows in learner.bounds])
+    bounds = np.where(np.isfinite(bounds), bounds, means[:, :, None])
+    prefill, decode = (
+        Demand(mean_tokens=tuple(mean), bounds_tokens=tuple(map(tuple, rows)))
+        for mean, rows in zip(means.tolist(), bounds.tolist(), strict=True)
+    )
     return Forecast(
         method=method,
         requests=tuple(requests.tolist()),
         isl_tokens=tuple(isl.tolist()),
         osl_tokens=tuple(osl.tolist()),
-        prefill=demands[0],
-        decode=demands[1],
+        prefill=prefill,
+        decode=decode,
         reason=reason,
         message=message,
         state=state,
@@ -273,12 +276,6 @@ def _every_step(rows: Array, learnt: Array, horizon: int) -> Array:
 
 def _finite(path: Array, default: float) -> Array:
     return np.where(np.isfinite(path), path, default)
-
-
-def _demand(mean: Array, bounds: Array) -> Demand:
-    return Demand(
-        mean_tokens=tuple(mean.tolist()), bounds_tokens=tuple(tuple(row) for row in bounds.tolist())
-    )
 
 
 def _newest(values: tuple[float, ...]) -> float:

@@ -121,13 +121,13 @@ class Learner:
         if lookback.log1p:
             paths = np.expm1(np.minimum(paths, np.log(LARGEST)))
         paths = np.minimum(np.maximum(paths, 0.0), LARGEST**2)
-        stand_in = np.repeat(self.last[:, None], len(self.steps), axis=1)
         mixture = self.mixture
         if mixture is None:
             mean = paths[0]
         else:
             mixture, mean = mixture.mixed(paths, again=again)
-        outlook = np.where(np.isfinite(mean) & (self.points >= least), mean, stand_in)
+        # The last value stands in.
+        outlook = np.where(np.isfinite(mean) & (self.points >= least), mean, self.last[:, None])
         if mixture is None:
             outlook[PREFILL:] = outlook[REQUESTS] * outlook[ISL : OSL + 1]
         outlook = np.maximum(outlook, 0.0)

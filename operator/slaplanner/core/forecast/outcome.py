@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -50,12 +51,13 @@ class Demand:
         left, right, share = _place(level)
         return bounds[left] + share * (bounds[right] - bounds[left])
 
-    def uppers(self, levels: tuple[float, ...]) -> Array:
-        """`upper` of several levels at every step of the horizon, shape (steps, levels)."""
-        bounds = np.array(self.bounds_tokens)
-        left, right, share = _places(levels)
-        low: Array = bounds[:, left]
-        return low + share * (bounds[:, right] - low)
+
+def uppers(demands: Sequence[Demand], levels: tuple[float, ...]) -> Array:
+    """`Demand.upper` of several levels at every step of the horizon, shape (demands, steps, levels)."""
+    bounds = np.array([demand.bounds_tokens for demand in demands])
+    left, right, share = _places(levels)
+    low: Array = bounds.take(left, axis=-1)
+    return low + share * (bounds.take(right, axis=-1) - low)
 
 
 @lru_cache(maxsize=64)

@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
@@ -45,7 +45,7 @@ from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import Lengths, lengths
 from slaplanner.core.sizing.model import Demand, Sized, SizedRole
 from slaplanner.core.sizing.queueing import share_late
-from slaplanner.core.sizing.seen import SeenLoads
+from slaplanner.core.sizing.seen import SeenLoads, held_to
 from slaplanner.core.sizing.service import prefill_seconds
 from slaplanner.core.wording import figure
 
@@ -115,22 +115,19 @@ class Situation:
     @cached_property
     def seen(self) -> Mapping[Role, SeenLoads]:
         """The loads of both stages."""
-        stages = (Role.PREFILL, Role.DECODE)
-        return {stage: SeenLoads.of(self.observation.history, stage) for stage in stages}
+        return SeenLoads.of(self.observation.history)
 
     @cached_property
     def coming(self) -> Mapping[Role, Floats]:
         """Tokens of each stage per second, at each step of the horizon and level of `coverage.LEVELS`."""
-        stages = {Role.PREFILL: self.forecast.prefill, Role.DECODE: self.forecast.decode}
-        levels = np.array(LEVELS)
-        return {
-            stage: self.seen[stage].held_to(
-                tokens_per_s(demand, self.policy.interval_s),
-                levels,
-                mean_tokens_s=np.array(demand.mean_tokens)[:, None] / self.policy.interval_s,
-            )
-            for stage, demand in stages.items()
-        }
+        demands = self.forecast.prefill, self.forecast.decode
+        interval_s = self.policy.interval_s
+        prefill, decode = held_to(
+            np.array([seen.supported(LEVELS) for seen in self.seen.values()])[:, None],
+            tokens_per_s(demands, interval_s),
+            mean=np.array([demand.mean_tokens for demand in demands])[:, :, None] / interval_s,
+        )
+        return {Role.PREFILL: prefill, Role.DECODE: decode}
 
     @cached_property
     def prefill_s(self) -> Floats:
@@ -416,6 +413,18 @@ class _Search:
     """Share of the requests that is given up to bursts at most."""
 
 
+class _Looks(dict[int, float]):
+    """Share of the requests that so many replicas make late, worked out at the first look."""
+
+    def __init__(self, late: Callable[[int], float]) -> None:
+        super().__init__()
+        self._late = late
+
+    def __missing__(self, replicas: int) -> float:
+        found = self[replicas] = self._late(replicas)
+        return found
+
+
 def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search, *, requests_s: float) -> _Need:
     """The least count that is late no more than *allowed*, and what of it is worth it.
 
@@ -428,18 +437,18 @@ def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search, *
         search: where to look first, and what a replica must be worth.
         requests_s: all the requests that *late* is a share of, per second.
     """
-    late = cache(late)
+    looks = _Looks(late)
     low, high = max(1, search.least) - 1, MOST_REPLICAS
     count, step = min(max(low + 1, search.near), MOST_REPLICAS - 1), 1
     while high - low > 1:
-        is_short = late(count) > allowed(count)
+        is_short = looks[count] > allowed(count)
         low, high = (count, high) if is_short else (low, count)
         ahead = low + step if is_short else high - step
         count, step = ahead if low < ahead < high else (low + high) // 2, 2 * step
-    return _worthwhile(late, high, search, requests_s=requests_s)
+    return _worthwhile(looks, high, search, requests_s=requests_s)
 
 
-def _worthwhile(late: Callable[[int], float], promised: int, search: _Search, *, requests_s: float) -> _Need:
+def _worthwhile(looks: _Looks, promised: int, search: _Search, *, requests_s: float) -> _Need:
     """*promised*, or fewer where the last are kept for rare bursts and would serve next to nothing.
 
     A replica that goes spares its price, in requests per second, and loses those that are late for want of
@@ -450,14 +459,14 @@ def _worthwhile(late: Callable[[int], float], promised: int, search: _Search, *,
     count, least = promised, max(1, search.least)
     while count > least:
         count = max(least, count - max(1, count // _SLICES))
-        lost = (late(count) - late(promised)) * requests_s
-        if lost > search.price_per_s * promised or late(count) > search.most_late:
+        lost = (looks[count] - looks[promised]) * requests_s
+        if lost > search.price_per_s * promised or looks[count] > search.most_late:
             break  # the first: fewer lose more than there is to spare
         spared = search.price_per_s * (promised - count) - lost
-        is_slow = late(count) <= late(promised) * (promised / count) ** STEEP
+        is_slow = looks[count] <= looks[promised] * (promised / count) ** STEEP
         if is_slow and spared > most_spared:
             best, most_spared = count, spared
-    return _Need(replicas=best, promised=promised, late=late(best))
+    return _Need(replicas=best, promised=promised, late=looks[best])
 
 
 def _value(reading: Reading) -> float:

@@ -8,11 +8,13 @@ would not be 1 - p, but (1 - p)^k. They know much of the same past, so they coun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from slaplanner.core.forecast import Demand
+from slaplanner.core.forecast import Demand, uppers
 from slaplanner.core.sizing.arrays import Floats
 
 _EDGES = np.array([0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 1.0])
@@ -33,8 +35,9 @@ class Coverage:
     mass: Floats
 
     @staticmethod
+    @lru_cache(maxsize=16)
     def held(*, window_s: float, horizon_s: float) -> Coverage:
-        """For recommendations that are held for *window_s* and look *horizon_s* ahead.
+        """For recommendations that are held for *window_s* and look *horizon_s* ahead: the same in every plan.
 
         >>> Coverage.held(window_s=0.0, horizon_s=150.0).mass.round(3).tolist()
         [0.5, 0.1, 0.1, 0.1, 0.1, 0.05, 0.025, 0.015, 0.005, 0.005]
@@ -65,6 +68,6 @@ class Counted:
     """What all of it is, as a load: what is expected, or what is usual if that is more."""
 
 
-def tokens_per_s(demand: Demand, interval_s: float) -> Floats:
-    """The load at each step of the horizon and level of `LEVELS`, shape (steps, levels)."""
-    return demand.uppers(LEVELS) / interval_s
+def tokens_per_s(demands: Sequence[Demand], interval_s: float) -> Floats:
+    """Each load at each step of the horizon and level of `LEVELS`, shape (demands, steps, levels)."""
+    return uppers(demands, LEVELS) / interval_s

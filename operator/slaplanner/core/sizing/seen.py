@@ -8,6 +8,7 @@ how likely that is.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from struct import pack
@@ -36,44 +37,53 @@ class SeenLoads:
     tokens_s: Floats
 
     @staticmethod
-    def of(history: Series | None, stage: Role) -> SeenLoads:
+    def of(history: Series | None) -> dict[Role, SeenLoads]:
         """Prompt tokens for PREFILL, output tokens for DECODE; nothing is seen without a history."""
         if history is None:
-            return SeenLoads(np.empty(0))
-        lengths = history.isl_tokens if stage is Role.PREFILL else history.osl_tokens
-        requests, each = _array(history.requests), _array(lengths)
-        tokens = requests * each
-        tokens[requests == 0.0] = 0.0
-        is_load = tokens > 0.0
-        if not is_load.any():
-            return SeenLoads(np.empty(0))
-        ranked = np.sort(tokens[is_load.argmax() :])
-        # Gaps are NaN and stand last.
-        return SeenLoads(ranked[: ranked.searchsorted(np.inf)] / history.step_s)
+            return dict.fromkeys((Role.PREFILL, Role.DECODE), SeenLoads(np.empty(0)))
+        requests, step_s = _array(history.requests), history.step_s
+        is_idle = requests == 0.0
+
+        def ranked(lengths: tuple[float, ...]) -> SeenLoads:
+            tokens = requests * _array(lengths)
+            tokens[is_idle] = 0.0
+            is_load = tokens > 0.0
+            begin = int(is_load.argmax()) if is_load.any() else tokens.size
+            loads = np.sort(tokens[begin:])
+            # Gaps are NaN and stand last.
+            return SeenLoads(loads[: loads.searchsorted(np.inf)] / step_s)
+
+        return {Role.PREFILL: ranked(history.isl_tokens), Role.DECODE: ranked(history.osl_tokens)}
 
     @cached_property
     def usual_tokens_s(self) -> float:
         """The mean load; 0 when none was seen."""
         return float(self.tokens_s.sum()) / self.tokens_s.size if self.tokens_s.size else 0.0
 
-    def held_to(self, told_tokens_s: Floats, levels: Floats, *, mean_tokens_s: float | Floats) -> Floats:
-        """Forecast bounds of the load, at most as high as what was seen supports.
+    def supported(self, levels: tuple[float, ...]) -> Floats:
+        """The load that stayed below with each of these probabilities, which rise; in tokens per second.
 
-        Args:
-            told_tokens_s: the forecast's bounds at *levels*; their last axis.
-            levels: probabilities that the load stays below. One that is too near to 1 for the history's
-                length to tell is left to the forecast.
-            mean_tokens_s: the forecast's mean; one for each row of bounds, shape (rows, 1).
+        Infinite where the history is too short to tell.
         """
         seen = self.tokens_s.size
-        if not seen:
-            return told_tokens_s
-        rank = np.minimum(np.ceil((seen + 1) * levels).astype(int), seen) - 1
-        supported = np.maximum(BELIEVED_RISE * mean_tokens_s, self.tokens_s.take(rank))
-        held: Floats = np.where(
-            seen * (1.0 - levels) >= LEAST_ABOVE, np.minimum(told_tokens_s, supported), told_tokens_s
-        )
-        return held
+        loads = np.full(len(levels), np.inf)
+        for place, level in enumerate(levels):
+            if seen * (1.0 - level) < LEAST_ABOVE:
+                break
+            loads[place] = self.tokens_s[min(math.ceil((seen + 1) * level), seen) - 1]
+        return loads
+
+
+def held_to(supported: Floats, told: Floats, *, mean: Floats | float) -> Floats:
+    """Forecast bounds of the load, at most as high as what was seen supports; shapes that go together.
+
+    Args:
+        supported: see `SeenLoads.supported`.
+        told: the forecast's bounds at the same levels.
+        mean: the forecast's mean.
+    """
+    held: Floats = np.minimum(told, np.maximum(BELIEVED_RISE * mean, supported))
+    return held
 
 
 def _array(values: tuple[float, ...]) -> Floats:

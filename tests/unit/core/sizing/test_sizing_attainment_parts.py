@@ -17,7 +17,7 @@ from slaplanner.core.sizing.coverage import INDEPENDENCE, LEVELS, Coverage
 from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.sizing.queueing import mean_wait_s, share_late
-from slaplanner.core.sizing.seen import BELIEVED_RISE, SeenLoads
+from slaplanner.core.sizing.seen import BELIEVED_RISE, SeenLoads, held_to
 from slaplanner.core.state import PlannerState, from_document, to_document
 
 INF = float("inf")
@@ -177,7 +177,7 @@ def loads(*requests: float, isl: float = 100.0) -> SeenLoads:
         isl_tokens=tuple(isl if count else float("nan") for count in requests),
         osl_tokens=(1.0,) * len(requests),
     )
-    return SeenLoads.of(history, Role.PREFILL)
+    return SeenLoads.of(history)[Role.PREFILL]
 
 
 def test_loads_count_from_the_first_traffic_on_and_gaps_are_no_silence() -> None:
@@ -189,19 +189,19 @@ def test_loads_count_from_the_first_traffic_on_and_gaps_are_no_silence() -> None
 @pytest.mark.parametrize("none", [loads(), loads(0.0, 0.0)], ids=["no history", "no traffic yet"])
 def test_without_a_load_the_forecast_stands(none: SeenLoads) -> None:
     told = np.linspace(1.0, 1e6, len(LEVELS))
-    assert none.held_to(told, np.array(LEVELS), mean_tokens_s=0.0).tolist() == told.tolist()
+    assert held_to(none.supported(LEVELS), told, mean=0.0).tolist() == told.tolist()
 
 
 def test_bursts_are_as_likely_as_they_were() -> None:
     once_in_twenty = loads(*([0.0] * 19 + [1000.0]) * 10)
     told = np.full(2, 5e4)
-    held = once_in_twenty.held_to(told, np.array([0.9, 0.97]), mean_tokens_s=500.0)
+    held = held_to(once_in_twenty.supported((0.9, 0.97)), told, mean=500.0)
     assert held.tolist() == [BELIEVED_RISE * 500.0, 10_000.0]
 
 
 def test_a_short_history_does_not_speak_of_rare_loads() -> None:
     told = np.full(2, 5e4)
-    held = loads(*[10.0] * 30).held_to(told, np.array([0.9, 0.99]), mean_tokens_s=100.0)
+    held = held_to(loads(*[10.0] * 30).supported((0.9, 0.99)), told, mean=100.0)
     assert held.tolist() == [BELIEVED_RISE * 100.0, 5e4]
 
 
@@ -212,7 +212,7 @@ def test_a_short_history_does_not_speak_of_rare_loads() -> None:
 )
 def test_nothing_is_raised_by_what_was_seen(requests: list[float], told: list[float], mean: float) -> None:
     bounds = np.sort(np.array(told))
-    held = loads(*requests).held_to(bounds, np.array(LEVELS), mean_tokens_s=mean)
+    held = held_to(loads(*requests).supported(LEVELS), bounds, mean=mean)
     assert (held <= bounds).all()
     assert (held >= np.minimum(bounds, BELIEVED_RISE * mean)).all()
 
