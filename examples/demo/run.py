@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 from rich import box
 from rich.console import Console
@@ -228,7 +229,11 @@ def _mean(prometheus: PrometheusServer, metric: str) -> float | None:
 
 
 def _value(prometheus: PrometheusServer, query: str) -> float | None:
-    answer: Any = prometheus.query(query)
+    """None without an answer: who stops Prometheus meanwhile sees the operator hold, and the demo goes on."""
+    try:
+        answer: Any = prometheus.query(query)
+    except requests.RequestException:
+        return None
     value = float(answer[0]["value"][1]) if answer else float("nan")
     return None if value != value else value  # noqa: PLR0124 - NaN
 
