@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
 import hashlib
 import io
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, resolved
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
+from slaplanner.offline.gunzip import BROKEN, MAGIC, gunzipped
 from slaplanner.offline.series import SeriesError, of_trace
 from slaplanner.offline.traces import TraceError, parse_trace
 
@@ -33,8 +32,6 @@ MAX_TEXT_BYTES = 256 << 20
 
 KEPT = 64
 """Series, of a quarter of a megabyte each at most."""
-
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class WarmUps:
@@ -106,14 +103,14 @@ def file_bytes(path: str, *, allowed: Sequence[Path]) -> bytes:
 
 def _series(data: bytes, *, name: str, interval_s: float) -> Series:
     raw: BinaryIO = io.BytesIO(data)
-    if data.startswith(_GZIP_MAGIC):
-        raw = cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+    if data.startswith(MAGIC):
+        raw = gunzipped(raw)
     try:
         trace = parse_trace(raw, name=name, most_bytes=MAX_TEXT_BYTES)
         series = of_trace(trace, interval_s=interval_s)
     except (TraceError, SeriesError) as error:
         raise WarmUpError(f"warm-up trace: {error}") from error
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except BROKEN as error:
         raise WarmUpError(
             f"warm-up trace: {name}: found a broken gzip file ({error}), wanted a whole one"
         ) from error

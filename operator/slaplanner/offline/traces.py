@@ -8,20 +8,19 @@ layout go through numpy, all others through the JSON parser, with the same resul
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from slaplanner.offline.amplify import jittered
+from slaplanner.offline.gunzip import BROKEN, MAGIC, gunzipped
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -38,7 +37,6 @@ MAX_TOKENS = 10**9
 MAX_TIMESTAMP_MS = 1e15
 """Unix milliseconds of the year 33658; beyond it doubles lose the millisecond."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _LAYOUT = re.compile(rb'\{"timestamp": ?, ?"input_length": ?, ?"output_length": ?\}\r?\n')
 """A line in the plain layout, without its digits."""
 _MOST_DIGITS = np.array([15, 9, 9])
@@ -145,15 +143,15 @@ def read_trace(path: str | Path) -> Trace:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            zipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+            zipped = file.read(len(MAGIC)) == MAGIC
             file.seek(0)
             if zipped:
-                with gzip.open(file) as text:
-                    return parse_trace(cast("BinaryIO", text), name=path.name)
+                with gunzipped(file) as text:
+                    return parse_trace(text, name=path.name)
             return parse_trace(file, name=path.name)
     except FileNotFoundError as exc:
         raise TraceError(f"{path}: found no such file, wanted a trace of JSON lines") from exc
-    except (gzip.BadGzipFile, zlib.error, EOFError) as exc:
+    except BROKEN as exc:
         raise TraceError(f"{path}: found a broken gzip file ({exc}), wanted a whole one") from exc
     except OSError as exc:
         raise TraceError(f"{path}: cannot be read: {exc.strerror or exc}") from exc

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.offline import traces
+from slaplanner.offline import gunzip, traces
 from slaplanner.offline.amplify import JITTER_S
 from slaplanner.offline.traces import Trace, TraceError, parse_trace, per_interval, read_trace
 
@@ -110,11 +110,39 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
         read_trace(tmp_path)
 
 
-def test_a_broken_gzip_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "half.jsonl.gz"
-    path.write_bytes(gzip.compress(_line(1).encode() * 1000)[:-20])
+@pytest.fixture(params=[gzip, gunzip.library], ids=["Python's own", "as installed"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What unpacks."""
+    monkeypatch.setattr(gunzip, "library", request.param)
+
+
+PACKED = gzip.compress("\n".join(_line(at * 37, 1 + at % 97) for at in range(1000)).encode())
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(PACKED[:-20], id="cut in the text"),
+        pytest.param(PACKED[:-3], id="cut in the checksum"),
+        pytest.param(PACKED[:5], id="cut in the header"),
+        pytest.param(PACKED[:300] + b"\xff" * 300 + PACKED[600:], id="overwritten"),
+        pytest.param(PACKED[:-8] + bytes(4) + PACKED[-4:], id="another checksum"),
+        pytest.param(PACKED + b"more", id="something behind it"),
+    ],
+)
+def test_a_broken_gzip_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "broken.jsonl.gz"
+    path.write_bytes(data)
     with pytest.raises(TraceError, match="broken gzip"):
         read_trace(path)
+
+
+@pytest.mark.usefixtures("library")
+def test_gzip_files_that_follow_each_other_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "two.jsonl.gz"
+    path.write_bytes(PACKED + gzip.compress(f"\n{_line(40_000)}\n".encode()) + bytes(16))
+    assert len(read_trace(path)) == 1001
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "nothing\nof this\n"], ids=["empty", "blank", "prose"])
