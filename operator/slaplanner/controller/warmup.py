@@ -13,16 +13,14 @@ import io
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, resolved
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
-from slaplanner.offline.gunzip import BROKEN, MAGIC, gunzipped
 from slaplanner.offline.series import SeriesError, of_trace
-from slaplanner.offline.traces import TraceError, parse_trace
+from slaplanner.offline.traces import TraceError, parse_trace, unpacked
 
 MAX_FILE_BYTES = 32 << 20
 """Of a mounted file, as it is; a day of a busy service is 11 MB when it is packed."""
@@ -102,18 +100,12 @@ def file_bytes(path: str, *, allowed: Sequence[Path]) -> bytes:
 
 
 def _series(data: bytes, *, name: str, interval_s: float) -> Series:
-    raw: BinaryIO = io.BytesIO(data)
-    if data.startswith(MAGIC):
-        raw = gunzipped(raw)
     try:
-        trace = parse_trace(raw, name=name, most_bytes=MAX_TEXT_BYTES)
+        with unpacked(io.BytesIO(data), name=name) as text:
+            trace = parse_trace(text, name=name, most_bytes=MAX_TEXT_BYTES)
         series = of_trace(trace, interval_s=interval_s)
     except (TraceError, SeriesError) as error:
         raise WarmUpError(f"warm-up trace: {error}") from error
-    except BROKEN as error:
-        raise WarmUpError(
-            f"warm-up trace: {name}: found a broken gzip file ({error}), wanted a whole one"
-        ) from error
     newest = slice(max(0, len(series) - MOST_POINTS), None)
     return Series(
         end_s=series.end_s,

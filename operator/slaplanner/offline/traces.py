@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -142,19 +143,31 @@ def read_trace(path: str | Path) -> Trace:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            zipped = file.read(len(MAGIC)) == MAGIC
-            file.seek(0)
-            if zipped:
-                with gunzipped(file) as text:
-                    return parse_trace(text, name=path.name)
-            return parse_trace(file, name=path.name)
+        with path.open("rb") as file, unpacked(file, name=str(path)) as text:
+            return parse_trace(text, name=path.name)
     except FileNotFoundError as exc:
         raise TraceError(f"{path}: found no such file, wanted a trace of JSON lines") from exc
-    except BROKEN as exc:
-        raise TraceError(f"{path}: found a broken gzip file ({exc}), wanted a whole one") from exc
     except OSError as exc:
         raise TraceError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+
+
+@contextmanager
+def unpacked(file: BinaryIO, *, name: str) -> Iterator[BinaryIO]:
+    """The text in *file*, gzipped or not (by its first bytes); *name* stands in messages.
+
+    Raises (while it is read):
+        TraceError: it cannot be unpacked.
+    """
+    zipped = file.read(len(MAGIC)) == MAGIC
+    file.seek(0)
+    if not zipped:
+        yield file
+        return
+    try:
+        with gunzipped(file) as text:
+            yield text
+    except BROKEN as exc:
+        raise TraceError(f"{name}: found a broken gzip file ({exc}), wanted a whole one") from exc
 
 
 def parse_trace(file: BinaryIO, *, name: str, most_bytes: int | None = None) -> Trace:

@@ -155,10 +155,10 @@ class Calibration:
         # An error on an assumed yardstick would tell how wrong the assumption was, for as long as it is
         # remembered. It is measured when it is known, on what was found by then.
         known = [_UNKNOWN if one.is_assumed else found for one, found in zip(errors, yards, strict=True)]
-        end = means[:, -1:, None]
-        each = self._by_view(end, np.array(yards))
+        at_end = means[:, -1:, None]
+        each = self._by_view(at_end, np.array(yards))
         ceiling = np.array([max(_CEILING * one.peak, end) for one, end in zip(errors, ends, strict=True)])
-        each = np.minimum(np.maximum(np.where(np.isfinite(each), each, end), 0.0), ceiling[:, None, None])
+        each = np.minimum(np.maximum(np.where(np.isfinite(each), each, at_end), 0.0), ceiling[:, None, None])
         weights = np.maximum(self.regret, 0.0) / (1 + self.square)
         total = weights.sum(axis=1, keepdims=True)
         weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / len(_VIEWS))
