@@ -63,6 +63,9 @@ class CubicPrefill:
     def ttft_ms(self, isl_tokens: float) -> float:
         return self._ttft(self._clip(isl_tokens))
 
+    def ttft_row_ms(self, isl_tokens: FloatArray) -> FloatArray:
+        return self._ttft.row(np.minimum(np.maximum(isl_tokens, self._isl_range[0]), self._isl_range[1]))
+
     def throughput_per_gpu(self, isl_tokens: float) -> float:
         return self._throughput(self._clip(isl_tokens))
 

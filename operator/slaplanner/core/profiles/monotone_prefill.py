@@ -68,6 +68,13 @@ class MonotonePrefill:
         # PCHIP keeps within the two knots but for the last bit.
         return min(max(self._curve.on(i, isl_tokens), self._ttft[i]), self._ttft[i + 1])
 
+    def ttft_row_ms(self, isl_tokens: FloatArray) -> FloatArray:
+        first, last = self.isl_range
+        beyond = self._ttft[-1] + self._slope_beyond * np.maximum(isl_tokens - last, 0.0)
+        if self._curve is None:
+            return beyond
+        return np.where(isl_tokens < last, self._curve.row(np.maximum(isl_tokens, first)), beyond)
+
     def throughput_per_gpu(self, isl_tokens: float) -> float:
         if isl_tokens <= self._isl[0]:
             return self._throughput[0] * max(isl_tokens, 0.0) / self._isl[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from slaplanner.core.profiles.tables import FloatArray
@@ -12,11 +13,12 @@ from slaplanner.core.profiles.tables import FloatArray
 class PiecewiseCubic:
     """A scipy piecewise cubic, evaluated inside its knots."""
 
-    __slots__ = ("_coefficients", "_knots")
+    __slots__ = ("_arrays", "_coefficients", "_knots")
 
     def __init__(self, spline: CubicSpline | PchipInterpolator) -> None:
         self._knots: list[float] = spline.x.tolist()
         self._coefficients: list[list[float]] = spline.c.T.tolist()
+        self._arrays: tuple[FloatArray, FloatArray] = spline.x, np.ascontiguousarray(spline.c)
 
     @classmethod
     def shape_preserving(cls, x: FloatArray, y: FloatArray) -> PiecewiseCubic:
@@ -31,6 +33,15 @@ class PiecewiseCubic:
     def __call__(self, x: float) -> float:
         """The value at *x*, which must lie within the knots."""
         return self.on(min(max(bisect_right(self._knots, x) - 1, 0), len(self._coefficients) - 1), x)
+
+    def row(self, x: FloatArray) -> FloatArray:
+        """The values at many *x*, which lie within the knots or go on with the last piece."""
+        knots, coefficients = self._arrays
+        piece = np.minimum(knots.searchsorted(x, side="right") - 1, knots.size - 2)
+        t = x - knots.take(piece)
+        c3, c2, c1, c0 = coefficients.take(piece, axis=1)
+        values: FloatArray = ((c3 * t + c2) * t + c1) * t + c0
+        return values
 
     def on(self, piece: int, x: float) -> float:
         """The value at *x* by the cubic of *piece*, which begins with the knot of this number."""

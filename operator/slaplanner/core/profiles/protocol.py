@@ -67,6 +67,10 @@ class PrefillProfile(Protocol):
         """Time to first token of one prompt on an idle replica."""
         ...
 
+    def ttft_row_ms(self, isl_tokens: FloatArray) -> FloatArray:
+        """`ttft_ms` of many lengths, but for the last digit; shape as *isl_tokens*."""
+        ...
+
     def throughput_per_gpu(self, isl_tokens: float) -> float:
         """Input tokens/s/GPU at this prompt length."""
         ...

@@ -28,8 +28,7 @@ _BISECTIONS = 30
 
 def prefill_seconds(profile: Profile, isl: Lengths) -> Floats:
     """Service time of each length by the profile; beyond its longest prompt, that one's."""
-    longest, ttft_ms = profile.prefill.isl_range[1], profile.prefill.ttft_ms
-    return np.array([ttft_ms(tokens) for tokens in np.minimum(isl.tokens, longest).tolist()]) / 1e3
+    return profile.prefill.ttft_row_ms(np.minimum(isl.tokens, profile.prefill.isl_range[1])) / 1e3
 
 
 def prefill_factor(

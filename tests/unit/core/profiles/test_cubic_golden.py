@@ -25,6 +25,14 @@ def test_prefill_equals_dynamo(case: tuple[Profile, dict[str, list[list[float]]]
         assert profile.prefill.throughput_per_gpu(isl) == pytest.approx(throughput, rel=RELATIVE)
 
 
+def test_many_prompts_asked_at_once_are_answered_as_one_by_one(
+    case: tuple[Profile, dict[str, list[list[float]]]],
+) -> None:
+    prefill = case[0].prefill
+    lengths = np.linspace(0.0, 1.2 * prefill.isl_range[1], 200)
+    assert prefill.ttft_row_ms(lengths).tolist() == [prefill.ttft_ms(isl) for isl in lengths.tolist()]
+
+
 def test_decode_equals_dynamo(case: tuple[Profile, dict[str, list[list[float]]]]) -> None:
     profile, golden = case
     for concurrency, context, itl, throughput in golden["decode"]:

@@ -124,6 +124,16 @@ def test_prefill_is_never_negative_and_never_nan(table: PrefillTable, isl: float
     assert 0 <= profile.throughput_per_gpu(isl) < math.inf
 
 
+@given(prefill_tables(), st.lists(st.floats(0, 400_000), min_size=1))
+def test_many_prompts_asked_at_once_are_answered_as_one_by_one(
+    table: PrefillTable, lengths: list[float]
+) -> None:
+    profile = MonotonePrefill(table)
+    lengths = [*lengths, *profile.isl_range]
+    singly = [profile.ttft_ms(isl) for isl in lengths]
+    assert profile.ttft_row_ms(np.array(lengths)) == pytest.approx(singly, rel=1e-9)
+
+
 @given(prefill_tables())
 def test_prefill_says_where_it_was_not_measured(table: PrefillTable) -> None:
     profile = MonotonePrefill(table)
