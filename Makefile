@@ -91,6 +91,10 @@ bench-sizing: $(READY)  ## Sizing beside HPAs, constant sizes and a clairvoyant,
 bench-sizing-held-out: $(READY)  ## The same on scenarios beside those of the bounds: about twenty minutes
 	$(BIN)/python -m benchmarks.sizing --held-out
 
+.PHONY: bench-bursts
+bench-bursts: $(READY)  ## The bursts of scenario (b) in sixteen other orders: about a minute
+	$(BIN)/python -m benchmarks.bursts
+
 .PHONY: bench-simulate
 bench-simulate: $(READY)  ## Time and memory of simulations and dry-runs of a day: about two minutes
 	$(BIN)/python -m benchmarks.simulate

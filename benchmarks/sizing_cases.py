@@ -6,15 +6,19 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.core.model import Interpolation
 from slaplanner.offline.simulation import setup
 from slaplanner.offline.simulation.loop import Scenario
-from slaplanner.offline.traces import read_trace
+from slaplanner.offline.traces import Trace, read_trace
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 DAY_TRACE = "SLAPLANNER_DAY_TRACE"
+BLOCK_S = 240.0
+"""Of a trace whose blocks change places: eight times a burst, and longer than a start-up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ class Case:
     seed: int = 0
     from_s: float = 0.0
     to_s: float = float("inf")
+    order: int | None = None
+    """Seed of another order of the trace's blocks; None: as recorded."""
 
 
 CHAT = Case(
@@ -159,9 +165,10 @@ def scenario_of(case: Case, path: Path) -> tuple[Scenario, LoadedProfile]:
             },
         }
     ).to_core()
+    trace = read_trace(path).between(case.from_s, case.to_s)
     scenario = setup.scenario_of(
         policy,
-        read_trace(path).between(case.from_s, case.to_s),
+        trace if case.order is None else reordered(trace, seed=case.order),
         fleet=loaded.profile,
         slowdown=case.slowdown,
         copies=case.amplify,
@@ -169,3 +176,29 @@ def scenario_of(case: Case, path: Path) -> tuple[Scenario, LoadedProfile]:
         unscored_s=case.unscored_s,
     )
     return scenario, loaded
+
+
+def reordered(trace: Trace, *, seed: int) -> Trace:
+    """The same requests, the trace cut into blocks of `BLOCK_S` that come in another order.
+
+    The first cut falls anywhere, as on a ring: the trace's end and its beginning are neighbours. The last block
+    takes what is left.
+    """
+    rng = np.random.default_rng(seed)
+    span_s = trace.span_s
+    t_s = (trace.t_s - trace.t_s[0] + rng.uniform(0.0, span_s)) % span_s
+    blocks = int(span_s // BLOCK_S)
+    block = np.minimum((t_s // BLOCK_S).astype(int), blocks - 1)
+    length_s = np.full(blocks, BLOCK_S)
+    length_s[-1] += span_s - blocks * BLOCK_S
+    order = rng.permutation(blocks)
+    begin_s = np.empty(blocks)
+    begin_s[order] = np.cumsum(length_s[order]) - length_s[order]
+    t_s += begin_s[block] - BLOCK_S * block
+    ranked = np.argsort(t_s, kind="stable")
+    return replace(
+        trace,
+        t_s=t_s[ranked] - t_s[ranked[0]],
+        isl_tokens=trace.isl_tokens[ranked],
+        osl_tokens=trace.osl_tokens[ranked],
+    )
