@@ -7,7 +7,8 @@ from slaplanner.api.conditions import set_conditions
 from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
 from slaplanner.core.attainment import Share
 from slaplanner.core.correction import Correction, Factor
-from slaplanner.core.decision import Decision, Expectation, RoleDecision
+from slaplanner.core.decision import Decision, RoleDecision
+from slaplanner.core.expect import Expectation
 from slaplanner.core.forecast import LEVELS, Demand, Forecast
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role, RoleState
 from slaplanner.core.readings import Known, Observation
@@ -86,10 +87,6 @@ def sample_decision(**changes: Any) -> Decision:
                 Role.DECODE: Factor(ignored="workers changed"),
             }
         ),
-        expected=(
-            Expectation(role=Role.PREFILL, ttft_ms=312.34, itl_ms=None, utilisation=0.9031),
-            Expectation(role=Role.DECODE, ttft_ms=None, itl_ms=27.77, utilisation=None),
-        ),
         gpu_budget=64,
     )
     return dataclasses.replace(decision, **changes)
@@ -115,6 +112,10 @@ def sample_figures(**changes: Any) -> StatusFigures:
             )
         ),
         decision=sample_decision(),
+        expected=(
+            Expectation(role=Role.PREFILL, ttft_ms=312.34, itl_ms=None, utilisation=0.9031),
+            Expectation(role=Role.DECODE, ttft_ms=None, itl_ms=27.77, utilisation=None),
+        ),
         startup=Startup(seconds=123.456, source="Measured"),
         last_hour=Marginals(ttft=Share(lower_percent=97.123, upper_percent=99.567)),
         planner_state={"v": 1, "n": 17, "at": 1_800_000_000},

@@ -9,6 +9,7 @@ from typing import Any
 from slaplanner.api.conditions import Condition
 from slaplanner.core.attainment import Share
 from slaplanner.core.decision import Decision
+from slaplanner.core.expect import Expectation
 from slaplanner.core.model import Fleet, Policy
 
 
@@ -51,6 +52,8 @@ class StatusFigures:
     target: TargetFacts | None = None
     fleet: Fleet | None = None
     decision: Decision | None = None
+    expected: Sequence[Expectation] = ()
+    """At the size that was decided."""
     startup: Startup | None = None
     last_hour: Marginals | None = None
     last_day: Marginals | None = None

@@ -14,7 +14,8 @@ from slaplanner.api.conditions import rfc3339, shortened
 from slaplanner.api.figures import Startup, StatusFigures, TargetFacts, significant
 from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES
 from slaplanner.core.attainment import Share
-from slaplanner.core.decision import Decision, Expectation, RoleDecision
+from slaplanner.core.decision import Decision, RoleDecision
+from slaplanner.core.expect import Expectation
 from slaplanner.core.model import Fleet, Policy, Role
 from slaplanner.core.readings import Known, Observation, Reading
 
@@ -63,7 +64,7 @@ def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None =
         },
         "observed": _observed(decision.observation, figures.policy),
         "forecast": _forecast(decision, figures.policy),
-        "expected": _expected(decision.expected),
+        "expected": _expected(figures.expected),
         "correction": _correction(decision),
         "lastDecision": _decision(decision),
         "decisions": _decisions(decision, before.get("decisions") or ()),

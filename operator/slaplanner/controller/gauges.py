@@ -13,6 +13,7 @@ from slaplanner.controller.metrics import number
 from slaplanner.controller.reconcile import Plan
 from slaplanner.controller.records import Record
 from slaplanner.core.decision import Decision
+from slaplanner.core.expect import Expectation
 from slaplanner.core.model import Policy, Role
 from slaplanner.core.readings import Known, Reading
 
@@ -43,6 +44,7 @@ def show(
         _traffic(labels, policy, plan)
     if plan.decision is not None:
         _decision(labels, policy, plan.decision)
+        _expected(labels, plan.expected)
     if plan.outcome is not None:
         count_moves(record, plan.outcome)
 
@@ -95,16 +97,19 @@ def _decision(labels: tuple[str, str], policy: Policy, decision: Decision) -> No
         metrics.FORECAST_REQUESTS.labels(*labels).set(forecast.requests[0] / policy.interval_s)
         for stage, demand in ((Role.PREFILL, forecast.prefill), (Role.DECODE, forecast.decode)):
             metrics.FORECAST_TOKENS.labels(*labels, stage).set(demand.mean_tokens[0] / policy.interval_s)
-    for expected in decision.expected:
+    if decision.correction is not None:
+        for stage, factor in decision.correction.stages.items():
+            metrics.CORRECTION.labels(*labels, stage, "applied").set(factor.applied)
+            metrics.CORRECTION.labels(*labels, stage, "raw").set(number(factor.raw))
+
+
+def _expected(labels: tuple[str, str], expectations: Iterable[Expectation]) -> None:
+    for expected in expectations:
         latency_ms = expected.ttft_ms if expected.role is Role.PREFILL else expected.itl_ms
         metrics.EXPECTED_LATENCY.labels(*labels, expected.role).set(
             math.nan if latency_ms is None else latency_ms / 1000
         )
         metrics.EXPECTED_UTILISATION.labels(*labels, expected.role).set(number(expected.utilisation))
-    if decision.correction is not None:
-        for stage, factor in decision.correction.stages.items():
-            metrics.CORRECTION.labels(*labels, stage, "applied").set(factor.applied)
-            metrics.CORRECTION.labels(*labels, stage, "raw").set(number(factor.raw))
 
 
 def _value(reading: Reading) -> float:

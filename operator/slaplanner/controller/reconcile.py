@@ -27,6 +27,7 @@ from slaplanner.controller.progress import conflict, fight, progress, resolved
 from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import MetricsError, PlanningError, TargetError, WarmUpError
+from slaplanner.core.expect import Expectation, expectations
 from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Pause, Policy, Role
 from slaplanner.core.plan import decide
@@ -94,6 +95,8 @@ class Plan:
     profile: LoadedProfile | None = None
     traffic: Traffic | None = None
     decision: Decision | None = None
+    expected: tuple[Expectation, ...] = ()
+    """What the decided size should show."""
     outcome: Outcome | None = None
     failure: PlanningError | None = None
     """Why there is no decision."""
@@ -246,6 +249,7 @@ async def _decide(world: World, task: Task, plan: Plan) -> None:
         plan.find(_failed(kind, error))
         return
     plan.decision = decision
+    plan.expected = expectations(decision, policy=task.core, profile=plan.profile.profile)
     for finding in decision.findings:
         plan.find(finding)
 

@@ -206,6 +206,7 @@ class Reporter:
             target=_facts(task.policy, plan),
             fleet=plan.target.fleet if plan.target else None,
             decision=plan.decision,
+            expected=plan.expected,
             startup=_startup(task.core, plan),
             last_hour=marginals.get(HOUR_S),
             last_day=marginals.get(DAY_S),

@@ -23,19 +23,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """What one role should show at the decided size."""
-
-    role: Role
-    ttft_ms: float | None
-    """Mean; None for decode, and when the size cannot carry the load."""
-    itl_ms: float | None
-    """Mean; None for prefill, and when the size cannot carry the load."""
-    utilisation: float | None
-    """Load over the role's throughput inside the SLA; None when that throughput is 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RoleDecision:
     """One role: what runs, what is asked for, and every limit that bit on the way."""
 
@@ -73,7 +60,6 @@ class Decision:
     demand: Demand | None = None
     forecast: Forecast | None = None
     correction: Correction | None = None
-    expected: tuple[Expectation, ...] = ()
     gpu_budget: int | None = None
 
     @property

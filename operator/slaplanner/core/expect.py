@@ -9,55 +9,81 @@ and holding more makes writing slower.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from scipy.optimize import brentq
 
 from slaplanner.core.correction import Correction
-from slaplanner.core.decision import Expectation
-from slaplanner.core.model import Role
+from slaplanner.core.decision import Decision, RoleDecision
+from slaplanner.core.model import Policy, Role
 from slaplanner.core.profiles import Profile
-from slaplanner.core.sizing import Demand
+from slaplanner.core.sizing import Demand, SizedRole
 
 _EXACT = 1e-6
 """Of a request's worth of concurrency."""
 
 
-def expectation(
-    role: Role,
-    *,
-    replicas: int,
-    gpus_per_replica: int,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What one role should show at the decided size."""
+
+    role: Role
+    ttft_ms: float | None
+    """Mean; None for decode, and when the size cannot carry the load."""
+    itl_ms: float | None
+    """Mean; None for prefill, and when the size cannot carry the load."""
+    utilisation: float | None
+    """Load over the role's throughput inside the SLA; None when that throughput is 0."""
+
+
+def expectations(decision: Decision, *, policy: Policy, profile: Profile) -> tuple[Expectation, ...]:
+    """Every role at its desired size; empty when nothing was sized (unknown load)."""
+    demand, correction = decision.demand, decision.correction or Correction()
+    if demand is None:
+        return ()
+    rate = demand.requests_per_interval / policy.interval_s
+    return tuple(
+        _expectation(role, sized, demand, requests_per_s=rate, correction=correction, profile=profile)
+        for role in decision.roles
+        if (sized := role.sized) is not None
+    )
+
+
+def _expectation(
+    role: RoleDecision,
+    sized: SizedRole,
     demand: Demand,
-    interval_s: float,
-    profile: Profile,
+    *,
+    requests_per_s: float,
     correction: Correction,
-    capacity_tokens_s: float,
-    load_tokens_s: float,
+    profile: Profile,
 ) -> Expectation:
-    """One role at *replicas*: mean TTFT and ITL as far as the role has a part in them."""
-    total = replicas * capacity_tokens_s
-    utilisation = load_tokens_s / total if total > 0 else None
-    rate = demand.requests_per_interval / interval_s
+    total = role.desired * sized.capacity_per_replica_tokens_s
     ttft = itl = None
-    if role is not Role.DECODE:
+    if role.role is not Role.DECODE:
         ttft = expected_ttft_ms(
-            replicas=replicas,
-            gpus_per_replica=gpus_per_replica,
-            requests_per_s=rate,
+            replicas=role.desired,
+            gpus_per_replica=role.gpus_per_replica or 0,
+            requests_per_s=requests_per_s,
             isl_tokens=demand.isl_tokens,
             profile=profile,
             factor=min(1.0, correction.prefill),
         )
-    if role is not Role.PREFILL:
+    if role.role is not Role.PREFILL:
         itl = expected_itl_ms(
-            replicas=replicas,
-            requests_per_s=rate,
+            replicas=role.desired,
+            requests_per_s=requests_per_s,
             isl_tokens=demand.isl_tokens,
             osl_tokens=demand.osl_tokens,
             profile=profile,
             factor=correction.decode,
         )
-    return Expectation(role=role, ttft_ms=ttft, itl_ms=itl, utilisation=utilisation)
+    return Expectation(
+        role=role.role,
+        ttft_ms=ttft,
+        itl_ms=itl,
+        utilisation=sized.load_tokens_s / total if total > 0 else None,
+    )
 
 
 def expected_ttft_ms(

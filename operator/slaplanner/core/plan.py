@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from slaplanner.core.allot import Step, allot
 from slaplanner.core.correction import Correction, correct
 from slaplanner.core.damping import damp, notice_change
-from slaplanner.core.decision import Decision, Expectation, RoleDecision
+from slaplanner.core.decision import Decision, RoleDecision
 from slaplanner.core.errors import TargetError
-from slaplanner.core.expect import expectation
 from slaplanner.core.explain import explain
 from slaplanner.core.findings import findings
 from slaplanner.core.forecast import Forecast, forecast, horizon_steps, warmed_up
@@ -117,9 +116,7 @@ def decide(
         observation=observation,
         policy=policy,
         now_s=now_s,
-        evidence=_Evidence(
-            sized=sized, demand=demand, forecast=outlook, correction=correction, profile=profile
-        ),
+        evidence=_Evidence(sized=sized, demand=demand, forecast=outlook, correction=correction),
     )
 
 
@@ -143,7 +140,6 @@ class _Evidence:
     demand: Demand
     forecast: Forecast
     correction: Correction
-    profile: Profile
 
 
 def _gpus(fleet: Fleet) -> dict[Role, int]:
@@ -369,7 +365,6 @@ def _conclude(
         demand=evidence.demand if evidence else None,
         forecast=outlook,
         correction=evidence.correction if evidence else None,
-        expected=_expected(roles, policy, evidence) if evidence else (),
         gpu_budget=policy.gpu_budget,
     )
     return state, decision
@@ -387,23 +382,3 @@ def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool
     if grows:
         return Reason.SCALE_UP
     return Reason.SCALE_DOWN if shrinks else Reason.STEADY
-
-
-def _expected(
-    roles: tuple[RoleDecision, ...], policy: Policy, evidence: _Evidence
-) -> tuple[Expectation, ...]:
-    return tuple(
-        expectation(
-            role.role,
-            replicas=role.desired,
-            gpus_per_replica=role.gpus_per_replica or 0,
-            demand=evidence.demand,
-            interval_s=policy.interval_s,
-            profile=evidence.profile,
-            correction=evidence.correction,
-            capacity_tokens_s=sized.capacity_per_replica_tokens_s,
-            load_tokens_s=sized.load_tokens_s,
-        )
-        for role in roles
-        if (sized := role.sized) is not None
-    )

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.core.expect import expected_itl_ms, expected_ttft_ms
-from slaplanner.core.model import Interpolation
+from slaplanner.core.expect import expectations, expected_itl_ms, expected_ttft_ms
+from slaplanner.core.model import Interpolation, Mode, Policy, Role
 from slaplanner.core.profiles import Profile, build
+from slaplanner.offline.planner import Interval, Planner
 from tests.profile_data import MODELLED_70B, measured
 
 PROFILES = {kind: build(measured(MODELLED_70B), interpolation=kind) for kind in Interpolation}
@@ -75,3 +76,33 @@ def test_without_load_the_latencies_are_the_lightest() -> None:
 def test_a_load_beyond_what_fits_has_no_latency() -> None:
     assert (itl_ms(1e6, 1), ttft_ms(1e6, 1)) == (None, None)
     assert (itl_ms(1.0, 0), ttft_ms(1.0, 0)) == (None, None)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_each_role_is_expected_to_show_what_its_desired_size_gives(mode: Mode) -> None:
+    policy = Policy(mode=mode, interval_s=60.0)
+    plan = Planner(policy=policy, profile=PROFILE)(Interval(requests=1200.0, isl_tokens=ISL, osl_tokens=OSL))
+    found = {each.role: each for each in expectations(plan.decision, policy=policy, profile=PROFILE)}
+    assert list(found) == list(mode.roles)
+    assert plan.decision.demand is not None
+    rate = plan.decision.demand.requests_per_interval / 60.0
+    for role, each in found.items():
+        (decided,) = (one for one in plan.decision.roles if one.role is role)
+        assert decided.sized is not None
+        assert each.utilisation == pytest.approx(
+            decided.sized.load_tokens_s / (decided.desired * decided.sized.capacity_per_replica_tokens_s)
+        )
+        assert each.itl_ms == (None if role is Role.PREFILL else pytest.approx(itl_ms(rate, decided.desired)))
+        told = expected_ttft_ms(
+            replicas=decided.desired,
+            gpus_per_replica=1,
+            requests_per_s=rate,
+            isl_tokens=ISL,
+            profile=PROFILE,
+        )
+        assert each.ttft_ms == (None if role is Role.DECODE else pytest.approx(told))
+
+
+def test_nothing_is_expected_while_the_load_is_unknown() -> None:
+    plan = Planner(policy=Policy(), profile=PROFILE)(Interval(requests=None))
+    assert expectations(plan.decision, policy=Policy(), profile=PROFILE) == ()
