@@ -15,9 +15,7 @@ from slaplanner.core.forecast import arima, prophet
 from slaplanner.core.forecast.calibration import LEVELS
 from slaplanner.core.forecast.channels import (
     CHANNELS,
-    DECODE,
     ISL,
-    OSL,
     PREFILL,
     REQUESTS,
     Array,
@@ -243,21 +241,23 @@ def told(
 ) -> Forecast:
     """A learner's outlook as a forecast; *lengths* (ISL, OSL) where none were ever seen."""
     outlook = _every_step(learner.outlook, learner.steps, horizon)
-    requests = _finite(outlook[REQUESTS], max(0.0, _newest(series.requests)))
-    isl, osl = _finite(outlook[ISL], lengths[0]), _finite(outlook[OSL], lengths[1])
-    tokens = outlook[PREFILL : DECODE + 1]
-    means = np.where(np.isfinite(tokens), tokens, requests * np.array([isl, osl]))
-    bounds = np.array([_every_step(rows.T, learner.steps, horizon).T for rows in learner.bounds])
+    defaults = np.array([max(0.0, _newest(series.requests)), *lengths])[:, None]
+    # The token rates are the other two channels, and the products of the first three where they are unknown.
+    counts = np.where(np.isfinite(outlook[:PREFILL]), outlook[:PREFILL], defaults)
+    tokens = outlook[PREFILL:]
+    means = np.where(np.isfinite(tokens), tokens, counts[REQUESTS] * counts[ISL:])
+    bounds = _every_step(learner.bounds.swapaxes(1, 2), learner.steps, horizon).swapaxes(1, 2)
     bounds = np.where(np.isfinite(bounds), bounds, means[:, :, None])
+    requests, isl, osl = map(tuple, counts.tolist())
     prefill, decode = (
         Demand(mean_tokens=tuple(mean), bounds_tokens=tuple(map(tuple, rows)))
         for mean, rows in zip(means.tolist(), bounds.tolist(), strict=True)
     )
     return Forecast(
         method=method,
-        requests=tuple(requests.tolist()),
-        isl_tokens=tuple(isl.tolist()),
-        osl_tokens=tuple(osl.tolist()),
+        requests=requests,
+        isl_tokens=isl,
+        osl_tokens=osl,
         prefill=prefill,
         decode=decode,
         reason=reason,
@@ -267,15 +267,12 @@ def told(
 
 
 def _every_step(rows: Array, learnt: Array, horizon: int) -> Array:
-    """Paths at every step of the horizon, from those at the *learnt* ones; shape (rows, steps)."""
+    """Paths at every step of the horizon, from those at the *learnt* ones; steps are the last axis."""
     if len(learnt) == horizon == learnt[-1]:
         return rows
     steps = np.arange(1, horizon + 1)
-    return np.stack([np.interp(steps, learnt, row) for row in rows])
-
-
-def _finite(path: Array, default: float) -> Array:
-    return np.where(np.isfinite(path), path, default)
+    paths = np.array([np.interp(steps, learnt, row) for row in rows.reshape(-1, len(learnt))])
+    return paths.reshape(*rows.shape[:-1], horizon)
 
 
 def _newest(values: tuple[float, ...]) -> float:
