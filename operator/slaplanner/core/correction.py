@@ -246,6 +246,8 @@ def _serving(workers: RoleState) -> int:
 
 def _notice_workers(memory: Learnt, serving: int, *, now_s: float) -> Learnt:
     """Remember when the number of serving replicas last rose: new ones start cold."""
+    if serving == memory.workers:
+        return memory
     rose = memory.workers is not None and serving > memory.workers
     return replace(memory, workers=serving, workers_since_s=round(now_s) if rose else memory.workers_since_s)
 

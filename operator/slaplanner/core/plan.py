@@ -7,11 +7,12 @@ last, so that a role that damping keeps high cannot push the sum over it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slaplanner.core.allot import Step, allot
 from slaplanner.core.correction import Correction, correct
-from slaplanner.core.damping import damp, notice_change
+from slaplanner.core.damping import DampingState, damp, notice_change
 from slaplanner.core.decision import Decision, RoleDecision
 from slaplanner.core.errors import TargetError
 from slaplanner.core.explain import explain
@@ -24,7 +25,7 @@ from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import Demand, Sized, attainment, throughput
-from slaplanner.core.state import Lengths, PlannerState, RoleMemory
+from slaplanner.core.state import Lengths, PlannerState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +102,9 @@ def decide(
         sized = throughput.size(
             policy=policy, profile=profile, demand=demand, correction=correction, gpus_per_replica=gpus
         )
-    steps, memories = _steps(state, sized, fleet, policy, may_shrink=load.may_shrink, now_s=now_s)
-    state = state.with_roles(
-        memories,
+    steps, damping = _steps(state, sized, fleet, policy, may_shrink=load.may_shrink, now_s=now_s)
+    state = replace(
+        state,
         failures=0,
         lengths=load.lengths,
         correction=correction_state,
@@ -113,6 +114,7 @@ def decide(
     return _conclude(
         state,
         steps,
+        damping=damping,
         observation=observation,
         policy=policy,
         now_s=now_s,
@@ -159,6 +161,9 @@ def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) 
     noticed = []
     for role in fleet.roles:
         memory = state.role(role.role)
+        placement = watch_placement(memory.placement, role, patience_s=patience, now_s=now_s)
+        if (memory.replicas, memory.placement) == (role.replicas, placement):
+            continue
         damping = memory.damping
         if memory.replicas is not None and memory.replicas != role.replicas:
             ours = memory.desired == role.replicas and state.planned_at_s is not None
@@ -168,9 +173,8 @@ def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) 
                 after=role.replicas,
                 at_s=state.planned_at_s if ours and state.planned_at_s is not None else now_s,
             )
-        placement = watch_placement(memory.placement, role, patience_s=patience, now_s=now_s)
         noticed.append(replace(memory, damping=damping, placement=placement, replicas=role.replicas))
-    return state.with_roles(noticed)
+    return state.with_roles(noticed) if noticed else state
 
 
 def _load(observation: Observation, state: PlannerState, policy: Policy) -> _Load | None:
@@ -233,9 +237,10 @@ def _outlook(
 
 def _steps(
     state: PlannerState, sized: Sized, fleet: Fleet, policy: Policy, *, may_shrink: bool, now_s: float
-) -> tuple[tuple[Step, ...], list[RoleMemory]]:
+) -> tuple[tuple[Step, ...], dict[Role, DampingState]]:
     """Each role bounded, damped and gated, with the limits that bit in their order; and what to remember."""
-    steps, memories = [], []
+    steps: list[Step] = []
+    damping: dict[Role, DampingState] = {}
     for role in fleet.roles:
         need = sized.role(role.role)
         rules = policy.role(role.role)
@@ -257,7 +262,7 @@ def _steps(
         )
         gated, gate_limit = opening.apply(within)
         limits = (need.limit, bound, *damped.limits, again if again is not bound else None, gate_limit)
-        memories.append(replace(memory, damping=damped.state))
+        damping[role.role] = damped.state
         steps.append(
             Step(
                 role=role,
@@ -267,7 +272,7 @@ def _steps(
                 limits=tuple(limit for limit in limits if limit is not None),
             )
         )
-    return tuple(steps), memories
+    return tuple(steps), damping
 
 
 def _bounded(replicas: int, rules: RolePolicy) -> tuple[int, Reason | None]:
@@ -310,6 +315,7 @@ def _without_load(
     return _conclude(
         state,
         tuple(steps),
+        damping={},
         observation=observation,
         policy=policy,
         now_s=now_s,
@@ -321,12 +327,13 @@ def _conclude(
     state: PlannerState,
     steps: tuple[Step, ...],
     *,
+    damping: Mapping[Role, DampingState],
     observation: Observation,
     policy: Policy,
     now_s: float,
     evidence: _Evidence | None,
 ) -> tuple[PlannerState, Decision]:
-    """The budget, last; then the decision with everything that explains it."""
+    """The budget, last; then the decision with everything that explains it. What *damping* lacks stays."""
     allotted = allot(steps, budget=policy.gpu_budget)
     roles = tuple(
         RoleDecision(
@@ -340,8 +347,12 @@ def _conclude(
         )
         for step, replicas in zip(steps, allotted.replicas, strict=True)
     )
+    memories = (state.role(role.role) for role in roles)
     state = state.with_roles(
-        (replace(state.role(role.role), desired=role.desired) for role in roles),
+        (
+            replace(memory, damping=damping.get(memory.role, memory.damping), desired=role.desired)
+            for memory, role in zip(memories, roles, strict=True)
+        ),
         planned_at_s=now_s,
         decisions=state.decisions + 1,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -41,24 +40,27 @@ def intervals_of(trace: Trace, interval_s: float, *, shapes: bool, least: int = 
             f"wanted at most {MAX_INTERVALS:,}: a longer interval, or times that count from the trace's start"
         )
     load = per_interval(trace, interval_s=interval_s, least=least)
-    means = [
-        Interval(
-            requests=count,
-            isl_tokens=float(load.isl_tokens[at]) if count else None,
-            osl_tokens=float(load.osl_tokens[at]) if count else None,
-        )
-        for at, count in enumerate(load.requests.tolist())
-    ]
-    return _with_shapes(means, trace, load) if shapes else iter(means)
+    if shapes:
+        return _with_shapes(trace, load)
+    return (Interval(requests=count, isl_tokens=isl, osl_tokens=osl) for count, isl, osl in _means(load))
 
 
-def _with_shapes(means: list[Interval], trace: Trace, load: IntervalLoad) -> Iterator[Interval]:
+def _means(load: IntervalLoad) -> Iterator[tuple[float, float | None, float | None]]:
+    """Requests, ISL and OSL of each interval; nothing has a length where nothing came."""
+    columns = (load.requests, load.isl_tokens, load.osl_tokens)
+    for count, isl, osl in zip(*(column.tolist() for column in columns), strict=True):
+        yield (count, isl, osl) if count else (count, None, None)
+
+
+def _with_shapes(trace: Trace, load: IntervalLoad) -> Iterator[Interval]:
     index = np.floor(trace.t_s / load.interval_s).astype(np.int64)
     isl, osl = (_histograms(index, lengths, len(load)) for lengths in (trace.isl_tokens, trace.osl_tokens))
     arrivals, step_s = _arrivals(trace, load)
-    for at, seen in enumerate(means):
-        yield replace(
-            seen,
+    for at, (count, mean_isl, mean_osl) in enumerate(_means(load)):
+        yield Interval(
+            requests=count,
+            isl_tokens=mean_isl,
+            osl_tokens=mean_osl,
             isl_histogram=Histogram(edges=LENGTH_EDGES, counts=tuple(isl[at].tolist())),
             osl_histogram=Histogram(edges=LENGTH_EDGES, counts=tuple(osl[at].tolist())),
             arrivals=tuple(arrivals[at].tolist()),

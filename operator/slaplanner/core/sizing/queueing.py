@@ -58,8 +58,10 @@ def share_late(
     reflected = np.exp(np.minimum((-4.0 * drained) * backlog, _MOST_EXPONENT))
     twice = erfc(backlog + drained) + reflected * erfc(backlog - drained)
     in_vain = allowance_s < 0.0
-    late = (allowance_share * ~in_vain) @ twice
-    shares: Floats = late.reshape(unit.shape) @ _HALVES + allowance_share @ in_vain
+    if in_vain.any():
+        # Late whatever the queue; as everywhere here, twice the probability.
+        twice[in_vain] = 2.0
+    shares: Floats = (allowance_share @ twice).reshape(unit.shape) @ _HALVES
     return shares
 
 
