@@ -266,16 +266,17 @@ def _sized(
     allowed = situation.missed / max(2, len(policy.mode.roles))
     repeated = situation.horizon_s / policy.interval_s - 1.0
 
-    def need_at(step: int, may_be_late: Allowance, *, near: int, least: int = 1) -> _Need:
+    def late_at(step: int) -> list[_Late]:
+        return [_late_at(step, stage, situation) for stage in role.stages]
+
+    def need_of(late: list[_Late], may_be_late: Allowance, *, near: int, least: int = 1) -> _Need:
         search = _Search(
             near=near,
-            least=least if len(role.stages) == 1 else 1,
+            least=least if len(late) == 1 else 1,
             price_per_s=price_per_s,
             most_late=min(MOST_GIVEN_UP, MOST_TIMES_GIVEN_UP * allowed),
         )
-        first, *others = (
-            _need(stage, situation, step=step, allowed=may_be_late, search=search) for stage in role.stages
-        )
+        first, *others = (_fewest(one, may_be_late, search) for one in late)
         return sum(others, start=first)
 
     def for_all(replicas: int) -> float:  # noqa: ARG001 - the same whatever the count
@@ -286,7 +287,8 @@ def _sized(
         return allowed / (1.0 + repeated / replicas)
 
     last, current = situation.forecast.horizon_steps, situation.fleet.role(role).replicas
-    ordered = need_at(last, for_all, near=current)
+    late_at_end = late_at(last)
+    ordered = need_of(late_at_end, for_all, near=current)
     need = ordered.replicas
     if Role.DECODE in role.stages:
         need = max(need, _inflow_need(situation))
@@ -295,7 +297,8 @@ def _sized(
         least = max(need, sooner)
         if least >= current:
             break  # what follows decides on shrinking only
-        kept = min(current, need_at(step, for_survivors, near=least, least=least).replicas)
+        late = late_at_end if step == last else late_at(step)
+        kept = min(current, need_of(late, for_survivors, near=least, least=least).replicas)
         if step == last:
             need = max(need, kept)
         else:
@@ -319,73 +322,59 @@ def _sized(
     )
 
 
-def _need(stage: Role, situation: Situation, *, step: int, allowed: Allowance, search: _Search) -> _Need:
-    load_tokens_s = situation.coming[stage][step - 1]
-    if stage is Role.PREFILL:
-        waiting_per_s = situation.waiting_per_s[step - 1]
-        return prefill_need(
-            load_tokens_s, situation, waiting_per_s=waiting_per_s, allowed=allowed, search=search
-        )
-    return decode_need(load_tokens_s, situation, allowed=allowed, search=search)
+class _Late(dict[int, float]):
+    """Share of the requests that so many replicas make late, worked out at the first look."""
+
+    def __init__(self, share: Callable[[int], float], *, requests_s: float) -> None:
+        super().__init__()
+        self._share = share
+        self.requests_s = requests_s
+        """All the requests that it is a share of, per second."""
+
+    def __missing__(self, replicas: int) -> float:
+        found = self[replicas] = self._share(replicas)
+        return found
 
 
-def prefill_need(
-    load_tokens_s: Floats,
-    situation: Situation,
-    *,
-    waiting_per_s: float,
-    allowed: Allowance,
-    search: _Search,
-) -> _Need:
-    """Prefill replicas that make no more than *allowed* of the requests late for the TTFT target.
+def _late_at(step: int, stage: Role, situation: Situation) -> _Late:
+    return (_late_prefill if stage is Role.PREFILL else _late_decode)(situation, step)
 
-    Args:
-        load_tokens_s: prompt tokens per second at each level of `coverage.LEVELS`.
-        situation: what is known.
-        waiting_per_s: prompts that wait already, per second of the time in which they are to be served.
-        allowed: share of requests that so many replicas may make late, beyond those whose prompt alone
-            takes too long (see `HOPELESS`).
-        search: where to look first, and what a replica must be worth.
-    """
-    policy = situation.policy
+
+def _late_prefill(situation: Situation, step: int) -> _Late:
+    """Prompts that wait longer than they may, beyond those that alone take too long (see `HOPELESS`)."""
+    interval_s = situation.policy.interval_s
+    load_tokens_s = situation.coming[Role.PREFILL][step - 1]
     mean_s, second = situation.prefill_moments
     rate = load_tokens_s / situation.isl.mean
-    erlangs = (rate + waiting_per_s) * mean_s
+    erlangs = (rate + situation.waiting_per_s[step - 1]) * mean_s
     variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)
     allowance_s, allowance_share = situation.allowances
     counted = situation.coverage.counted(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
 
-    def late(replicas: int) -> float:
+    def share(replicas: int) -> float:
         each = share_late(
             erlangs=erlangs,
             workers=replicas,
             variance_per_s=variance,
             allowance_s=allowance_s,
             allowance_share=allowance_share,
-            while_s=policy.interval_s,
+            while_s=interval_s,
         )
         return float(counted.share @ each)
 
-    return _fewest(late, allowed, search, requests_s=counted.tokens_s / situation.isl.mean)
+    return _Late(share, requests_s=counted.tokens_s / situation.isl.mean)
 
 
-def decode_need(load_tokens_s: Floats, situation: Situation, *, allowed: Allowance, search: _Search) -> _Need:
-    """Decode replicas whose batches exceed the ITL target or the KV no more often than *allowed*.
-
-    Args:
-        load_tokens_s: output tokens per second at each level of `coverage.LEVELS`.
-        situation: what is known.
-        allowed: share of requests that so many replicas may make late.
-        search: where to look first, and what a replica must be worth.
-    """
-    batch = situation.batch
+def _late_decode(situation: Situation, step: int) -> _Late:
+    """Requests in batches that exceed the ITL target or the KV."""
+    batch, load_tokens_s = situation.batch, situation.coming[Role.DECODE][step - 1]
     counted = situation.coverage.counted(load_tokens_s, usual=situation.seen[Role.DECODE].usual_tokens_s)
     dispersion = situation.burstiness.index(load_tokens_s / situation.osl.mean)
 
-    def late(replicas: int) -> float:
+    def share(replicas: int) -> float:
         return float(counted.share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion))
 
-    return _fewest(late, allowed, search, requests_s=counted.tokens_s / situation.osl.mean)
+    return _Late(share, requests_s=counted.tokens_s / situation.osl.mean)
 
 
 def _inflow_need(situation: Situation) -> int:
@@ -413,42 +402,23 @@ class _Search:
     """Share of the requests that is given up to bursts at most."""
 
 
-class _Looks(dict[int, float]):
-    """Share of the requests that so many replicas make late, worked out at the first look."""
-
-    def __init__(self, late: Callable[[int], float]) -> None:
-        super().__init__()
-        self._late = late
-
-    def __missing__(self, replicas: int) -> float:
-        found = self[replicas] = self._late(replicas)
-        return found
-
-
-def _fewest(late: Callable[[int], float], allowed: Allowance, search: _Search, *, requests_s: float) -> _Need:
+def _fewest(late: _Late, allowed: Allowance, search: _Search) -> _Need:
     """The least count that is late no more than *allowed*, and what of it is worth it.
 
     With the count *late* never rises and *allowed* never falls. Steps from the guess double until the answer
     lies between two counts, which are then halved.
-
-    Args:
-        late: share of the requests that so many replicas make late.
-        allowed: share that they may.
-        search: where to look first, and what a replica must be worth.
-        requests_s: all the requests that *late* is a share of, per second.
     """
-    looks = _Looks(late)
     low, high = max(1, search.least) - 1, MOST_REPLICAS
     count, step = min(max(low + 1, search.near), MOST_REPLICAS - 1), 1
     while high - low > 1:
-        is_short = looks[count] > allowed(count)
+        is_short = late[count] > allowed(count)
         low, high = (count, high) if is_short else (low, count)
         ahead = low + step if is_short else high - step
         count, step = ahead if low < ahead < high else (low + high) // 2, 2 * step
-    return _worthwhile(looks, high, search, requests_s=requests_s)
+    return _worthwhile(late, high, search)
 
 
-def _worthwhile(looks: _Looks, promised: int, search: _Search, *, requests_s: float) -> _Need:
+def _worthwhile(late: _Late, promised: int, search: _Search) -> _Need:
     """*promised*, or fewer where the last are kept for rare bursts and would serve next to nothing.
 
     A replica that goes spares its price, in requests per second, and loses those that are late for want of
@@ -459,14 +429,14 @@ def _worthwhile(looks: _Looks, promised: int, search: _Search, *, requests_s: fl
     count, least = promised, max(1, search.least)
     while count > least:
         count = max(least, count - max(1, count // _SLICES))
-        lost = (looks[count] - looks[promised]) * requests_s
-        if lost > search.price_per_s * promised or looks[count] > search.most_late:
+        lost = (late[count] - late[promised]) * late.requests_s
+        if lost > search.price_per_s * promised or late[count] > search.most_late:
             break  # the first: fewer lose more than there is to spare
         spared = search.price_per_s * (promised - count) - lost
-        is_slow = looks[count] <= looks[promised] * (promised / count) ** STEEP
+        is_slow = late[count] <= late[promised] * (promised / count) ** STEEP
         if is_slow and spared > most_spared:
             best, most_spared = count, spared
-    return _Need(replicas=best, promised=promised, late=looks[best])
+    return _Need(replicas=best, promised=promised, late=late[best])
 
 
 def _value(reading: Reading) -> float:
