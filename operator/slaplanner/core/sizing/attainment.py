@@ -44,7 +44,7 @@ from slaplanner.core.sizing.coverage import LEVELS, Coverage, tokens_per_s
 from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import Lengths, lengths
 from slaplanner.core.sizing.model import Demand, Sized, SizedRole
-from slaplanner.core.sizing.queueing import share_late
+from slaplanner.core.sizing.queueing import lateness
 from slaplanner.core.sizing.seen import SeenLoads, held_to
 from slaplanner.core.sizing.service import prefill_seconds
 from slaplanner.core.wording import figure
@@ -342,7 +342,6 @@ def _late_at(step: int, stage: Role, situation: Situation) -> _Late:
 
 def _late_prefill(situation: Situation, step: int) -> _Late:
     """Prompts that wait longer than they may, beyond those that alone take too long (see `HOPELESS`)."""
-    interval_s = situation.policy.interval_s
     load_tokens_s = situation.coming[Role.PREFILL][step - 1]
     mean_s, second = situation.prefill_moments
     rate = load_tokens_s / situation.isl.mean
@@ -350,17 +349,16 @@ def _late_prefill(situation: Situation, step: int) -> _Late:
     variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)
     allowance_s, allowance_share = situation.allowances
     counted = situation.coverage.counted(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
+    each = lateness(
+        erlangs=erlangs,
+        variance_per_s=variance,
+        allowance_s=allowance_s,
+        allowance_share=allowance_share,
+        while_s=situation.policy.interval_s,
+    )
 
     def share(replicas: int) -> float:
-        each = share_late(
-            erlangs=erlangs,
-            workers=replicas,
-            variance_per_s=variance,
-            allowance_s=allowance_s,
-            allowance_share=allowance_share,
-            while_s=interval_s,
-        )
-        return float(counted.share @ each)
+        return float(counted.share @ each(replicas))
 
     return _Late(share, requests_s=counted.tokens_s / situation.isl.mean)
 

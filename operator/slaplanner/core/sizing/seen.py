@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from struct import pack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Series
@@ -65,12 +66,9 @@ class SeenLoads:
 
         Infinite where the history is too short to tell.
         """
-        seen = self.tokens_s.size
         loads = np.full(len(levels), np.inf)
-        for place, level in enumerate(levels):
-            if seen * (1.0 - level) < LEAST_ABOVE:
-                break
-            loads[place] = self.tokens_s[min(math.ceil((seen + 1) * level), seen) - 1]
+        places = _places(self.tokens_s.size, levels)
+        loads[: places.size] = self.tokens_s.take(places)
         return loads
 
 
@@ -84,6 +82,13 @@ def held_to(supported: Floats, told: Floats, *, mean: Floats | float) -> Floats:
     """
     held: Floats = np.minimum(told, np.maximum(BELIEVED_RISE * mean, supported))
     return held
+
+
+@lru_cache(maxsize=8)
+def _places(seen: int, levels: tuple[float, ...]) -> NDArray[np.intp]:
+    """Where the levels lie among so many loads, as far as those are enough to tell."""
+    told = [level for level in levels if seen * (1.0 - level) >= LEAST_ABOVE]
+    return np.array([min(math.ceil((seen + 1) * level), seen) - 1 for level in told], dtype=np.intp)
 
 
 def _array(values: tuple[float, ...]) -> Floats:

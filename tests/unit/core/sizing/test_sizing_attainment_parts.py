@@ -16,7 +16,7 @@ from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.coverage import INDEPENDENCE, LEVELS, Coverage
 from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import lengths
-from slaplanner.core.sizing.queueing import mean_wait_s, share_late
+from slaplanner.core.sizing.queueing import lateness, mean_wait_s
 from slaplanner.core.sizing.seen import BELIEVED_RISE, SeenLoads, held_to
 from slaplanner.core.state import PlannerState, from_document, to_document
 
@@ -27,16 +27,14 @@ UNKNOWN = Unknown(Reason.NOT_REPORTED, "not part of the question")
 def late(
     *, erlangs: float, workers: int, allowance_s: float = 1.0, variance: float = 0.25, while_s: float = 30.0
 ) -> float:
-    return float(
-        share_late(
-            erlangs=np.array([erlangs]),
-            workers=workers,
-            variance_per_s=np.array([variance]),
-            allowance_s=np.array([allowance_s]),
-            allowance_share=np.array([1.0]),
-            while_s=while_s,
-        )[0]
+    share = lateness(
+        erlangs=np.array([erlangs]),
+        variance_per_s=np.array([variance]),
+        allowance_s=np.array([allowance_s]),
+        allowance_share=np.array([1.0]),
+        while_s=while_s,
     )
+    return float(share(workers)[0])
 
 
 @given(mean=st.floats(1.0, 5e4), counts=st.lists(st.floats(0.0, 1e4), min_size=4, max_size=4))
