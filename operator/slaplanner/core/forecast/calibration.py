@@ -46,6 +46,8 @@ _CEILING = 2.0
 
 _LEVELS = np.array(LEVELS)
 _LEVELS_LESS_1 = _LEVELS - 1
+_ABOVE_LEVELS, _BELOW_LEVELS = 1 - _LEVELS, -_LEVELS
+"""Slopes of the pinball loss, of bounds above and below the truth."""
 _TINY = np.finfo(float).tiny
 _HALF = np.array([0.06, 0.19, 0.32, 0.45, 0.6, 0.76, 0.93, 1.15, 1.44, 1.96])
 _PRIOR_SCORES = 1.25 * np.stack([_HALF, -_HALF], axis=1).ravel()
@@ -54,6 +56,7 @@ _ANCHOR = LEVELS.index(0.9)
 """From this level on points above the bound are rare, so what they teach is shared by the levels."""
 _EXPLORE = np.array([0.05] * (_ANCHOR + 1) + [0.4] * (len(LEVELS) - _ANCHOR - 1))
 """Share of the weight that all views have alike: more where hardly any errors tell them apart."""
+_EARNED, _SHARED = 1 - _EXPLORE, _EXPLORE / len(_VIEWS)
 _RANKED = _ANCHOR + 1
 """Levels that are ranked; what follows is the tail."""
 _UNKNOWN = (math.nan,) * YARDSTICKS
@@ -137,7 +140,7 @@ class Calibration:
         loss = np.where(np.isnan(self.loss), size, self.loss + 0.05 * (size - self.loss))
         loss = np.where(scored[:, 0], loss, self.loss)
         mixed = said[:, None]
-        slope = np.where(mixed >= at, 1 - _LEVELS, -_LEVELS)
+        slope = np.where(mixed >= at, _ABOVE_LEVELS, _BELOW_LEVELS)
         gain = slope * (mixed - bounds) / np.maximum(loss[:, None], _TINY)
         gain = np.minimum(np.maximum(np.where(scored & np.isfinite(gain), gain, 0.0), -5.0), 5.0)
         gain[:, :, _ANCHOR:] = gain[:, :, _ANCHOR:].sum(axis=2, keepdims=True) / (len(LEVELS) - _ANCHOR)
@@ -162,7 +165,7 @@ class Calibration:
         weights = np.maximum(self.regret, 0.0) / (1 + self.square)
         total = weights.sum(axis=1, keepdims=True)
         weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / len(_VIEWS))
-        weights = (1 - _EXPLORE) * weights + _EXPLORE / len(_VIEWS)
+        weights = _EARNED * weights + _SHARED
         said = np.maximum.accumulate(np.sum(weights * each, axis=1), axis=-1)
         state = replace(
             self,
