@@ -53,7 +53,7 @@ def _means(load: IntervalLoad) -> Iterator[tuple[float, float | None, float | No
 
 
 def _with_shapes(trace: Trace, load: IntervalLoad) -> Iterator[Interval]:
-    index = np.floor(trace.t_s / load.interval_s).astype(np.int64)
+    index = (trace.t_s / load.interval_s).astype(np.int64)
     isl, osl = (_histograms(index, lengths, len(load)) for lengths in (trace.isl_tokens, trace.osl_tokens))
     arrivals, step_s = _arrivals(trace, load)
     for at, (count, mean_isl, mean_osl) in enumerate(_means(load)):

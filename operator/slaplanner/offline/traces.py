@@ -212,9 +212,8 @@ def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least
     Raises:
         TraceError: the trace fills less than *least* intervals; a single one leaves nothing to predict.
     """
-    index = np.floor((trace.t_s - start_s) / interval_s).astype(np.int64)
-    index = index[index >= 0]
-    used = slice(len(trace) - index.size, len(trace))
+    used = slice(int(trace.t_s.searchsorted(start_s)), len(trace))
+    index = ((trace.t_s[used] - start_s) / interval_s).astype(np.int64)
     count = int(index[-1]) + 1 if index.size else 0
     if count < least:
         raise TraceError(

@@ -44,8 +44,8 @@ def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
         return Lengths(np.array([mean_tokens]), np.array([1.0]))
     lowers, widths = _buckets(histogram.edges)
     counts = np.asarray(histogram.counts, dtype=np.float64)
-    seen = counts > 0.0
-    share, lower, width = counts[seen] / counts.sum(), lowers[seen], widths[seen]
+    seen = np.flatnonzero(counts > 0.0)
+    share, lower, width = counts.take(seen) / counts.sum(), lowers.take(seen), widths.take(seen)
     mean_lower, mean_width = float(share @ lower), float(share @ width)
     within = (mean_tokens - mean_lower) / mean_width if mean_width > 0.0 else 0.5
     tokens = lower + min(1.0, max(0.0, within)) * width
