@@ -57,6 +57,7 @@ _ANCHOR = LEVELS.index(0.9)
 _EXPLORE = np.array([0.05] * (_ANCHOR + 1) + [0.4] * (len(LEVELS) - _ANCHOR - 1))
 """Share of the weight that all views have alike: more where hardly any errors tell them apart."""
 _EARNED, _SHARED = 1 - _EXPLORE, _EXPLORE / len(_VIEWS)
+"""Of each level's weight: the part that views earn, and what each has of the rest."""
 _RANKED = _ANCHOR + 1
 """Levels that are ranked; what follows is the tail."""
 _UNKNOWN = (math.nan,) * YARDSTICKS
