@@ -31,10 +31,9 @@ from benchmarks.sizing_bounds import Row, bounds
 from benchmarks.sizing_cases import CASES, DAY_TRACE, HELD_OUT, Case, scenario_of, trace_path
 
 from slaplanner.core.model import Role
-from slaplanner.offline.simulation.compare import Entry, Kind, Task, compare, tasks
-from slaplanner.offline.simulation.loop import ROLES, Scenario, simulate
-from slaplanner.offline.simulation.rivals import Constant
-from slaplanner.offline.simulation.score import HOUR_S, Score, score
+from slaplanner.offline.simulation.compare import Entry, Kind, Task, at_size, compare, tasks
+from slaplanner.offline.simulation.loop import ROLES, Scenario
+from slaplanner.offline.simulation.score import HOUR_S, Score
 from slaplanner.offline.simulation.surprise import share_beyond_reach
 
 REMEMBERED_S = 300.0
@@ -88,7 +87,7 @@ def fixed_sizes(scenario: Scenario, most_gpu_hours: float) -> Iterator[Row]:
         if other < 1:
             return
         sizes: dict[Role, int] = {prefill: other, decode: count}
-        result = score(simulate(replace(scenario, start=sizes), Constant(replicas=sizes)))
+        result = at_size(scenario, sizes)
         yield row_of(f"constant size, {other} + {count}", Kind.CONSTANT, result)
         if result.attainment.itl == ALL:
             return  # more decode at the cost of prefill cannot help any more

@@ -102,6 +102,11 @@ def tasks() -> tuple[Task, ...]:
     return (*clairvoyants, *planners, *formulas, Task(kind=Kind.CONSTANT, name="best constant size"), *hpas)
 
 
+def at_size(scenario: Scenario, replicas: Mapping[Role, int]) -> Score:
+    """The same size from the first second to the last."""
+    return score(simulate(replace(scenario, start=replicas), Constant(replicas=replicas)))
+
+
 @dataclass(slots=True, kw_only=True)
 class Arena:
     """Runs tasks on one scenario; each process has its own, made once."""
@@ -155,7 +160,7 @@ class Arena:
 
         def evaluate(choice: Choice) -> Score:
             replicas = {role: int(count) for role, count in zip(ROLES, choice, strict=True)}
-            return score(simulate(replace(scenario, start=replicas), Constant(replicas=replicas)))
+            return at_size(scenario, replicas)
 
         def least_gpu_hours(choice: Choice) -> float:
             return hours * sum(count * scenario.gpus(role) for role, count in zip(ROLES, choice, strict=True))
