@@ -315,7 +315,7 @@ def _without_load(
     return _conclude(
         state,
         tuple(steps),
-        damping={},
+        damping={role.role: state.role(role.role).damping for role in fleet.roles},
         observation=observation,
         policy=policy,
         now_s=now_s,
@@ -333,7 +333,7 @@ def _conclude(
     now_s: float,
     evidence: _Evidence | None,
 ) -> tuple[PlannerState, Decision]:
-    """The budget, last; then the decision with everything that explains it. What *damping* lacks stays."""
+    """The budget, last; then the decision with everything that explains it."""
     allotted = allot(steps, budget=policy.gpu_budget)
     roles = tuple(
         RoleDecision(
@@ -347,12 +347,8 @@ def _conclude(
         )
         for step, replicas in zip(steps, allotted.replicas, strict=True)
     )
-    memories = (state.role(role.role) for role in roles)
     state = state.with_roles(
-        (
-            replace(memory, damping=damping.get(memory.role, memory.damping), desired=role.desired)
-            for memory, role in zip(memories, roles, strict=True)
-        ),
+        (replace(state.role(role.role), damping=damping[role.role], desired=role.desired) for role in roles),
         planned_at_s=now_s,
         decisions=state.decisions + 1,
     )

@@ -46,8 +46,6 @@ _CEILING = 2.0
 
 _LEVELS = np.array(LEVELS)
 _LEVELS_LESS_1 = _LEVELS - 1
-_ABOVE_LEVELS, _BELOW_LEVELS = 1 - _LEVELS, -_LEVELS
-"""Slopes of the pinball loss, of bounds above and below the truth."""
 _TINY = np.finfo(float).tiny
 _HALF = np.array([0.06, 0.19, 0.32, 0.45, 0.6, 0.76, 0.93, 1.15, 1.44, 1.96])
 _PRIOR_SCORES = 1.25 * np.stack([_HALF, -_HALF], axis=1).ravel()
@@ -141,8 +139,9 @@ class Calibration:
         loss = np.where(np.isnan(self.loss), size, self.loss + 0.05 * (size - self.loss))
         loss = np.where(scored[:, 0], loss, self.loss)
         mixed = said[:, None]
-        slope = np.where(mixed >= at, _ABOVE_LEVELS, _BELOW_LEVELS)
-        gain = slope * (mixed - bounds) / np.maximum(loss[:, None], _TINY)
+        # How fast the pinball loss falls as a bound rises.
+        fall = np.where(mixed >= at, _LEVELS_LESS_1, _LEVELS)
+        gain = fall * (bounds - mixed) / np.maximum(loss[:, None], _TINY)
         gain = np.minimum(np.maximum(np.where(scored & np.isfinite(gain), gain, 0.0), -5.0), 5.0)
         gain[:, :, _ANCHOR:] = gain[:, :, _ANCHOR:].sum(axis=2, keepdims=True) / (len(LEVELS) - _ANCHOR)
         return loss, gain

@@ -18,7 +18,8 @@ class PiecewiseCubic:
     def __init__(self, spline: CubicSpline | PchipInterpolator) -> None:
         self._knots: list[float] = spline.x.tolist()
         self._coefficients: list[list[float]] = spline.c.T.tolist()
-        self._arrays: tuple[FloatArray, FloatArray] = spline.x, np.ascontiguousarray(spline.c)
+        self._arrays: tuple[FloatArray, FloatArray] = spline.x, spline.c
+        """The same, for many look-ups at once."""
 
     @classmethod
     def shape_preserving(cls, x: FloatArray, y: FloatArray) -> PiecewiseCubic:

@@ -267,7 +267,7 @@ def _sized(
     repeated = situation.horizon_s / policy.interval_s - 1.0
 
     def late_at(step: int) -> list[_Late]:
-        return [_late_at(step, stage, situation) for stage in role.stages]
+        return [_LATE[stage](situation, step) for stage in role.stages]
 
     def need_of(late: list[_Late], may_be_late: Allowance, *, near: int, least: int = 1) -> _Need:
         search = _Search(
@@ -336,10 +336,6 @@ class _Late(dict[int, float]):
         return found
 
 
-def _late_at(step: int, stage: Role, situation: Situation) -> _Late:
-    return (_late_prefill if stage is Role.PREFILL else _late_decode)(situation, step)
-
-
 def _late_prefill(situation: Situation, step: int) -> _Late:
     """Prompts that wait longer than they may, beyond those that alone take too long (see `HOPELESS`)."""
     load_tokens_s = situation.coming[Role.PREFILL][step - 1]
@@ -373,6 +369,9 @@ def _late_decode(situation: Situation, step: int) -> _Late:
         return float(counted.share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion))
 
     return _Late(share, requests_s=counted.tokens_s / situation.osl.mean)
+
+
+_LATE = {Role.PREFILL: _late_prefill, Role.DECODE: _late_decode}
 
 
 def _inflow_need(situation: Situation) -> int:

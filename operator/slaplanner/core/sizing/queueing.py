@@ -54,16 +54,13 @@ def lateness(
     done, come = (at_s / unit).ravel(), (erlangs[:, None] * at_s / unit).ravel()
     waiting = np.maximum(allowance_s, 0.0)[:, None] / unit.ravel()
     in_vain = allowance_s < 0.0
-    any_in_vain = bool(in_vain.any())
 
     def share(workers: int) -> Floats:
         drained, backlog = workers * done - come, workers * waiting
         # P(V_t > v) = N(-(v + d t) / s) + exp(-2 d v / var) N((d t - v) / s), and 2 N(-x sqrt(2)) = erfc(x)
         reflected = np.exp(np.minimum((-4.0 * drained) * backlog, _MOST_EXPONENT))
         twice = erfc(backlog + drained) + reflected * erfc(backlog - drained)
-        if any_in_vain:
-            # Late whatever the queue; as everywhere here, twice the probability.
-            twice[in_vain] = 2.0
+        twice[in_vain] = 2.0  # late whatever the queue; as everywhere here, twice the probability
         shares: Floats = (allowance_share @ twice).reshape(unit.shape) @ _HALVES
         return shares
 
