@@ -10,7 +10,7 @@ import pytest
 
 from slaplanner.adapters.traces.series import SeriesError, read_series
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[4] / "examples"
 
 
 def _csv(folder: Path, *rows: str, header: str = "minute,request_count,avg_isl,avg_osl") -> Path:

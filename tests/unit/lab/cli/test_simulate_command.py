@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from slaplanner.cli import main
-from slaplanner.cli import simulate as simulate_command
+from slaplanner_lab.cli import simulate as simulate_command
 from slaplanner_lab.rivals.compare import Kind, compare, tasks
 from tests.command_desk import PROFILE, Desk, policy_document
 

@@ -11,7 +11,7 @@ import yaml
 from slaplanner.core.model import Role
 from slaplanner_lab.fleet.graph import ComponentKind, FleetError, read_graph
 
-SAMPLES = Path(__file__).parents[2] / "crds" / "samples"
+SAMPLES = Path(__file__).parents[3] / "crds" / "samples"
 
 
 def sample(name: str) -> dict[str, Any]:
