@@ -67,14 +67,14 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
 
 async def _raced(operator: Operator, document: Mapping[str, Any], stopped: kopf.DaemonStopped) -> None:
     """One heartbeat, dropped as soon as kopf wants the timer to stop: kopf itself never cancels it."""
-    beat = asyncio.ensure_future(operator.beat(document))
+    tick = asyncio.ensure_future(operator.tick(document))
     stop = asyncio.ensure_future(stopped.wait())
     try:
-        await asyncio.wait({beat, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({tick, stop}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (beat, stop):
+        for task in (tick, stop):
             task.cancel()
-        for task in (beat, stop):
+        for task in (tick, stop):
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
 

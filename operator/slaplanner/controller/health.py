@@ -28,7 +28,7 @@ LAG_WINDOW_SAMPLES = 20
 
 
 @dataclass(slots=True)
-class Pulse:
+class Liveness:
     """When each policy's plan was last tried, by monotonic time."""
 
     clock: Callable[[], float] = time.monotonic
@@ -57,17 +57,17 @@ class Pulse:
         ]
 
 
-def application(pulse: Pulse) -> web.Application:
+def application(liveness: Liveness) -> web.Application:
     """The three routes."""
 
     async def live(_: web.Request) -> web.Response:
-        overdue = pulse.overdue()
+        overdue = liveness.overdue()
         if overdue:
             return web.Response(status=500, text=f"no plan is tried any more for: {', '.join(overdue)}\n")
         return web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if pulse.started else web.Response(status=503, text="starting\n")
+        return web.Response(text="ok\n") if liveness.started else web.Response(status=503, text="starting\n")
 
     async def exposition(_: web.Request) -> web.Response:
         return web.Response(

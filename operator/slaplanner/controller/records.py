@@ -39,9 +39,9 @@ class Record:
     withdrawn: bool = False
     """Whether its traces on the target are being removed."""
 
-    beating: bool = False
+    ticking: bool = False
     """A heartbeat is under way: there is never a second one beside it."""
-    beaten_at_s: float = field(default_factory=time.monotonic)
+    ticked_at_s: float = field(default_factory=time.monotonic)
     """Monotonic time of the end of the last heartbeat; before the first, of when it was first seen."""
     silent: bool = False
     """Its own timer was found to be silent: it is told once."""

@@ -24,7 +24,7 @@ from slaplanner.api.status_diff import nothing_but_the_clock
 from slaplanner.controller import events, gauges, metrics
 from slaplanner.controller.events import Event
 from slaplanner.controller.merging import merge_patch
-from slaplanner.controller.reconcile import Plan, Task
+from slaplanner.controller.planning import Plan, Task
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.schedule import last_slot_s
 from slaplanner.controller.verdicts import verdict

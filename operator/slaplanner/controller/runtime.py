@@ -16,8 +16,8 @@ from kubernetes.client import ApiClient
 from slaplanner.adapters.object_versions import ObjectVersions
 from slaplanner.controller import health, metrics
 from slaplanner.controller.events import Event
-from slaplanner.controller.health import Pulse
-from slaplanner.controller.heartbeat import Heart
+from slaplanner.controller.health import Liveness
+from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.watches import Watches
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 WITHDRAWAL_TIMEOUT_S = 30.0
 """For tidying up a target after its policy was deleted; then its conditions are left."""
 
-MISSED_BEATS = 3
+MISSED_TICKS = 3
 """So many, and the heartbeat of a policy is made up for here.
 
 kopf starts a policy's timer after it has put its finalizer on, tries that once per event, and sees no
@@ -54,19 +54,19 @@ class Operator:
     ) -> None:
         """*watching_client* makes the asynchronous client, inside the event loop."""
         self.settings = settings
-        self.pulse = Pulse()
+        self.liveness = Liveness()
         self.records = Records()
         self._world = World(settings=settings, api_client=api_client)
         self._watching_client = watching_client
         self._reporter = Reporter(desk=self._world, records=self.records, post=post)
-        self._heart: Heart | None = None
+        self._reconciler: Reconciler | None = None
         self._resources = contextlib.AsyncExitStack()
         self._errands: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Serve probes and metrics, and get ready to plan."""
         runner = web.AppRunner(
-            health.application(self.pulse), access_log=None, shutdown_timeout=PROBES_TIMEOUT_S
+            health.application(self.liveness), access_log=None, shutdown_timeout=PROBES_TIMEOUT_S
         )
         await runner.setup()
         self._resources.push_async_callback(runner.cleanup)
@@ -77,23 +77,23 @@ class Operator:
         self._resources.push_async_callback(watches.close)
         lag = asyncio.create_task(health.watch_loop_lag(), name="loop lag")
         self._resources.callback(lag.cancel)
-        made_up = asyncio.create_task(self.make_up_for_missed_beats(), name="missed heartbeats")
-        self._resources.callback(made_up.cancel)
-        self._heart = Heart(
+        fallback = asyncio.create_task(self.tick_for_silent_timers(), name="missed heartbeats")
+        self._resources.callback(fallback.cancel)
+        self._reconciler = Reconciler(
             world=self._world,
             records=self.records,
             watches=watches,
             reporter=self._reporter,
-            pulse=self.pulse,
+            liveness=self.liveness,
             settings=self.settings,
         )
-        self.pulse.started = True
+        self.liveness.started = True
 
     async def stop(self) -> None:
         """Write nothing from now on, and let go of everything."""
-        if self._heart is not None:
-            self._heart.stopping = True
-        self.pulse.started = False
+        if self._reconciler is not None:
+            self._reconciler.stopping = True
+        self.liveness.started = False
         # What is not cancelled here, kopf waits five seconds for.
         for errand in self._errands:
             errand.cancel()
@@ -107,45 +107,45 @@ class Operator:
         metrics.POLICIES.set(len(self.records))
         if record.deleted and not record.withdrawn:
             record.withdrawn = True
-            self.pulse.gone(record.uid)
+            self.liveness.gone(record.uid)
             self._run(self._withdraw(record), name=f"withdraw {record.name}")
-        if self._heart is not None:
-            self._heart.forget()
+        if self._reconciler is not None:
+            self._reconciler.forget()
 
-    async def beat(self, document: Mapping[str, Any]) -> None:
+    async def tick(self, document: Mapping[str, Any]) -> None:
         """One heartbeat of one policy. What is unforeseen is logged, and the next heartbeat is the retry."""
         record = self.records.get(document["metadata"]["uid"])
         # The watch shows a policy before its timer starts, so one that is unknown here has gone.
-        if self._heart is None or record is None or record.deleted or record.beating:
+        if self._reconciler is None or record is None or record.deleted or record.ticking:
             return
-        record.beating = True
+        record.ticking = True
         try:
-            await self._heart.beat(record)
+            await self._reconciler.tick(record)
         except Exception:
             logger.exception("heartbeat failed", extra=_who(record))
             self._tried(record)
         finally:
-            record.beating, record.beaten_at_s = False, time.monotonic()
+            record.ticking, record.ticked_at_s = False, time.monotonic()
 
-    async def make_up_for_missed_beats(self) -> None:
-        """Run for ever, and beat for policies whose own timer does not."""
+    async def tick_for_silent_timers(self) -> None:
+        """Run for ever, and tick for policies whose own timer does not."""
         while True:
             await asyncio.sleep(self.settings.heartbeat_s)
-            latest_s = time.monotonic() - MISSED_BEATS * self.settings.heartbeat_s
+            latest_s = time.monotonic() - MISSED_TICKS * self.settings.heartbeat_s
             for record in self.records:
-                if record.beating or record.deleted or record.beaten_at_s >= latest_s:
+                if record.ticking or record.deleted or record.ticked_at_s >= latest_s:
                     continue
                 if not record.silent:
                     logger.warning("a timer is silent, its heartbeats are made up for", extra=_who(record))
                 record.silent = True
-                self._run(self.beat(record.document), name=f"beat {record.name}")
+                self._run(self.tick(record.document), name=f"tick {record.name}")
 
     def _tried(self, record: Record) -> None:
         """A plan that broke was a plan: the next slot is the retry, and nobody else is restarted for it."""
         record.attempted_at_s = self._world.now_s()
         if record.policy is not None:
             interval_s = record.policy.spec.planning.interval_seconds
-            self.pulse.tried(record.uid, interval_s=float(interval_s))
+            self.liveness.tried(record.uid, interval_s=float(interval_s))
 
     def _run(self, errand: Coroutine[Any, Any, None], *, name: str) -> None:
         task = asyncio.create_task(errand, name=name)

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from slaplanner.controller import metrics
-from slaplanner.controller.health import OVERDUE_AT_LEAST_S, OVERDUE_INTERVALS, Pulse, application
+from slaplanner.controller.health import OVERDUE_AT_LEAST_S, OVERDUE_INTERVALS, Liveness, application
 from slaplanner.controller.reference import page
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/metrics.md"
@@ -30,15 +30,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pulse(clock: Clock) -> Pulse:
-    return Pulse(clock=clock)
+def liveness(clock: Clock) -> Liveness:
+    return Liveness(clock=clock)
 
 
-def ask(pulse: Pulse, path: str) -> tuple[int, str]:
+def ask(liveness: Liveness, path: str) -> tuple[int, str]:
     """The answer of the probe."""
 
     async def main() -> tuple[int, str]:
-        async with TestClient(TestServer(application(pulse))) as client:
+        async with TestClient(TestServer(application(liveness))) as client:
             answer = await client.get(path)
             return answer.status, await answer.text()
 
@@ -47,37 +47,37 @@ def ask(pulse: Pulse, path: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("interval_s", [5.0, 180.0])
 def test_a_policy_whose_plans_stopped_is_named_after_some_intervals(
-    pulse: Pulse, clock: Clock, interval_s: float
+    liveness: Liveness, clock: Clock, interval_s: float
 ):
-    pulse.seen("a-uid", interval_s=interval_s)
+    liveness.seen("a-uid", interval_s=interval_s)
     patience_s = max(OVERDUE_INTERVALS * interval_s, interval_s + OVERDUE_AT_LEAST_S)
     clock.now_s += patience_s
-    assert ask(pulse, "/healthz") == (200, "ok\n")
+    assert ask(liveness, "/healthz") == (200, "ok\n")
     clock.now_s += 1
-    status, text = ask(pulse, "/healthz")
+    status, text = ask(liveness, "/healthz")
     assert (status, "a-uid" in text) == (500, True)
-    pulse.tried("a-uid", interval_s=interval_s)
-    assert ask(pulse, "/healthz")[0] == 200
+    liveness.tried("a-uid", interval_s=interval_s)
+    assert ask(liveness, "/healthz")[0] == 200
 
 
-def test_seeing_a_policy_again_is_not_a_plan(pulse: Pulse, clock: Clock):
-    pulse.seen("a-uid", interval_s=5.0)
+def test_seeing_a_policy_again_is_not_a_plan(liveness: Liveness, clock: Clock):
+    liveness.seen("a-uid", interval_s=5.0)
     clock.now_s += 1000
-    pulse.seen("a-uid", interval_s=5.0)
-    assert pulse.overdue() == ["a-uid"]
+    liveness.seen("a-uid", interval_s=5.0)
+    assert liveness.overdue() == ["a-uid"]
 
 
-def test_a_policy_that_is_gone_is_not_waited_for(pulse: Pulse, clock: Clock):
-    pulse.seen("a-uid", interval_s=5.0)
-    pulse.gone("a-uid")
+def test_a_policy_that_is_gone_is_not_waited_for(liveness: Liveness, clock: Clock):
+    liveness.seen("a-uid", interval_s=5.0)
+    liveness.gone("a-uid")
     clock.now_s += 1000
-    assert pulse.overdue() == []
+    assert liveness.overdue() == []
 
 
-def test_ready_from_the_start_until_the_stop(pulse: Pulse):
-    assert ask(pulse, "/readyz")[0] == 503
-    pulse.started = True
-    assert ask(pulse, "/readyz") == (200, "ok\n")
+def test_ready_from_the_start_until_the_stop(liveness: Liveness):
+    assert ask(liveness, "/readyz")[0] == 503
+    liveness.started = True
+    assert ask(liveness, "/readyz") == (200, "ok\n")
 
 
 def test_the_reference_lists_the_metrics_as_they_are():

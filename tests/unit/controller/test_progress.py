@@ -10,7 +10,7 @@ from slaplanner.core.errors import ActuationError
 from slaplanner.core.model import Fleet, Role
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rebalance import Write
-from tests.heart import target
+from tests.reconciling import target
 from tests.planning import role
 
 GROWTH = Write(role=Role.DECODE, before=1, replicas=4)

@@ -16,9 +16,9 @@ from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.target import Outcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.controller.health import Pulse
+from slaplanner.controller.health import Liveness
 from slaplanner.controller.progress import progress
-from slaplanner.controller.reconcile import Task, make_plan
+from slaplanner.controller.planning import Task, make_plan
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
@@ -41,28 +41,28 @@ _GATED = frozenset({Reason.ROLLOUT_BLOCKS, Reason.NOT_READY_BLOCKS_SHRINK, Reaso
 
 
 @dataclass(slots=True, kw_only=True)
-class Heart:
+class Reconciler:
     """Beats for every policy of this operator."""
 
     world: World
     records: Records
     watches: Watches
     reporter: Reporter
-    pulse: Pulse
+    liveness: Liveness
     settings: Settings
     started_at_s: float = field(default_factory=time.monotonic)
     stopping: bool = False
     """Set when the operator ends: from then on nothing is written."""
 
-    async def beat(self, record: Record) -> None:
+    async def tick(self, record: Record) -> None:
         """One heartbeat. Raises nothing but cancellation: `make_plan` and the reporter see to that."""
         policy = record.policy
         if policy is None:
-            self.pulse.gone(record.uid)
+            self.liveness.gone(record.uid)
             await self.reporter.invalid(record)
             return
         core = self._resolved(policy)
-        self.pulse.seen(record.uid, interval_s=core.interval_s)
+        self.liveness.seen(record.uid, interval_s=core.interval_s)
         await self.reporter.retry(record)
         if time.monotonic() - self.started_at_s < self.settings.settle_s:
             return
@@ -186,7 +186,7 @@ class Heart:
             still_wanted=self._still_wanted(record, planned_for),
         )
         plan = await make_plan(self.world, task)
-        self.pulse.tried(record.uid, interval_s=core.interval_s)
+        self.liveness.tried(record.uid, interval_s=core.interval_s)
         if not task.still_wanted() and not (plan.outcome and plan.outcome.written):
             # Discarded without a trace: whatever ended it asks for the next plan.
             return
