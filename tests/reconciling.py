@@ -11,6 +11,7 @@ from typing import Any
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.target import ApiRefusal, Identity, Outcome, Rivals, TargetState, Verdict
 from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.events import Event
 from slaplanner.controller.health import Liveness
 from slaplanner.controller.reconciler import Reconciler
@@ -63,11 +64,15 @@ class FakeWorld:
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     numerics: Inline = field(default_factory=Inline)
     refits: Inline = field(default_factory=Inline)
+    api_server: ApiServer = field(default_factory=ApiServer)
     versions: dict[str, str | None] = field(
         default_factory=lambda: {"target": "1", "profile": "1", "warm-up": "1"}
     )
 
     def now_s(self) -> float:
+        return self.time_s
+
+    def monotonic_s(self) -> float:
         return self.time_s
 
     def watched_target(self, target: TargetState) -> str:  # noqa: ARG002 - there is one

@@ -168,6 +168,12 @@ STATUS_WRITES = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
+EVENTS = Counter(
+    "slaplanner_events_total",
+    "Kubernetes events, by outcome: posted, refused by the API server, or dropped from a full queue.",
+    ("outcome",),
+    registry=REGISTRY,
+)
 LOOP_LAG = Gauge(
     "slaplanner_event_loop_lag_seconds",
     "How late the event loop woke up, at its worst in the last ten seconds.",

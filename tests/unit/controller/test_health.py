@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from slaplanner.controller import metrics
-from slaplanner.controller.health import OVERDUE_AT_LEAST_S, OVERDUE_INTERVALS, Liveness, application
+from slaplanner.controller.health import (
+    OVERDUE_AT_LEAST_S,
+    OVERDUE_INTERVALS,
+    QUEUED_LIMITS,
+    STUCK_LOOP_S,
+    Liveness,
+    ProbeServer,
+    application,
+)
 from slaplanner.controller.reference import page
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/metrics.md"
@@ -56,7 +65,7 @@ def test_a_policy_whose_plans_stopped_is_named_after_some_intervals(
     clock.now_s += 1
     status, text = ask(liveness, "/healthz")
     assert (status, "a-uid" in text) == (500, True)
-    liveness.tried("a-uid", interval_s=interval_s)
+    liveness.tried("a-uid")
     assert ask(liveness, "/healthz")[0] == 200
 
 
@@ -98,3 +107,78 @@ def test_a_forgotten_policy_leaves_no_series_and_its_neighbour_keeps_its_own():
     assert "goes" not in left
     assert "stays" in left
     metrics.forget("serving", "stays")
+
+
+def test_a_plan_that_ends_after_its_policy_went_is_not_waited_for(liveness: Liveness, clock: Clock):
+    liveness.seen("a-uid", interval_s=5.0)
+    liveness.began("a-uid")
+    liveness.gone("a-uid")
+    liveness.tried("a-uid")
+    liveness.ended("a-uid")
+    clock.now_s += 1000
+    assert liveness.overdue() == []
+
+
+class TestAHeartbeatThatWaitsForThreads:
+    LIMIT_S = 180.0
+    """Of an interval of 60 s."""
+
+    @pytest.fixture(autouse=True)
+    def waiting(self, liveness: Liveness) -> None:
+        for uid in ("waits", "goes-on"):
+            liveness.seen(uid, interval_s=60.0)
+        liveness.began("waits")
+
+    def test_it_is_not_overdue_while_others_end(self, liveness: Liveness, clock: Clock):
+        for _ in range(5):
+            clock.now_s += self.LIMIT_S / 2
+            liveness.tried("goes-on")
+            liveness.ended("goes-on")
+        assert liveness.overdue() == []
+
+    def test_it_is_overdue_when_nobody_ends(self, liveness: Liveness, clock: Clock):
+        clock.now_s += self.LIMIT_S + 1
+        assert liveness.overdue() == ["waits", "goes-on"]
+
+    def test_it_is_overdue_in_the_end_whoever_ends(self, liveness: Liveness, clock: Clock):
+        clock.now_s += QUEUED_LIMITS * self.LIMIT_S + 1
+        liveness.tried("goes-on")
+        liveness.ended("goes-on")
+        assert liveness.overdue() == ["waits"]
+
+    def test_a_timer_that_stopped_is_overdue_whoever_ends(self, liveness: Liveness, clock: Clock):
+        liveness.ended("waits")
+        clock.now_s += self.LIMIT_S + 1
+        liveness.tried("goes-on")
+        liveness.ended("goes-on")
+        assert liveness.overdue() == ["waits"]
+
+
+def test_a_stuck_event_loop_is_said(liveness: Liveness, clock: Clock):
+    liveness.loop_ran()
+    clock.now_s += STUCK_LOOP_S
+    assert ask(liveness, "/healthz")[0] == 200
+    clock.now_s += 1
+    assert ask(liveness, "/healthz") == (500, "the event loop has not run for 61 s\n")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_probes_answer_while_the_loop_is_busy(path: str):
+    """The blocking request below keeps the event loop from doing anything else."""
+    probes = ProbeServer(Liveness(started=True), port=0)
+    probes.start()
+    try:
+        with urlopen(f"http://127.0.0.1:{probes.port}{path}", timeout=30) as answer:  # noqa: ASYNC210 - it blocks on purpose
+            assert answer.status == 200
+    finally:
+        probes.stop()
+
+
+def test_a_port_that_is_taken_is_an_error_at_once():
+    first = ProbeServer(Liveness(), port=0)
+    first.start()
+    try:
+        with pytest.raises(OSError, match="ddress already in use"):
+            ProbeServer(Liveness(), port=first.port).start()
+    finally:
+        first.stop()

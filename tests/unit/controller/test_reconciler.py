@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -223,3 +224,38 @@ def test_only_what_some_policy_names_is_watched_on():
     one.records.gone(one.record.uid)
     one.reconciler.forget()
     assert watches.kept == set()
+
+
+class TestFirstPlans:
+    def test_those_of_many_policies_take_turns(self):
+        """A restart asks nobody for all policies in one instant, and waiting is no reason to be killed."""
+        count = 40
+        one = one_policy()
+        shown = [document() for _ in range(count)]
+        for number, other in enumerate(shown):
+            other["metadata"] |= {"name": f"llama-{number}", "uid": f"uid-{number}"}
+            other["spec"]["targetRef"] = {"name": f"llama-{number}"}
+        records = [one.reconciler.records.seen(other) for other in shown]
+
+        async def everybody_ticks() -> int:
+            for record in records:
+                await one.reconciler.tick(record)
+            return sum(record.decision is not None for record in records)
+
+        planned = []
+        while not planned or planned[-1] < count:
+            planned.append(asyncio.run(everybody_ticks()))
+            one.world.time_s += 1.0
+        assert planned[0] <= 5
+        assert all(later - earlier <= 5 for earlier, later in pairwise(planned))
+        assert len(planned) <= 60
+
+    def test_one_that_waits_for_its_turn_counts_as_tried(self):
+        one = one_policy()
+        one.reconciler.turns.free_at_s = one.world.time_s + 1000.0
+        one.reconciler.liveness.clock = lambda: one.world.time_s
+        for _ in range(100):
+            ticks(one)
+            one.world.time_s += 5.0
+            assert one.reconciler.liveness.overdue() == []
+        assert one.world.orders == []

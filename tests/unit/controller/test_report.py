@@ -47,6 +47,7 @@ class TestARefusedStatus:
         plan(one)
         assert one.world.statuses == []
         one.world.refusal = None
+        one.world.time_s += one.reconciler.settings.heartbeat_s
         asyncio.run(one.tick())
         (status,) = one.world.statuses
         assert told(status, "Ready") == ("True", "Planned")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from slaplanner.controller.world import Traffic
 from slaplanner.core.readings import Series
-from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 from tests.planning import fleet, observation
+from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 INTERVAL_S = 60.0
 PLANNING = {"intervalSeconds": 60, "predictor": {"type": "Constant"}}

@@ -16,8 +16,8 @@ from slaplanner.controller.world import Traffic
 from slaplanner.core.model import Mode
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.state import PlannerState
-from tests.reconciling import UID, document, target
 from tests.planning import observation, policy, unknown
+from tests.reconciling import UID, document, target
 
 READY = [{"type": "Ready", "status": "True", "reason": "Planned", "message": "all is well"}]
 GOOD = observation()
