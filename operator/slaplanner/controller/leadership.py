@@ -20,8 +20,8 @@ from slaplanner.core.leadership import WRITING_SHARE, Election, Lease
 
 logger = logging.getLogger(__name__)
 
-RENEWALS_PER_LEASE = 6
-"""Several may fail before writing has to stop."""
+RENEWALS_PER_LEASE = 12
+"""Several may fail before writing has to stop, and a standby sees a released Lease within a second or so."""
 
 
 class LeaseStore(Protocol):

@@ -96,6 +96,8 @@ class Reason(StrEnum):
     SERIES_UNDER_OTHER_LABELS = "SeriesUnderOtherLabels"
     STALE = "Stale"
     NOT_A_NUMBER = "NotANumber"
+    CLOCK_OFF = "ClockOff"
+    """The clocks of Prometheus and of the operator differ, so old figures may be taken for new ones."""
     LENGTHS_UNKNOWN = "LengthsUnknown"
     """Requests arrive and none has produced its first token: a stall."""
     NOT_REPORTED = "NotReported"

@@ -10,8 +10,8 @@ from slaplanner.core.errors import ActuationError
 from slaplanner.core.model import Fleet, Role
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rebalance import Write
-from tests.heart import target
 from tests.planning import role
+from tests.reconciling import target
 
 GROWTH = Write(role=Role.DECODE, before=1, replicas=4)
 SHRINK = Write(role=Role.PREFILL, before=4, replicas=1)

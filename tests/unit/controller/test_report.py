@@ -16,7 +16,7 @@ from slaplanner.adapters.target.failures import Failure
 from slaplanner.controller import metrics
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
-from tests.heart import FakeWorld, Patient, document, patient, target
+from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 REFUSED = ApiRefusal(Failure(reason=Reason.FORBIDDEN, message="missing permission", status=403))
 GONE = ApiRefusal(
@@ -26,14 +26,14 @@ HOUR_S = 3600.0
 
 
 @pytest.fixture
-def one() -> Patient:
-    return patient()
+def one() -> OnePolicy:
+    return one_policy()
 
 
-def plan(one: Patient) -> None:
+def plan(one: OnePolicy) -> None:
     """One more plan, an hour later."""
     one.world.time_s += HOUR_S
-    asyncio.run(one.beat())
+    asyncio.run(one.tick())
 
 
 def told(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
@@ -42,16 +42,17 @@ def told(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
 
 
 class TestARefusedStatus:
-    def test_the_next_heartbeat_writes_it(self, one: Patient):
+    def test_the_next_heartbeat_writes_it(self, one: OnePolicy):
         one.world.refusal = REFUSED
         plan(one)
         assert one.world.statuses == []
         one.world.refusal = None
-        asyncio.run(one.beat())
+        one.world.time_s += one.reconciler.settings.heartbeat_s
+        asyncio.run(one.tick())
         (status,) = one.world.statuses
         assert told(status, "Ready") == ("True", "Planned")
 
-    def test_plans_go_on_and_none_of_them_is_lost_from_the_report(self, one: Patient):
+    def test_plans_go_on_and_none_of_them_is_lost_from_the_report(self, one: OnePolicy):
         one.world.refusal = REFUSED
         plan(one)
         one.world.moved(fleet=target(4, 2).fleet)
@@ -62,7 +63,7 @@ class TestARefusedStatus:
         assert shown is not None
         assert [entry["id"] for entry in shown["decisions"]] == [2, 1]
 
-    def test_what_was_told_as_an_event_is_not_told_again(self, one: Patient):
+    def test_what_was_told_as_an_event_is_not_told_again(self, one: OnePolicy):
         one.world.refusal = REFUSED
         plan(one)
         count = len(one.events)
@@ -71,14 +72,14 @@ class TestARefusedStatus:
         assert count > 0
         assert len(one.events) == count
 
-    def test_a_policy_that_is_gone_needs_no_status(self, one: Patient):
+    def test_a_policy_that_is_gone_needs_no_status(self, one: OnePolicy):
         one.world.refusal = GONE
         plan(one)
         assert one.record.unwritten_status is None
 
 
 class TestTheDeploymentsConditions:
-    def test_they_tell_of_a_target_that_cannot_be_planned_for(self, one: Patient):
+    def test_they_tell_of_a_target_that_cannot_be_planned_for(self, one: OnePolicy):
         one.world.target = TargetError("two play decode", reason=Reason.DUPLICATE_ROLE)
         plan(one)
         assert one.world.reports == [("serving", "llama", ("llama",))]
@@ -86,23 +87,23 @@ class TestTheDeploymentsConditions:
         assert (one.record.verdict.planned, one.record.verdict.planned_reason) == ("False", "DuplicateRole")
 
     def test_they_say_nothing_under_observe(self):
-        one = patient(shown=document(actuation="Observe"))
+        one = one_policy(shown=document(actuation="Observe"))
         plan(one)
         assert one.world.reports == []
 
-    def test_they_go_with_the_policy(self, one: Patient):
+    def test_they_go_with_the_policy(self, one: OnePolicy):
         plan(one)
-        asyncio.run(one.heart.reporter.withdrawn(one.record))
+        asyncio.run(one.reconciler.reporter.withdrawn(one.record))
         assert one.world.reports[-1] == ("serving", "llama", ())
 
-    def test_they_go_although_this_operator_never_planned_the_policy(self, one: Patient):
-        asyncio.run(one.heart.reporter.withdrawn(one.record))
+    def test_they_go_although_this_operator_never_planned_the_policy(self, one: OnePolicy):
+        asyncio.run(one.reconciler.reporter.withdrawn(one.record))
         assert one.world.reports == [("serving", "llama", ())]
 
-    def test_they_go_when_the_policy_cannot_be_read_any_more(self, one: Patient):
+    def test_they_go_when_the_policy_cannot_be_read_any_more(self, one: OnePolicy):
         plan(one)
         one.shows(document(generation=2, mode="sideways"))
-        asyncio.run(one.beat())
+        asyncio.run(one.tick())
         assert one.world.reports[-1] == ("serving", "llama", ())
 
 
@@ -121,7 +122,7 @@ class WriteWatchedWorld(FakeWorld):
 
 def test_a_plan_that_ends_after_its_policy_went_leaves_no_series():
     world = WriteWatchedWorld(target())
-    one = patient(world)
+    one = one_policy(world)
     gone = document()
     gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
     metrics.forget("serving", "llama")
@@ -136,21 +137,21 @@ class TestTheConditionsMetric:
         labels = {"namespace": "serving", "policy": "llama", "type": kind}
         return metrics.REGISTRY.get_sample_value("slaplanner_condition", labels)
 
-    def test_it_follows_a_target_that_settles_between_plans(self, one: Patient):
+    def test_it_follows_a_target_that_settles_between_plans(self, one: OnePolicy):
         moving = replace(target().fleet.roles[0], settled=False)
         fleet = target().fleet
         one.world.target = target(fleet=replace(fleet, roles=(moving, *fleet.roles[1:])))
-        asyncio.run(one.beat())
+        asyncio.run(one.tick())
         assert self.shown("Progressing") == 1
         one.world.moved(fleet=target(4, 2).fleet)
-        asyncio.run(one.beat())
+        asyncio.run(one.tick())
         assert self.shown("Progressing") == 0
 
-    def test_it_says_that_a_policy_cannot_be_read_any_more(self, one: Patient):
-        asyncio.run(one.beat())
+    def test_it_says_that_a_policy_cannot_be_read_any_more(self, one: OnePolicy):
+        asyncio.run(one.tick())
         assert (self.shown("Ready"), self.shown("TargetResolved")) == (1, 1)
         one.shows(document(generation=2, mode="sideways"))
-        asyncio.run(one.beat())
+        asyncio.run(one.tick())
         assert (self.shown("Ready"), self.shown("TargetResolved")) == (0, 0)
 
 
@@ -174,8 +175,8 @@ KEPT = '{{"v": 1, "uid": "", "n": 1, "fail": 0, "corr": {{}}, "roles": {{}}, {}}
     ],
 )
 def test_a_state_that_nobody_could_have_written_is_dropped_and_planning_starts_afresh(state: str):
-    one = patient(shown={**document(), "status": {"plannerState": state}})
-    asyncio.run(one.beat())
+    one = one_policy(shown={**document(), "status": {"plannerState": state}})
+    asyncio.run(one.tick())
     assert one.record.decision is not None
     assert one.record.decision.id == 1
     told_state = json.loads((one.record.latest_status or {})["plannerState"])

@@ -35,6 +35,7 @@ from slaplanner.core.readings import Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
 from slaplanner.core.state import PlannerState
+from slaplanner.core.virtual.publishing import Remark
 
 
 class World(Protocol):
@@ -124,6 +125,7 @@ async def make_plan(world: World, task: Task) -> Plan:
     await _observe(world, task, plan)
     await _decide(world, task, plan)
     await _act(world, task, plan)
+    _say_clock(plan)
     return plan
 
 
@@ -156,7 +158,7 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
             # Recreated: what was learnt of the one before says nothing of this one.
             plan.state = PlannerState(decisions=task.state.decisions)
         plan.state = replace(plan.state, target=target.identity.uid)
-        plan.target = _with_startup(target, plan.state)
+        plan.target = with_startup(target, plan.state)
         require_gpus(target.fleet)
         await _name_model(world, task, plan, target)
         rivals = await world.rivals(task.policy, target)
@@ -193,7 +195,7 @@ def _reverts(state: PlannerState, target: TargetState, task: Task) -> Rivalry:
     )
 
 
-def _with_startup(target: TargetState, state: PlannerState) -> TargetState:
+def with_startup(target: TargetState, state: PlannerState) -> TargetState:
     """The fleet with the start-up time that its slowest role was measured to take."""
     measured = [
         seconds
@@ -218,6 +220,30 @@ async def _observe(world: World, task: Task, plan: Plan) -> None:
         observation = replace(plan.traffic.observation, warm_up=warm_up)
         plan.traffic = replace(plan.traffic, observation=observation)
         plan.find(metrics_finding(task.core, observation))
+
+
+CLOCK_OFF_AT_LEAST_S = 15.0
+"""Below this, delays of scraping and rounding of dates hide the difference."""
+
+
+def clock_remark(traffic: Traffic) -> Remark | None:
+    """That the clocks of Prometheus and the operator differ, if they do."""
+    offset_s = traffic.clock_offset_s
+    if offset_s is None or abs(offset_s) < CLOCK_OFF_AT_LEAST_S:
+        return None
+    side = "ahead of" if offset_s > 0 else "behind"
+    return Remark(
+        reason=Reason.CLOCK_OFF,
+        message=f"the clock of Prometheus is {abs(offset_s):.0f} s {side} the operator's, wanted the same time",
+    )
+
+
+def _say_clock(plan: Plan) -> None:
+    """Add to MetricsAvailable that the clocks differ: its figures may be old ones."""
+    remark = clock_remark(plan.traffic) if plan.traffic is not None else None
+    finding = plan.findings.get(ConditionType.METRICS_AVAILABLE)
+    if remark is not None and finding is not None:
+        plan.find(replace(finding, message=f"{finding.message}; {remark.message}"))
 
 
 async def _warm_up(world: World, policy: SLAPolicy) -> Series | Unknown | None:
