@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slaplanner.adapters.target.client import KubernetesApi
 from slaplanner.adapters.target.conditions import own_words
-from slaplanner.adapters.target.connector import Identity, Rival, TargetState
+from slaplanner.adapters.target.connector import Identity, TargetState
 from slaplanner.adapters.target.failures import ApiRefusal, Failure
 from slaplanner.adapters.target.fleet_state import fleet_of
 from slaplanner.adapters.target.graph import (
@@ -132,11 +132,7 @@ def _state(
         model=declared_model(graph, roles),
         runtime_namespaces=runtime_namespaces(graph, roles),
         metrics_prefix=metrics_prefix(graph),
-        planners=tuple(
-            Rival(reason=Reason.OTHER_PLANNER, name=f"planner component {component.name!r}")
-            for component in graph.components
-            if component.scales
-        ),
+        planners={component.name: component.planner for component in graph.components if component.planner},
         adapters={role: adapter.name for role, adapter in adapters.items()},
         replica_managers={
             entry.role: replica_managers(graph, entry.component.name)
