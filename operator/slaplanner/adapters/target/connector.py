@@ -91,6 +91,8 @@ class TargetState:
     """What is odd about the target and hinders no plan; each is told once."""
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Status and message of our own conditions on the target, by type, as the last plan left them."""
+    waiting: Mapping[Role, str] = field(default_factory=dict)
+    """Roles whose replicas the target has accepted and does not carry out yet, with its own words."""
     ready_reason: str = ""
     """The target's own word for why it is (not) ready."""
     ready_message: str = ""

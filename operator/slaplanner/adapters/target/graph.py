@@ -41,6 +41,9 @@ VERSIONS = ("v1beta1", "v1alpha1")
 _WORKER_HASHES = ("nvidia.com/current-worker-hash-v2", "nvidia.com/current-worker-hash")
 """Annotations of Dynamo's operator; each rollout of the workers changes their value."""
 
+_DEFERRED = "ScalingDeferred"
+"""Condition of deployments whose rollouts replace all components in step (Grove, since Dynamo 1.6)."""
+
 GLOBAL_DYNAMO_NAMESPACE = "dynamo"
 _PLANNER = "planner"
 _NODES_WHEN_UNSAID = 2
@@ -115,6 +118,9 @@ class GraphDeployment:
     """None: no Ready condition."""
     ready_reason: str = ""
     ready_message: str = ""
+    scaling_deferred: bool = False
+    """Dynamo carries no change of replicas out until a rollout has ended."""
+    deferred_message: str = ""
     deleting: bool = False
     managed_fields: tuple[Mapping[str, Any], ...] = ()
     conditions: tuple[Mapping[str, Any], ...] = ()
@@ -155,7 +161,8 @@ def parse_graph(manifest: object) -> GraphDeployment:
         )
     metadata, spec, status = (mapping(body.get(key)) for key in ("metadata", "spec", "status"))
     conditions = tuple(mapping(condition) for condition in items(status.get("conditions")))
-    ready = next((condition for condition in conditions if condition.get("type") == "Ready"), {})
+    by_type = {text(condition.get("type")): condition for condition in reversed(conditions)}
+    ready, deferred = by_type.get("Ready", {}), by_type.get(_DEFERRED, {})
     parse = _beta_components if api_version == V1BETA1 else _alpha_components
     components = tuple(parse(spec, status))
     if not components:
@@ -177,6 +184,8 @@ def parse_graph(manifest: object) -> GraphDeployment:
         ready={"True": True, "False": False}.get(text(ready.get("status"))),
         ready_reason=text(ready.get("reason")),
         ready_message=text(ready.get("message")),
+        scaling_deferred=deferred.get("status") == "True",
+        deferred_message=text(deferred.get("message")),
         deleting="deletionTimestamp" in metadata,
         managed_fields=tuple(mapping(entry) for entry in items(metadata.get("managedFields"))),
         conditions=conditions,
