@@ -180,6 +180,25 @@ class TestAdapters:
         assert (role.replicas, role.settled, role.serving, role.present) == (3, False, 1, None)
         assert scale(adapted, {P: 3, D: 2}) == Outcome()
 
+    def test_what_is_not_committed_yet_waits(self, adapted: StoredGraph) -> None:
+        adapted.report()
+        scale(adapted, {P: 3, D: 2})
+        adapted.report_adapter(
+            "prefill",
+            replicas=1,
+            requestedReplicas=3,
+            committedReplicas=1,
+            pendingReason="PowerBudgetExceeded",
+        )
+        state = adapted.connector().observe()
+        role = state.fleet.role(P)
+        assert (role.replicas, role.serving, role.present, role.waits_for) == (3, 1, 1, Reason.NOT_COMMITTED)
+        assert state.waiting == {
+            P: "DynamoGraphDeploymentScalingAdapter 'llama-prefill' has granted 1 of 3 replicas "
+            "(PowerBudgetExceeded)"
+        }
+        assert written(scale(adapted, {P: 1, D: 2})) == [(P, 3, 1)]
+
     def test_ownership_of_the_deployment_is_not_taken(self, adapted: StoredGraph) -> None:
         scale(adapted, {P: 1, D: 2})
         assert OURS not in {manager for manager, _ in adapted.managers()}
