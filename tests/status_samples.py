@@ -119,7 +119,8 @@ def sample_figures(**changes: Any) -> StatusFigures:
         startup=Startup(seconds=123.456, source="Measured"),
         last_hour=Attainment(ttft=Share(lower_percent=97.123, upper_percent=99.567)),
         last_day=Attainment(
-            ttft=Share(lower_percent=99.6, upper_percent=99.6), itl=Share(lower_percent=98, upper_percent=99.5)
+            ttft=Share(lower_percent=99.6, upper_percent=99.6),
+            itl=Share(lower_percent=98, upper_percent=99.5),
         ),
         planner_state={"v": 1, "n": 17, "at": 1_800_000_000},
     )

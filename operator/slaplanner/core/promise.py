@@ -6,6 +6,7 @@ is judged for itself, by the lower and the upper figure that its histogram allow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from slaplanner.core.attainment import Attainment, Share
@@ -35,8 +36,8 @@ def promise_finding(policy: Policy, last_hour: Attainment) -> Finding:
     if any(share.upper_percent < promised for _, share, _, _ in judged):
         return _finding(False, Reason.TARGETS_MISSED, message)
     coarse = [
-        f"the {name} histogram has no bucket edge between {figure(share.between[0])} and "
-        f"{figure(share.between[1])} ms, where the target lies (set {_VARIABLES[name]} on the frontend)"
+        f"the {name} histogram has no bucket edge {_between(*share.between)}, where the target lies "
+        f"(set {_VARIABLES[name]} on the frontend)"
         for name, share, _, _ in judged
         if share.lower_percent < promised and share.between is not None
     ]
@@ -82,6 +83,12 @@ def shown(share: Share) -> str:
 
 def _floored(percent: float) -> str:
     return f"{int(percent * 10) / 10:g}"
+
+
+def _between(below: float, above: float) -> str:
+    if math.isinf(above):
+        return f"above {figure(below)} ms"
+    return f"between {figure(below)} and {figure(above)} ms"
 
 
 def _judged(policy: Policy, last_hour: Attainment) -> Sequence[tuple[str, Share, float, str]]:

@@ -123,7 +123,9 @@ def test_the_whole_document() -> None:
         pytest.param(sample_figures(), id="a-full-one"),
         pytest.param(sample_figures(decision=None), id="without-a-decision"),
         pytest.param(
-            sample_figures(target=None, fleet=None, startup=None, last_hour=None, last_day=None, planner_state=None),
+            sample_figures(
+                target=None, fleet=None, startup=None, last_hour=None, last_day=None, planner_state=None
+            ),
             id="bare",
         ),
         pytest.param(sample_figures(decision=sample_decision(why="m" * 50_000)), id="a-long-message"),

@@ -34,9 +34,7 @@ def test_attainment_is_a_lower_and_an_upper_figure_for_each_window_and_latency()
             ttft=Share(lower_percent=90, upper_percent=98, between=(470, 1000)),
             itl=Share(lower_percent=50, upper_percent=50),
         ),
-        86400: Attainment(
-            ttft=Share(lower_percent=50, upper_percent=100, between=(470, 1000)), itl=None
-        ),
+        86400: Attainment(ttft=Share(lower_percent=50, upper_percent=100, between=(470, 1000)), itl=None),
     }
     assert len(prometheus.queries) == 1
 
