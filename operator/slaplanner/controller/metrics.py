@@ -42,7 +42,7 @@ PLAN_DURATION = Histogram(
 )
 PLANS_FAILED = Counter(
     "slaplanner_plans_failed_total",
-    "Plans that ended without a decision, by reason.",
+    "Plans that did not go through all of their steps, by reason.",
     (*_POLICY, "reason"),
     registry=REGISTRY,
 )

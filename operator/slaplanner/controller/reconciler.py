@@ -16,6 +16,7 @@ from slaplanner.adapters.target import Outcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY
+from slaplanner.controller.defects import DefectLog
 from slaplanner.controller.health import Liveness
 from slaplanner.controller.planning import Task, clock_remark, make_plan, with_startup
 from slaplanner.controller.progress import progress
@@ -64,6 +65,7 @@ class Reconciler:
     liveness: Liveness
     settings: Settings
     started_at_s: float = field(init=False)
+    defects: DefectLog = field(default_factory=DefectLog)
     stopping: bool = False
     """Set when the operator ends: from then on nothing is written."""
     turns: Turns = field(default_factory=Turns)
@@ -142,7 +144,7 @@ class Reconciler:
         self.watches.keep(watched for watched in wanted if watched is not None)
 
     def _resolved(self, policy: SLAPolicy) -> Policy:
-        core = policy.to_core()
+        core = replace(policy.to_core(), replica_ceiling=self.settings.replica_ceiling)
         return replace(core, actuation=Actuation.OBSERVE) if self.settings.observe else core
 
     def _fingerprint(self, record: Record, policy: SLAPolicy) -> Fingerprint | None:
@@ -238,6 +240,8 @@ class Reconciler:
             still_wanted=self._still_wanted(record, planned_for),
         )
         plan = await make_plan(self.world, task)
+        for error in plan.all_defects:
+            self.defects.tell(error, policy=f"{record.namespace}/{record.name}", doing="planning")
         self.liveness.tried(record.uid)
         if not task.still_wanted() and not (plan.outcome and plan.outcome.written):
             # Discarded without a trace: whatever ended it asks for the next plan.

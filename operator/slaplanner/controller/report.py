@@ -30,12 +30,15 @@ from slaplanner.controller.records import Record, Records
 from slaplanner.controller.schedule import last_slot_s
 from slaplanner.controller.verdicts import verdict
 from slaplanner.core.decision import Decision, Finding
-from slaplanner.core.errors import PlanningError
+from slaplanner.core.errors import InternalError, PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.state import PlannerState, caught_up, from_document, to_document
+from slaplanner.core.state import PlannerState, caught_up, read_back, to_document
 
 logger = logging.getLogger(__name__)
+
+CLOCKS_DIFFER_S = 60.0
+"""How far the clock of the node that wrote a planner state may have been ahead of this one's."""
 
 _TRUTH: Mapping[str, bool | None] = {"True": True, "False": False}
 
@@ -66,16 +69,18 @@ class Reporter:
         """Read back what the operator before this one left in the status."""
         status = record.document.get("status") or {}
         record.latest_status = status
-        document: Any = None
-        state = PlannerState()
-        try:
-            document = _finite_json(status.get("plannerState") or "null")
-            state = from_document(document)
-        except (ValueError, OverflowError, RecursionError):
-            logger.warning("planner state does not parse, starting afresh", extra=_who(record))
+        now_s, document, state = self.desk.now_s(), None, PlannerState()
+        interval_s = float(record.policy.spec.planning.interval_seconds) if record.policy is not None else 0.0
+        text = status.get("plannerState")
+        if text:
+            try:
+                document = _finite_json(text)
+                state = read_back(document, latest_s=now_s + interval_s + CLOCKS_DIFFER_S)
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                document = None
+                self._dropped(record, error)
         if record.policy is not None:
-            interval_s = record.policy.spec.planning.interval_seconds
-            slot_s = last_slot_s(now_s=self.desk.now_s(), uid=record.uid, interval_s=interval_s)
+            slot_s = last_slot_s(now_s=now_s, uid=record.uid, interval_s=interval_s)
             # The latest slot is planned next, perhaps again, which decides the same. So the memory ends
             # one slot before it: what it says of the slot itself would hold that slot's growth up.
             state = caught_up(state, to_s=slot_s - interval_s)
@@ -83,6 +88,12 @@ class Reporter:
         record.attempted_at_s = record.state.planned_at_s
         if isinstance(document, Mapping) and record.attempted_at_s is not None:
             record.seen_digest = str(document.get("seen", ""))
+
+    def _dropped(self, record: Record, error: Exception) -> None:
+        """The planner's state in the status is none: say so, because what it knew is lost."""
+        logger.warning("planner state dropped", extra=_who(record) | {"error": str(error)})
+        if record.policy is not None:
+            self._post(record, record.policy, events.state_dropped(shortened(str(error))))
 
     async def planned(
         self, record: Record, task: Task, plan: Plan, *, digest: str | None, took_s: float
@@ -103,13 +114,26 @@ class Reporter:
 
     async def progressed(self, record: Record, policy: SLAPolicy, finding: Finding) -> None:
         """Between plans: the target started or stopped moving. Told only when that changed."""
-        told = record.told_status
-        if told is None:
-            return
+        if record.told_status is not None:
+            await self._found(record, policy, finding)
+
+    async def broke(self, record: Record, error: Exception) -> None:
+        """A heartbeat met a defect: no plan can be trusted until it goes on."""
+        finding = Finding(
+            type=ConditionType.METRICS_AVAILABLE,
+            status=False,
+            reason=Reason.INTERNAL_ERROR,
+            message=shortened(str(InternalError.of(error))),
+        )
+        if record.policy is not None:
+            await self._found(record, record.policy, finding)
+
+    async def _found(self, record: Record, policy: SLAPolicy, finding: Finding) -> None:
+        """One condition, outside of a plan; told only when it changed."""
+        status = dict(record.told_status or {})
         before = _conditions_before(record)
         if before.get(finding.type) == (finding.status, finding.reason.value):
             return
-        status = dict(told)
         status["conditions"] = set_conditions(
             status.get("conditions") or (),
             [finding],

@@ -15,6 +15,7 @@ from kubernetes.client import ApiClient
 
 from slaplanner.adapters.object_versions import ObjectVersions
 from slaplanner.controller import health, metrics
+from slaplanner.controller.defects import DefectLog
 from slaplanner.controller.health import Liveness, ProbeServer
 from slaplanner.controller.posting import EventPoster
 from slaplanner.controller.reconciler import Reconciler
@@ -68,6 +69,7 @@ class Operator:
             post=self._events.post,
             retry_base_s=settings.heartbeat_s,
         )
+        self._defects = DefectLog()
         self._reconciler: Reconciler | None = None
         self._resources = contextlib.AsyncExitStack()
         self._errands: set[asyncio.Task[None]] = set()
@@ -98,6 +100,7 @@ class Operator:
             reporter=self._reporter,
             liveness=self.liveness,
             settings=self.settings,
+            defects=self._defects,
         )
         for name, work in (
             ("loop lag", health.watch_loop_lag(self.liveness)),
@@ -149,9 +152,8 @@ class Operator:
         record.ticking = True
         try:
             await self._reconciler.tick(record)
-        except Exception:
-            logger.exception("heartbeat failed", extra=_who(record))
-            self._tried(record)
+        except Exception as error:  # noqa: BLE001 - it is told in the log and in a condition
+            await self._broke(record, error)
         finally:
             record.ticking, record.ticked_at_s = False, time.monotonic()
 
@@ -199,10 +201,16 @@ class Operator:
         self.seen(record.document, gone=True)
         return True
 
-    def _tried(self, record: Record) -> None:
+    async def _broke(self, record: Record, error: Exception) -> None:
         """A plan that broke was a plan: the next slot is the retry, and nobody else is restarted for it."""
+        who = f"{record.namespace}/{record.name}"
+        self._defects.tell(error, policy=who, doing="a heartbeat")
         record.attempted_at_s = self._world.now_s()
         self.liveness.tried(record.uid)
+        try:
+            await self._reporter.broke(record, error)
+        except Exception as second:  # noqa: BLE001 - telling broke as well; the log is what remains
+            self._defects.tell(second, policy=who, doing="telling of a defect")
 
     def _run(self, errand: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(errand, name=name)

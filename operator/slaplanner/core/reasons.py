@@ -31,6 +31,10 @@ class Reason(StrEnum):
     PLANNED = "Planned"
     """The last plan ran on known figures."""
 
+    # Any condition
+    INTERNAL_ERROR = "InternalError"
+    """A defect of the planner itself ended this step; the log has its traceback."""
+
     # TargetResolved
     RESOLVED = "Resolved"
     """The target, its roles, model and GPUs were found."""
@@ -135,6 +139,9 @@ class Reason(StrEnum):
     """More GPUs would be needed than the budget has: the decision was cut."""
     BUDGET_INFEASIBLE = "BudgetInfeasible"
     """The floors alone need more GPUs than the budget has."""
+
+    REPLICA_CEILING = "ReplicaCeiling"
+    """Neither gpuBudget.max nor maxReplicas is set, so the administrator's replicaCeiling cut the decision."""
 
     # Progressing
     SCALING = "Scaling"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from slaplanner.adapters.target import ApiRefusal, Outcome
@@ -23,6 +25,11 @@ GONE = ApiRefusal(
     Failure(reason=Reason.TARGET_NOT_FOUND, message="no such policy", status=404, not_found=True)
 )
 HOUR_S = 3600.0
+MEMBERS = (
+    *("v", "uid", "n", "at", "fail", "len", "corr", "burst", "rival", "roles", "seen", "prefill", "decode"),
+    *("hi", "lo", "add", "rem", "rep", "des", "up", "room", "ask", "wrote", "by", "of", "pause", "retry"),
+)
+"""Of a planner's state, at any depth."""
 
 
 @pytest.fixture
@@ -157,21 +164,47 @@ class TestTheConditionsMetric:
 
 KEPT = '{{"v": 1, "uid": "", "n": 1, "fail": 0, "corr": {{}}, "roles": {{}}, {}}}'
 """A planner's state with one more member."""
+ROLE = '"roles": {{"prefill": {{{}}}}}'
+FUTURE = "99999999999"
 
 
 @pytest.mark.parametrize(
     "state",
     [
-        pytest.param("", id="empty"),
         pytest.param("{", id="broken-off"),
         pytest.param("[" * 4000, id="nested-without-end"),
         pytest.param("[1]", id="a-list"),
         pytest.param(KEPT.format('"at": NaN'), id="a-time-that-is-none"),
+        pytest.param(KEPT.format('"at": "NaN"'), id="a-time-that-is-a-text"),
+        pytest.param(KEPT.format('"at": "1e99"'), id="a-large-time-that-is-a-text"),
         pytest.param(KEPT.format('"at": 1e999'), id="a-time-without-end"),
+        pytest.param(KEPT.format(f'"at": {FUTURE}'), id="a-time-to-come"),
+        pytest.param(KEPT.format('"at": -5'), id="a-time-before-time"),
+        pytest.param(KEPT.format('"at": true'), id="a-time-that-is-true"),
         pytest.param(KEPT.format(f'"at": 1{"0" * 400}'), id="a-time-too-large-for-a-float"),
         pytest.param(KEPT.format('"len": [NaN, NaN]'), id="lengths-that-are-none"),
+        pytest.param(KEPT.format('"len": [0, 0]'), id="lengths-of-nothing"),
+        pytest.param(KEPT.format('"len": ["100", "100"]'), id="lengths-that-are-texts"),
+        pytest.param(KEPT.format('"len": [100]'), id="one-length"),
         pytest.param(KEPT.format('"n": -Infinity'), id="a-count-without-end"),
+        pytest.param(KEPT.format('"n": -1'), id="fewer-than-no-decisions"),
+        pytest.param(KEPT.format('"fail": "NaN"'), id="failures-that-are-a-text"),
         pytest.param(KEPT.format('"rival": {"by": 7}'), id="another-type"),
+        pytest.param(KEPT.format(f'"rival": {{"retry": {FUTURE}}}'), id="a-truce-without-end"),
+        pytest.param(KEPT.format('"rival": {"pause": 1e12}'), id="a-pause-without-end"),
+        pytest.param(KEPT.format(f'"corr": {{"decode": [1, {FUTURE}, 1, null]}}'), id="a-correction-to-come"),
+        pytest.param(
+            KEPT.format('"corr": {"decode": ["NaN", 0, 1, null]}'), id="a-correction-that-is-a-text"
+        ),
+        pytest.param(KEPT.format(ROLE.format('"hi": [[1, "-1"]]')), id="a-text-for-a-count"),
+        pytest.param(KEPT.format(ROLE.format('"hi": [[1, -1]]')), id="fewer-than-no-replicas"),
+        pytest.param(
+            KEPT.format(ROLE.format('"hi": [[1, 99999999999]]')), id="more-replicas-than-there-can-be"
+        ),
+        pytest.param(KEPT.format(ROLE.format(f'"lo": [[{FUTURE}, 1]]')), id="a-recommendation-to-come"),
+        pytest.param(KEPT.format(ROLE.format('"up": [1e9]')), id="a-start-that-took-years"),
+        pytest.param(KEPT.format(ROLE.format('"des": "NaN"')), id="a-size-that-is-a-text"),
+        pytest.param(KEPT.format('"burst": ["inf", "nan", "1"]'), id="bursts-that-are-texts"),
     ],
 )
 def test_a_state_that_nobody_could_have_written_is_dropped_and_planning_starts_afresh(state: str):
@@ -179,5 +212,39 @@ def test_a_state_that_nobody_could_have_written_is_dropped_and_planning_starts_a
     asyncio.run(one.tick())
     assert one.record.decision is not None
     assert one.record.decision.id == 1
+    assert [event.reason for event in one.events].count("PlannerStateDropped") == 1
     told_state = json.loads((one.record.latest_status or {})["plannerState"])
     assert told_state["n"] == 1
+
+
+@pytest.mark.parametrize("status", [{}, {"plannerState": ""}, {"plannerState": None}])
+def test_no_state_is_nothing_to_tell(status: Mapping[str, Any]):
+    one = one_policy(shown={**document(), "status": status})
+    asyncio.run(one.tick())
+    assert "PlannerStateDropped" not in [event.reason for event in one.events]
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.sampled_from(["NaN", "-1", "inf", "1e999", "prefill", ""]),
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(poison=st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=6))
+def test_no_state_stops_plans(poison: dict[str, Any]):
+    """Whatever stands there: a plan is made at once, and the one after it at its own time."""
+    state = {"v": 1, "uid": "", "n": 1, "fail": 0, "corr": {}, "roles": {}} | poison
+    one = one_policy(shown={**document(), "status": {"plannerState": json.dumps(state)}})
+    for _ in range(2):
+        one.world.time_s += HOUR_S
+        asyncio.run(one.tick())
+    assert one.record.attempted_at_s is not None
+    assert one.world.time_s - one.record.attempted_at_s < HOUR_S
+    assert one.record.decision is not None
