@@ -1,0 +1,222 @@
+"""What the frontends of Dynamo's versions expose, recorded from running ones as plain facts.
+
+`python -m tests.dynamo.record` starts the frontend of each version with simulated workers, looks at its
+metrics in five situations, and prints how they differ from what `tests/dynamo/facts` holds; `--write`
+stores what was seen. A new version of Dynamo: add its pins to `tests/dynamo/wheels`, its number to
+`FRONTEND_VERSIONS`, and run this.
+
+For each metric: its type, the situation since which it is there, its labels with all values seen (of
+those that differ from run to run only their kind), a histogram's edges, and by how much one request of
+each kind makes it grow. "silent" is a model whose tokens decode to no text; its worker is aggregated,
+the other model's are one for prefill and one for decode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import re
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.dynamo.client import ALL_KINDS, Request, play
+from tests.dynamo.parts import Frontend, Model, Site, Worker, make_model
+from tests.testbed.dynamo_wheels import FRONTEND_VERSIONS
+from tests.testbed.processes import wait_until
+
+FACTS = Path(__file__).with_name("facts")
+PROFILE = Path(__file__).parents[2] / "examples/profiles/h100_vllm_Qwen3-32B_bf16_tp2"
+SPOKEN, SILENT = "Acme/Big-7B", "Acme/Silent-7B"
+SITUATIONS = ("no worker", "idle", "busy", "after the first requests", "after a worker left")
+PREFIXES = ("dynamo_frontend_", "dynamo_component_router_")
+"""Of what a planner may read; the others tell of the process itself."""
+
+_VOLATILE = {
+    "worker_id": "hexadecimal or decimal",
+    "router_id": "decimal",
+    "router_worker_id": "decimal",
+    "publisher_id": "decimal",
+    "instance_id": "decimal",
+}
+_PER_REQUEST = re.compile(
+    r"_(requests(_started)?_total|time_to_first_token_seconds|inter_token_latency_seconds"
+    r"|(input|output)_sequence_tokens|request_duration_seconds|output_tokens_total|cached_tokens)$"
+)
+
+Facts = dict[str, Any]
+Values = dict[tuple[str, str], float]
+"""Of counters and of histograms' counts and sums, over all labels, by metric and part."""
+
+
+class Recorder:
+    """Collects the facts of one frontend's expositions."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, Facts] = {}
+        self._labels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+
+    def look(self, text: str, situation: str) -> None:
+        """Take what *text* shows in *situation*."""
+        for name, kind, samples in _metrics(text):
+            fact = self.metrics.setdefault(name, {"type": kind, "since": situation})
+            for sample in samples:
+                for label, value in sample.labels.items():
+                    if label != "le":
+                        self._labels[name][label].add(value)
+            if kind == "histogram":
+                edges = {float(s.labels["le"]) for s in samples if s.name.endswith("_bucket")}
+                fact["edges"] = sorted(edges)[:-1]
+
+    def grow(self, kind: str, before: str, after: str) -> None:
+        """Note by how much one request of *kind* raised what counts requests."""
+        old, new = _values(before), _values(after)
+        for (name, part), value in new.items():
+            change = value - old.get((name, part), 0.0)
+            if change and (part != "sum" or name.endswith("_tokens")):
+                grows = self.metrics[name].setdefault("grows", {}).setdefault(kind, {})
+                grows[part] = int(change)
+
+    def facts(self, version: str) -> Facts:
+        """All of it, in an order that stays."""
+        for name, labels in self._labels.items():
+            self.metrics[name]["labels"] = {
+                label: _VOLATILE.get(label) or sorted(values) for label, values in sorted(labels.items())
+            }
+        return {"version": version, "metrics": dict(sorted(self.metrics.items()))}
+
+
+def record(version: str, directory: Path, *, say: Callable[[str], None]) -> Facts:
+    """Start a frontend of *version* with workers, and look at it."""
+    models = {
+        name: make_model(directory / str(words), name=name, profile=PROFILE, words=words, say=say)
+        for name, words in ((SPOKEN, 1000), (SILENT, 0))
+    }
+    recorder = Recorder()
+    with ExitStack() as running:
+        site = Site(directory=directory, namespace="serving")
+        frontend = Frontend(site, version=version, say=say)
+        running.callback(frontend.stop)
+        frontend.start()
+        recorder.look(frontend.metrics(), "no worker")
+        workers = {
+            "prefill": Worker(_deployment(site, "spoken"), models[SPOKEN], mode="prefill", revision="5f3a"),
+            "decode": Worker(_deployment(site, "spoken"), models[SPOKEN], mode="decode", revision="5f3a"),
+            "silent": Worker(_deployment(site, "silent"), models[SILENT], mode="agg", revision="77b0"),
+        }
+        for worker in workers.values():
+            running.callback(worker.stop)
+            worker.start()
+        for name in models:
+            frontend.wait_for_model(name)
+        recorder.look(frontend.metrics(), "idle")
+        asyncio.run(_look_busy(frontend, recorder))
+        recorder.look(frontend.metrics(), "after the first requests")
+        for model in models.values():
+            _look_at_each(frontend, model, recorder)
+        workers["decode"].stop()
+        wait_until(lambda: SPOKEN not in frontend.models(), what="the model to go with its worker")
+        _send(frontend, SPOKEN, Request())
+        recorder.look(frontend.metrics(), "after a worker left")
+    return recorder.facts(version)
+
+
+async def _look_busy(frontend: Frontend, recorder: Recorder) -> None:
+    """Look while requests of every kind run."""
+    load = asyncio.create_task(play(frontend.url, SPOKEN, [_longer(kind) for kind in ALL_KINDS], pace_s=0.0))
+    await asyncio.sleep(0.5)
+    recorder.look(await asyncio.to_thread(frontend.metrics), "busy")
+    await load
+
+
+def _look_at_each(frontend: Frontend, model: Model, recorder: Recorder) -> None:
+    spoken = "" if model.name == SPOKEN else "silent "
+    for request in ALL_KINDS:
+        before = frontend.metrics()
+        _send(frontend, model.name, request)
+        kind = f"{spoken}{request.endpoint.value} {'stream' if request.stream else 'unary'}"
+        recorder.grow(kind, before, frontend.metrics())
+
+
+def _send(frontend: Frontend, model: str, request: Request) -> None:
+    """One request, and a moment for the frontend to count its end."""
+    asyncio.run(play(frontend.url, model, [request], pace_s=0.0))
+    settled: list[str] = []
+
+    def quiet() -> bool:
+        settled.append(str(_values(frontend.metrics())))
+        return len(settled) > 2 and settled[-1] == settled[-2] == settled[-3]
+
+    wait_until(quiet, what="the frontend to have counted a request", poll_s=0.1)
+
+
+def _longer(request: Request) -> Request:
+    return Request(endpoint=request.endpoint, stream=request.stream, osl_tokens=100)
+
+
+def _deployment(site: Site, name: str) -> Site:
+    return Site(directory=site.directory, namespace=f"{site.namespace}-{name}")
+
+
+def _metrics(text: str) -> Iterator[tuple[str, str, list[Any]]]:
+    """Name as exposed, type and samples of each metric that may be read."""
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, flags=re.MULTILINE))
+    for family in text_string_to_metric_families(text):
+        name = next(name for name in (family.name, f"{family.name}_total") if name in types)
+        if name.startswith(PREFIXES) and family.samples:
+            yield name, types[name], family.samples
+
+
+def _values(text: str) -> Values:
+    values: Values = defaultdict(float)
+    for name, kind, samples in _metrics(text):
+        if kind == "gauge" or not _PER_REQUEST.search(name):
+            continue
+        for sample in samples:
+            part = sample.name.removeprefix(name).removeprefix("_") if kind == "histogram" else "value"
+            if part != "bucket":
+                values[name, part] += sample.value
+    return values
+
+
+def as_text(facts: Mapping[str, Any]) -> str:
+    """As it is stored: a line per metric's property."""
+    return yaml.dump(dict(facts), sort_keys=False, default_flow_style=None, width=10_000)
+
+
+def stored(version: str) -> Facts:
+    """The facts of *version* as the repository has them."""
+    facts: Facts = yaml.safe_load((FACTS / f"{version}.yaml").read_text())
+    return facts
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("versions", nargs=-1)
+@click.option("--write", is_flag=True, help="Store what was seen.")
+def main(versions: tuple[str, ...], write: bool) -> None:
+    """Show how the frontends of VERSIONS (default: all known) differ from the stored facts."""
+    different = False
+    for version in versions or FRONTEND_VERSIONS:
+        with tempfile.TemporaryDirectory(prefix="slaplanner-dynamo-") as directory:
+            seen = as_text(record(version, Path(directory), say=lambda line: click.echo(line, err=True)))
+        file = FACTS / f"{version}.yaml"
+        known = file.read_text() if file.is_file() else ""
+        changes = list(difflib.unified_diff(known.splitlines(), seen.splitlines(), "stored", "seen", lineterm="", n=1))
+        click.echo("\n".join([f"Dynamo {version}: " + ("differs" if changes else "as stored"), *changes]))
+        different = different or bool(changes)
+        if write:
+            FACTS.mkdir(exist_ok=True)
+            file.write_text(seen)
+    sys.exit(different and not write)
+
+
+if __name__ == "__main__":
+    main()
