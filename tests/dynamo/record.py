@@ -7,7 +7,7 @@ stores what was seen. A new version of Dynamo: add its pins to `tests/dynamo/whe
 
 For each metric: its type, the situation since which it is there, its labels with all values seen (of
 those that differ from run to run only their kind), a histogram's edges, and by how much one request of
-each kind makes it grow. "silent" is a model whose tokens decode to no text; its worker is aggregated,
+each kind makes it grow; and how a request is answered and counted that no worker can serve. "silent" is a model whose tokens decode to no text; its worker is aggregated,
 the other model's are one for prefill and one for decode.
 """
 
@@ -28,7 +28,7 @@ import click
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.dynamo.client import ALL_KINDS, Request, play
+from tests.dynamo.client import ALL_KINDS, Answer, Request, play
 from tests.dynamo.parts import Frontend, Model, Site, Worker, make_model
 from tests.testbed.dynamo_wheels import FRONTEND_VERSIONS
 from tests.testbed.processes import wait_until
@@ -48,7 +48,7 @@ _VOLATILE = {
     "instance_id": "decimal",
 }
 _PER_REQUEST = re.compile(
-    r"_(requests(_started)?_total|time_to_first_token_seconds|inter_token_latency_seconds"
+    r"_(requests(_started)?_total|failures_total|time_to_first_token_seconds|inter_token_latency_seconds"
     r"|(input|output)_sequence_tokens|request_duration_seconds|output_tokens_total|cached_tokens)$"
 )
 
@@ -62,6 +62,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.metrics: dict[str, Facts] = {}
+        self.refusals: dict[str, Facts] = {}
         self._labels: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
 
     def look(self, text: str, situation: str) -> None:
@@ -78,12 +79,13 @@ class Recorder:
 
     def grow(self, kind: str, before: str, after: str) -> None:
         """Note by how much one request of *kind* raised what counts requests."""
-        old, new = _values(before), _values(after)
-        for (name, part), value in new.items():
-            change = value - old.get((name, part), 0.0)
-            if change and (part != "sum" or name.endswith("_tokens")):
-                grows = self.metrics[name].setdefault("grows", {}).setdefault(kind, {})
-                grows[part] = int(change)
+        for (name, part), change in _changes(before, after).items():
+            self.metrics[name].setdefault("grows", {}).setdefault(kind, {})[part] = change
+
+    def refuse(self, situation: str, status: int, before: str, after: str) -> None:
+        """Note how a request was answered that no worker could serve, and where it was counted."""
+        counted = sorted(name for (name, part) in _changes(before, after) if part in {"value", "count"})
+        self.refusals[situation] = {"status": status, "counted": counted}
 
     def facts(self, version: str) -> Facts:
         """All of it, in an order that stays."""
@@ -91,7 +93,7 @@ class Recorder:
             self.metrics[name]["labels"] = {
                 label: _VOLATILE.get(label) or sorted(values) for label, values in sorted(labels.items())
             }
-        return {"version": version, "metrics": dict(sorted(self.metrics.items()))}
+        return {"version": version, "refusals": self.refusals, "metrics": dict(sorted(self.metrics.items()))}
 
 
 def record(version: str, directory: Path, *, say: Callable[[str], None]) -> Facts:
@@ -122,10 +124,11 @@ def record(version: str, directory: Path, *, say: Callable[[str], None]) -> Fact
         recorder.look(frontend.metrics(), "after the first requests")
         for model in models.values():
             _look_at_each(frontend, model, recorder)
-        workers["decode"].stop()
-        wait_until(lambda: SPOKEN not in frontend.models(), what="the model to go with its worker")
-        _send(frontend, SPOKEN, Request())
-        recorder.look(frontend.metrics(), "after a worker left")
+        for role in ("decode", "prefill"):
+            workers[role].stop()
+            wait_until(lambda: SPOKEN not in frontend.models(), what="the model to go with its worker")
+            _look_at_refusal(frontend, recorder, "no worker" if role == "prefill" else f"no {role} worker")
+            recorder.look(frontend.metrics(), "after a worker left")
     return recorder.facts(version)
 
 
@@ -146,9 +149,15 @@ def _look_at_each(frontend: Frontend, model: Model, recorder: Recorder) -> None:
         recorder.grow(kind, before, frontend.metrics())
 
 
-def _send(frontend: Frontend, model: str, request: Request) -> None:
+def _look_at_refusal(frontend: Frontend, recorder: Recorder, situation: str) -> None:
+    before = frontend.metrics()
+    answer = _send(frontend, SPOKEN, Request())
+    recorder.refuse(situation, answer.status, before, frontend.metrics())
+
+
+def _send(frontend: Frontend, model: str, request: Request) -> Answer:
     """One request, and a moment for the frontend to count its end."""
-    asyncio.run(play(frontend.url, model, [request], pace_s=0.0))
+    (answer,) = asyncio.run(play(frontend.url, model, [request], pace_s=0.0))
     settled: list[str] = []
 
     def quiet() -> bool:
@@ -156,6 +165,7 @@ def _send(frontend: Frontend, model: str, request: Request) -> None:
         return len(settled) > 2 and settled[-1] == settled[-2] == settled[-3]
 
     wait_until(quiet, what="the frontend to have counted a request", poll_s=0.1)
+    return answer
 
 
 def _longer(request: Request) -> Request:
@@ -185,6 +195,17 @@ def _values(text: str) -> Values:
             if part != "bucket":
                 values[name, part] += sample.value
     return values
+
+
+def _changes(before: str, after: str) -> dict[tuple[str, str], int]:
+    """What grew between two expositions; of sums those of tokens, because seconds differ from run to run."""
+    old, new = _values(before), _values(after)
+    changes = {key: value - old.get(key, 0.0) for key, value in new.items()}
+    return {
+        (name, part): int(change)
+        for (name, part), change in changes.items()
+        if change and (part != "sum" or name.endswith("_tokens"))
+    }
 
 
 def as_text(facts: Mapping[str, Any]) -> str:
