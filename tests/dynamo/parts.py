@@ -58,20 +58,25 @@ class Site:
         }
 
 
-def make_model(directory: Path, *, name: str, profile: Path, words: int = ALL_WORDS, say: Say = quiet) -> Model:
-    """A small model whose workers are as fast as *profile* measured.
+def make_speeds(directory: Path, *, profile: Path, say: Say = quiet) -> Path:
+    """How fast workers are that *profile* measured (a directory as Dynamo's profiler writes it), read by Dynamo."""
+    convert = ["-m", CONVERTER, "--profile_results_dir", str(profile), "--output_dir", str(directory)]
+    _run([str(find_dynamo(WORKERS_VERSION, say=say)), *convert])
+    return directory / "perf_data.npz"
+
+
+def make_model(directory: Path, *, name: str, speeds: Path, words: int = ALL_WORDS, say: Say = quiet) -> Model:
+    """A small model that clients call *name*.
 
     Args:
         directory: where its files shall lie.
         name: what clients call it.
-        profile: a directory as Dynamo's profiler writes it.
+        speeds: how fast its workers are.
         words: of the thousand tokens that answers consist of, so many decode to text.
         say: takes progress.
     """
-    python = find_dynamo(WORKERS_VERSION, say=say)
-    _run([str(python), str(MODEL_FILES), str(directory), str(words)])
-    _run([str(python), "-m", CONVERTER, "--profile_results_dir", str(profile), "--output_dir", str(directory)])
-    return Model(name=name, directory=directory, speeds=directory / "perf_data.npz")
+    _run([str(find_dynamo(WORKERS_VERSION, say=say)), str(MODEL_FILES), str(directory), str(words)])
+    return Model(name=name, directory=directory, speeds=speeds)
 
 
 class Frontend:

@@ -29,7 +29,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.dynamo.client import ALL_KINDS, Answer, Request, play
-from tests.dynamo.parts import Frontend, Model, Site, Worker, make_model
+from tests.dynamo.parts import Frontend, Model, Site, Worker, make_model, make_speeds
 from tests.testbed.dynamo_wheels import FRONTEND_VERSIONS
 from tests.testbed.processes import wait_until
 
@@ -98,8 +98,9 @@ class Recorder:
 
 def record(version: str, directory: Path, *, say: Callable[[str], None]) -> Facts:
     """Start a frontend of *version* with workers, and look at it."""
+    speeds = make_speeds(directory, profile=PROFILE, say=say)
     models = {
-        name: make_model(directory / str(words), name=name, profile=PROFILE, words=words, say=say)
+        name: make_model(directory / str(words), name=name, speeds=speeds, words=words, say=say)
         for name, words in ((SPOKEN, 1000), (SILENT, 0))
     }
     recorder = Recorder()
@@ -114,10 +115,11 @@ def record(version: str, directory: Path, *, say: Callable[[str], None]) -> Fact
             "decode": Worker(_deployment(site, "spoken"), models[SPOKEN], mode="decode", revision="5f3a"),
             "silent": Worker(_deployment(site, "silent"), models[SILENT], mode="agg", revision="77b0"),
         }
-        for worker in workers.values():
-            running.callback(worker.stop)
-            worker.start()
-        for name in models:
+        # One model after the other: the router's series bear the name of the first.
+        for roles, name in ((("prefill", "decode"), SPOKEN), (("silent",), SILENT)):
+            for role in roles:
+                running.callback(workers[role].stop)
+                workers[role].start()
             frontend.wait_for_model(name)
         recorder.look(frontend.metrics(), "idle")
         asyncio.run(_look_busy(frontend, recorder))

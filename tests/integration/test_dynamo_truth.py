@@ -27,7 +27,7 @@ from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import PrometheusConnection
 from tests.dynamo.client import Answer, Endpoint, Request, mixed, play
-from tests.dynamo.parts import Frontend, Model, Site, Worker, make_model
+from tests.dynamo.parts import Frontend, Model, Site, Worker, make_model, make_speeds
 from tests.testbed import PrometheusServer, Target
 from tests.testbed.dynamo_wheels import FRONTEND_VERSIONS
 from tests.testbed.missing import or_skip
@@ -57,7 +57,7 @@ class Stage:
         self.frontends = frontends
         self.prometheus = prometheus
         self.accounts = {version: Account() for version in frontends}
-        self._client = Client(PrometheusConnection(url=prometheus.url))
+        self._client = Client("default", PrometheusConnection(url=prometheus.url))
 
     def target(self, version: str) -> Target:
         """As Dynamo's PodMonitor relabels: the deployment's namespace is the target's, series keep their own."""
@@ -100,10 +100,10 @@ def _namespace(version: str) -> str:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
+    directory = tmp_path_factory.mktemp("models")
+    speeds = or_skip(partial(make_speeds, directory, profile=PROFILE))
     return {
-        name: or_skip(
-            partial(make_model, tmp_path_factory.mktemp("model"), name=name, profile=PROFILE, words=words)
-        )
+        name: make_model(directory / str(words), name=name, speeds=speeds, words=words)
         for name, words in ((SPOKEN, 1000), (SILENT, 0))
     }
 
