@@ -75,7 +75,7 @@ class Stage:
                 at_s=time.time(),
                 window_s=WINDOW_S,
                 interval_s=WINDOW_S,
-                deadline=Deadline(10.0),
+                deadline=Deadline.after(10.0),
             )
 
     def play(self, act: str, requests: list[Request], *, model: str = SPOKEN, pace_s: float = PACE_S) -> None:
@@ -122,7 +122,7 @@ def stage(
     frontends = {version: or_skip(partial(Frontend, common, version=version)) for version in FRONTEND_VERSIONS}
     with ExitStack() as running:
         for part in (*frontends.values(), *workers):
-            running.callback(part.stop)
+            running.callback(part.stop, grace_s=0)
             part.start()
         for model in models:
             for frontend in frontends.values():
