@@ -106,7 +106,9 @@ class Client:
         )
 
 
-async def play(url: str, model: str, requests: Iterable[Request], *, pace_s: float, seed: int = 0) -> list[Answer]:
+async def play(
+    url: str, model: str, requests: Iterable[Request], *, pace_s: float, seed: int = 0
+) -> list[Answer]:
     """Send one request every *pace_s* seconds, whether earlier ones are answered or not; wait for all."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
     connector = aiohttp.TCPConnector(limit=0)
@@ -126,7 +128,10 @@ async def play(url: str, model: str, requests: Iterable[Request], *, pace_s: flo
 def mixed(count: int, **lengths: int) -> list[Request]:
     """*count* requests that take turns over both endpoints, streamed and not."""
     kinds = itertools.cycle(ALL_KINDS)
-    return [Request(endpoint=kind.endpoint, stream=kind.stream, **lengths) for kind in itertools.islice(kinds, count)]
+    return [
+        Request(endpoint=kind.endpoint, stream=kind.stream, **lengths)
+        for kind in itertools.islice(kinds, count)
+    ]
 
 
 def _user(text: str) -> dict[str, str]:

@@ -65,7 +65,9 @@ def make_speeds(directory: Path, *, profile: Path, say: Say = quiet) -> Path:
     return directory / "perf_data.npz"
 
 
-def make_model(directory: Path, *, name: str, speeds: Path, words: int = ALL_WORDS, say: Say = quiet) -> Model:
+def make_model(
+    directory: Path, *, name: str, speeds: Path, words: int = ALL_WORDS, say: Say = quiet
+) -> Model:
     """A small model that clients call *name*.
 
     Args:

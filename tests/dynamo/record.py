@@ -6,9 +6,10 @@ stores what was seen. A new version of Dynamo: add its pins to `tests/dynamo/whe
 `FRONTEND_VERSIONS`, and run this.
 
 For each metric: its type, the situation since which it is there, its labels with all values seen (of
-those that differ from run to run only their kind), a histogram's edges, and by how much one request of
-each kind makes it grow; and how a request is answered and counted that no worker can serve. "silent" is a model whose tokens decode to no text; its worker is aggregated,
-the other model's are one for prefill and one for decode.
+those that differ from run to run only their kind), a histogram's edges, what a gauge of requests shows
+while four are being decoded, and by how much one request of each kind makes it grow. Besides, how a
+request is answered and counted that no worker can serve. "silent" is a model whose tokens decode to no
+text; its worker is aggregated, the other model's are one for prefill and one for decode.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ _PER_REQUEST = re.compile(
     r"|(input|output)_sequence_tokens|request_duration_seconds|output_tokens_total|cached_tokens)$"
 )
 
+_OF_REQUESTS = re.compile(r"^dynamo_frontend_\w+_requests$|^dynamo_frontend_model_ready$")
+
 Facts = dict[str, Any]
 Values = dict[tuple[str, str], float]
 """Of counters and of histograms' counts and sums, over all labels, by metric and part."""
@@ -76,6 +79,17 @@ class Recorder:
             if kind == "histogram":
                 edges = {float(s.labels["le"]) for s in samples if s.name.endswith("_bucket")}
                 fact["edges"] = sorted(edges)[:-1]
+
+    def hold(self, text: str) -> None:
+        """Note what gauges of requests show while one of each kind runs."""
+        for name, kind, samples in _metrics(text):
+            if kind == "gauge" and _OF_REQUESTS.search(name):
+                shown = {
+                    ",".join(f"{k}={v}" for k, v in s.labels.items()): int(s.value)
+                    for s in samples
+                    if s.value
+                }
+                self.metrics[name]["holds"] = shown
 
     def grow(self, kind: str, before: str, after: str) -> None:
         """Note by how much one request of *kind* raised what counts requests."""
@@ -135,10 +149,12 @@ def record(version: str, directory: Path, *, say: Callable[[str], None]) -> Fact
 
 
 async def _look_busy(frontend: Frontend, recorder: Recorder) -> None:
-    """Look while requests of every kind run."""
+    """Look while one request of each kind runs, past its first token."""
     load = asyncio.create_task(play(frontend.url, SPOKEN, [_longer(kind) for kind in ALL_KINDS], pace_s=0.0))
-    await asyncio.sleep(0.5)
-    recorder.look(await asyncio.to_thread(frontend.metrics), "busy")
+    await asyncio.sleep(1.5)
+    text = await asyncio.to_thread(frontend.metrics)
+    recorder.look(text, "busy")
+    recorder.hold(text)
     await load
 
 
@@ -171,7 +187,7 @@ def _send(frontend: Frontend, model: str, request: Request) -> Answer:
 
 
 def _longer(request: Request) -> Request:
-    return Request(endpoint=request.endpoint, stream=request.stream, osl_tokens=100)
+    return Request(endpoint=request.endpoint, stream=request.stream, osl_tokens=400)
 
 
 def _deployment(site: Site, name: str) -> Site:
@@ -232,7 +248,9 @@ def main(versions: tuple[str, ...], write: bool) -> None:
             seen = as_text(record(version, Path(directory), say=lambda line: click.echo(line, err=True)))
         file = FACTS / f"{version}.yaml"
         known = file.read_text() if file.is_file() else ""
-        changes = list(difflib.unified_diff(known.splitlines(), seen.splitlines(), "stored", "seen", lineterm="", n=1))
+        changes = list(
+            difflib.unified_diff(known.splitlines(), seen.splitlines(), "stored", "seen", lineterm="", n=1)
+        )
         click.echo("\n".join([f"Dynamo {version}: " + ("differs" if changes else "as stored"), *changes]))
         different = different or bool(changes)
         if write:

@@ -40,7 +40,16 @@ def find_dynamo(version: str, *, say: Say = quiet) -> Path:
             say(f"installing ai-dynamo {version} and what it needs (once, about a minute)")
             _run([sys.executable, "-m", "venv", str(home)])
             # All is pinned, so nothing is left to resolve: 1.6.1 asks for a package that has no wheel here.
-            install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--requirement", str(pins)]
+            install = [
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--no-compile",
+                "--requirement",
+                str(pins),
+            ]
             _run([str(interpreter), *install])
             _run([str(interpreter), "-c", "import dynamo._core"])
             complete.touch()
