@@ -23,6 +23,8 @@ CONVERTER = "dynamo.mocker.utils.planner_profiler_perf_data_converter"
 ALL_WORDS = 1000
 """So many different tokens does a simulated worker answer with."""
 ANSWER_TIMEOUT_S = 5.0
+HEALTH_TIMEOUT_S = 0.5
+"""Who does not answer so soon is asked again."""
 START_TIMEOUT_S = 120.0
 """A worker needs about five seconds of a core; several start at once on a machine that has two."""
 
@@ -113,8 +115,18 @@ class Frontend:
         return self.url.removeprefix("http://")
 
     def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.launch()
+        self._server.wait_ready(self.answers, timeout_s=START_TIMEOUT_S)
+
+    def launch(self) -> None:
         self._server.start()
-        self._server.wait_ready(lambda: self._http.get(f"{self.url}/metrics", timeout=ANSWER_TIMEOUT_S).ok)
+
+    def answers(self) -> bool:
+        try:
+            return self._http.get(f"{self.url}/health", timeout=HEALTH_TIMEOUT_S).ok
+        except OSError:
+            return False
 
     def stop(self, *, grace_s: float = 5) -> None:
         self._server.stop(grace_s=grace_s)
@@ -167,7 +179,7 @@ class Worker:
     def ready(self) -> bool:
         """Whether it has registered itself."""
         try:
-            answer = self._http.get(f"http://127.0.0.1:{self.port}/health", timeout=ANSWER_TIMEOUT_S).json()
+            answer = self._http.get(f"http://127.0.0.1:{self.port}/health", timeout=HEALTH_TIMEOUT_S).json()
         except OSError:
             return False
         return bool(answer["endpoints"].get("generate") == "ready")

@@ -30,11 +30,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.dynamo.client import ALL_KINDS, Answer, Request, play
+from tests.dynamo.facts import FACTS
 from tests.dynamo.parts import Frontend, Model, Site, Worker, make_model, make_speeds
 from tests.testbed.dynamo_wheels import FRONTEND_VERSIONS
 from tests.testbed.processes import wait_until
 
-FACTS = Path(__file__).with_name("facts")
 PROFILE = Path(__file__).parents[2] / "examples/profiles/h100_vllm_Qwen3-32B_bf16_tp2"
 SPOKEN, SILENT = "Acme/Big-7B", "Acme/Silent-7B"
 SITUATIONS = ("no worker", "idle", "busy", "after the first requests", "after a worker left")
@@ -229,12 +229,6 @@ def _changes(before: str, after: str) -> dict[tuple[str, str], int]:
 def as_text(facts: Mapping[str, Any]) -> str:
     """As it is stored: a line per metric's property."""
     return yaml.dump(dict(facts), sort_keys=False, default_flow_style=None, width=10_000)
-
-
-def stored(version: str) -> Facts:
-    """The facts of *version* as the repository has them."""
-    facts: Facts = yaml.safe_load((FACTS / f"{version}.yaml").read_text())
-    return facts
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
