@@ -89,7 +89,7 @@ def test_a_second_apply_finds_everything_unchanged(installed: Cluster) -> None:
     installed.kubectl("apply", "--kustomize", ROOT / "manifests")
     again = installed.kubectl("apply", "--kustomize", ROOT / "manifests", "--dry-run=server")
     lines = again.stdout.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 12
     assert [line for line in lines if not line.endswith("unchanged (server dry run)")] == []
     assert again.stderr == ""
 
@@ -190,7 +190,7 @@ def test_the_namespaced_variant_gives_the_same_rights_in_one_namespace_and_none_
     installed: Cluster, namespace: str
 ) -> None:
     """Rendered with names of its own: the cluster-wide installation is there already."""
-    rendered = installed.kubectl("kustomize", ROOT / "manifests" / "namespaced").stdout
+    rendered = installed.kubectl("kustomize", ROOT / "manifests/overlays/namespaced").stdout
     system = f"{namespace}-operator"
     renamed = rendered.replace(SYSTEM, system).replace("namespace: serving", f"namespace: {namespace}")
     installed.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=renamed)

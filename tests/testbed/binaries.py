@@ -1,4 +1,4 @@
-"""Which etcd, API server, kubectl, Prometheus and Argo CD a bed uses.
+"""Which etcd, API server, kubectl, Prometheus, Helm and Argo CD a bed uses.
 
 The order of choice, part by part: the directory in `KUBEBUILDER_ASSETS` (trusted as it is), PATH
 (when the version fits), the cache of earlier builds, compiling. What remains missing is named in
@@ -47,6 +47,10 @@ PROMETHEUS = GoModule(
     directory=TESTS / "prometheus",
     packages={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
     tags=PROMETHEUS_TAGS,
+)
+HELM = GoModule(
+    directory=TESTS / "helm",
+    packages={"helm": "helm.sh/helm/v3/cmd/helm"},
 )
 ARGOCD = GoModule(
     directory=TESTS / "argocd",
@@ -112,6 +116,11 @@ def find_argocd(*, say: Say = quiet) -> Path:
     Always our own build: what users have on PATH is a client of any version.
     """
     return _compile(ARGOCD, ["argocd"], say=say)["argocd"]
+
+
+def find_helm(*, say: Say = quiet) -> Path:
+    """The Helm that renders the chart; always our own build, because versions render differently."""
+    return _compile(HELM, ["helm"], say=say)["helm"]
 
 
 def find_redis() -> Path:

@@ -14,6 +14,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from slaplanner.adapters.target import bounded_client
 from slaplanner.controller import handlers
+from slaplanner.controller.edited_settings import edited
 from slaplanner.controller.logs import set_up_logging
 from slaplanner.controller.runtime import Operator
 from slaplanner.settings import Settings
@@ -26,13 +27,26 @@ class NoClusterError(Exception):
 def run_operator(
     settings: Settings,
     *,
+    reload: Callable[[], Settings],
     kubeconfig: Path | None = None,
     context: str | None = None,
     namespaces: Sequence[str] = (),
     verbose: bool = False,
     json_logs: bool = True,
-) -> None:
-    """Run until a signal; returns when everything has ended.
+) -> bool:
+    """Run until a signal, or until the settings are edited; returns when everything has ended.
+
+    Args:
+        settings: those to run with.
+        reload: reads the settings again.
+        kubeconfig: the way to the API server; None: the pod's account, else `KUBECONFIG`.
+        context: of the kubeconfig; None: its current one.
+        namespaces: whose policies are served; empty: all.
+        verbose: log details of kopf and of the watches too.
+        json_logs: one JSON object per line; False: plain text.
+
+    Returns:
+        Whether the settings were edited, so that the caller should start anew.
 
     Raises:
         NoClusterError: there is no way to an API server.
@@ -56,14 +70,26 @@ def run_operator(
         # Asked again whenever the server refuses a token, so a rotated one is read afresh.
         return _connection(await asyncio.to_thread(credentials))
 
-    asyncio.run(
-        kopf.operator(
-            registry=registry,
-            clusterwide=not namespaces,
-            namespaces=list(namespaces),
-            standalone=True,
+    async def serve() -> bool:
+        stop = asyncio.Event()
+        running = asyncio.create_task(
+            kopf.operator(
+                registry=registry,
+                clusterwide=not namespaces,
+                namespaces=list(namespaces),
+                standalone=True,
+                stop_flag=stop,
+            )
         )
-    )
+        looking = asyncio.create_task(edited(settings, reload), name="edited settings")
+        await asyncio.wait({running, looking}, return_when=asyncio.FIRST_COMPLETED)
+        was_edited = not running.done()
+        looking.cancel()
+        stop.set()
+        await running
+        return was_edited
+
+    return asyncio.run(serve())
 
 
 def _credentials(*, kubeconfig: Path | None, context: str | None) -> kubernetes.client.Configuration:
