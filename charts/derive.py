@@ -84,6 +84,7 @@ def schema() -> dict[str, Any]:
             "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
         },
         crd=record(install=FLAG),
+        admissionPolicies=record(install=FLAG),
         serviceAccount=record(annotations=STRINGS),
         resources=FREE,
         podAnnotations=STRINGS,

@@ -20,6 +20,7 @@ TESTS = Path(__file__).resolve().parents[1]
 KUBERNETES_VERSION = "v1.36.3"
 PROMETHEUS_TAGS = ("netgo", "remove_all_sd")
 ARGOCD_VERSION = "3.2.6"
+HELM_VERSION = "v3.21.4"
 
 Version = tuple[int, int]
 # ValidatingAdmissionPolicy and CEL's lists extensions have been stable since 1.32; a 1.36 API
@@ -33,6 +34,16 @@ def _kubernetes_ldflags(version: str) -> str:
     # Without the stamp the server calls itself v0.0.0-master and kubectl warns of the skew.
     return " ".join(
         ["-s", "-w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())]
+    )
+
+
+def _helm_ldflags(version: str, kubernetes: str) -> str:
+    major, minor = kubernetes.removeprefix("v").split(".")[:2]
+    # Without the stamp `helm template` pretends to face Kubernetes 1.20.
+    package = "helm.sh/helm/v3"
+    return (
+        f"-s -w -X {package}/internal/version.version={version} "
+        f"-X {package}/pkg/chartutil.k8sVersionMajor={major} -X {package}/pkg/chartutil.k8sVersionMinor={minor}"
     )
 
 
@@ -51,6 +62,7 @@ PROMETHEUS = GoModule(
 HELM = GoModule(
     directory=TESTS / "helm",
     packages={"helm": "helm.sh/helm/v3/cmd/helm"},
+    ldflags=_helm_ldflags(HELM_VERSION, KUBERNETES_VERSION),
 )
 ARGOCD = GoModule(
     directory=TESTS / "argocd",
