@@ -16,7 +16,8 @@ RUN python -m venv /opt/slaplanner && python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes --requirement requirements/build.txt \
  && find /opt/slaplanner/lib -type d -name tests -prune -exec rm -r {} +
 COPY pyproject.toml README.md LICENSE ./
-COPY operator/ operator/
+# Without the laboratory (operator/slaplanner_lab), which tries policies out and needs none of this to run.
+COPY operator/slaplanner/ operator/slaplanner/
 # Extras, such as EXTRAS=prophet, are not in the lock file.
 ARG EXTRAS=""
 RUN /opt/build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir dist . \

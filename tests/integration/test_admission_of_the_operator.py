@@ -62,7 +62,9 @@ def send(
 def workers(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The components by name, each as it stands in the manifest."""
     spec = manifest["spec"]
-    found: dict[str, dict[str, Any]] = spec.get("services") or {one["name"]: one for one in spec["components"]}
+    found: dict[str, dict[str, Any]] = spec.get("services") or {
+        one["name"]: one for one in spec["components"]
+    }
     return found
 
 

@@ -70,4 +70,4 @@ def test_the_image_copies_only_what_the_build_context_has() -> None:
 def test_dependencies_are_installed_before_the_source_is_copied() -> None:
     """So that a change of the source builds only the last layers again."""
     dockerfile = (ROOT / "Dockerfile").read_text()
-    assert dockerfile.index("--require-hashes") < dockerfile.index("COPY operator/")
+    assert dockerfile.index("--require-hashes") < dockerfile.index("COPY operator/slaplanner/")
