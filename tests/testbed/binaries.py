@@ -56,7 +56,10 @@ CONTROL_PLANE = GoModule(
 )
 PROMETHEUS = GoModule(
     directory=TESTS / "prometheus",
-    packages={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+    packages={
+        "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
+        "promtool": "github.com/prometheus/prometheus/cmd/promtool",
+    },
     tags=PROMETHEUS_TAGS,
 )
 HELM = GoModule(
@@ -119,6 +122,14 @@ def find_prometheus(*, say: Say = quiet) -> Path:
     found = _find("prometheus", fits=_at_least("prometheus"))
     return (found or _compile(PROMETHEUS, ["prometheus"], say=say, instead="the package `prometheus`"))[
         "prometheus"
+    ]
+
+
+def find_promtool(*, say: Say = quiet) -> Path:
+    """What checks metrics and plays alerts; it comes with Prometheus."""
+    found = _find("promtool", fits=_at_least("prometheus"))
+    return (found or _compile(PROMETHEUS, ["promtool"], say=say, instead="the package `prometheus`"))[
+        "promtool"
     ]
 
 
