@@ -46,6 +46,7 @@ derived: $(READY)  ## Check that the CRD, the reference pages, Argo CD's ConfigM
 	$(BIN)/python -m slaplanner.controller.reference --check
 	$(BIN)/python manifests/argocd/derive.py --check
 	$(BIN)/python charts/derive.py --check
+	$(BIN)/python manifests/monitoring/dashboards.py --check
 
 .PHONY: docs
 docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD's ConfigMap, the chart's schema
@@ -53,6 +54,7 @@ docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD'
 	$(BIN)/python -m slaplanner.controller.reference
 	$(BIN)/python manifests/argocd/derive.py
 	$(BIN)/python charts/derive.py
+	$(BIN)/python manifests/monitoring/dashboards.py
 	$(BIN)/python -m slaplanner.settings_reference > docs/reference/settings.md
 
 .PHONY: unit
