@@ -56,9 +56,7 @@ def scraped(
     of_this = f'namespace="{scene.namespace}"'
     # Two decisions with a scrape in between: a counter that begins inside a window has no increase yet.
     prometheus_server.wait_for(f"slaplanner_observed_ttft_seconds{{{of_this}}} > 0", timeout_s=60)
-    prometheus_server.wait_for(
-        f"rate(slaplanner_sla_requests_total{{{of_this}}}[1m]) > 0", timeout_s=60
-    )
+    prometheus_server.wait_for(f"rate(slaplanner_sla_requests_total{{{of_this}}}[1m]) > 0", timeout_s=60)
     yield found
     prometheus_server.remove_target(target)
 
