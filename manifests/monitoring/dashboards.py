@@ -356,6 +356,15 @@ OPERATOR = Dashboard(
             },
         ),
         Panel(
+            title="Events posted",
+            queries={"sum by (outcome) (increase(slaplanner_events_total[$__rate_interval]))": "{{outcome}}"},
+        ),
+        Panel(
+            title="Leaders",
+            text="Must be 1: with leader election one operator plans and the others stand by.",
+            queries={"sum(slaplanner_leader)": "leaders", "count(slaplanner_build_info)": "operators"},
+        ),
+        Panel(
             title="CPU",
             queries={
                 "rate(process_cpu_seconds_total[$__rate_interval])"

@@ -106,5 +106,4 @@ def test_every_metric_is_on_a_dashboard() -> None:
         "slaplanner_observed_osl_tokens",
         "slaplanner_condition_reason",
         "slaplanner_forecast_horizon_seconds",
-        "slaplanner_plan_age_seconds",
     }

@@ -50,7 +50,6 @@ EXAMPLES: Final = {
         "(time() - slaplanner_last_plan_timestamp_seconds) / slaplanner_plan_interval_seconds > 3"
     ),
     "slaplanner_last_plan_timestamp_seconds": "time() - slaplanner_last_plan_timestamp_seconds",
-    "slaplanner_plan_age_seconds": "max(slaplanner_plan_age_seconds)",
     "slaplanner_plan_duration_seconds": (
         "histogram_quantile(0.99, sum by (le) (rate(slaplanner_plan_duration_seconds_bucket[15m])))"
     ),
@@ -95,6 +94,8 @@ EXAMPLES: Final = {
     ),
     "slaplanner_outside_errors_total": "sum by (system, reason) (increase(slaplanner_outside_errors_total[1h]))",
     "slaplanner_status_writes_total": "sum by (outcome) (increase(slaplanner_status_writes_total[1h]))",
+    "slaplanner_events_total": "sum by (outcome) (increase(slaplanner_events_total[1h]))",
+    "slaplanner_leader": "sum(slaplanner_leader)",
     "slaplanner_event_loop_lag_seconds": "slaplanner_event_loop_lag_seconds > 1",
     "slaplanner_policies": "sum(slaplanner_policies)",
 }
