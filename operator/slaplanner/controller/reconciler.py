@@ -118,7 +118,6 @@ class Reconciler:
         else:
             record.fingerprint = fingerprint or record.fingerprint
             await self._finish_move(record, policy, core)
-        self.reporter.age(record, now_s=now_s)
 
     def gone(self, uid: str) -> None:
         """The policy was deleted: nothing is waited for any more."""

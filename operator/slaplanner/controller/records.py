@@ -41,6 +41,9 @@ class Record:
     withdrawn: bool = False
     """Whether its traces on the target are being removed."""
 
+    counted_at_s: float | None = None
+    """Up to when served requests are in the counters of the promise, Unix seconds; None: not since the start."""
+
     ticking: bool = False
     """A heartbeat is under way: there is never a second one beside it."""
     ticked_at_s: float = field(default_factory=time.monotonic)
