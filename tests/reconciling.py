@@ -149,11 +149,11 @@ class FakeWatches:
     """Knows the versions that the world has."""
 
     world: FakeWorld
-    kept: set[str] = field(default_factory=set)
-    """What was last wanted."""
+    kept: dict[str, set[str]] = field(default_factory=dict)
+    """By policy: what it last wanted."""
 
-    def keep(self, wanted: Iterable[str]) -> None:
-        self.kept = set(wanted)
+    def keep(self, owner: str, wanted: Iterable[str]) -> None:
+        self.kept[owner] = set(wanted)
 
     def version(self, watched: str) -> str | None:
         return self.world.versions[watched]
@@ -222,7 +222,7 @@ def one_policy(
 ) -> OnePolicy:
     """A policy that was just seen by an operator that has settled."""
     world = world or FakeWorld(target())
-    records = Records()
+    records = Records(made := Settings(**({"settle_s": 0.0} | settings)))
     record = records.seen(copy.deepcopy(dict(shown or document())))
     told: list[Event] = []
     reporter = Reporter(desk=world, records=records, post=lambda _, event: told.append(event))
@@ -232,6 +232,6 @@ def one_policy(
         watches=FakeWatches(world),  # type: ignore[arg-type]
         reporter=reporter,
         liveness=Liveness(),
-        settings=Settings(**({"settle_s": 0.0} | settings)),
+        settings=made,
     )
     return OnePolicy(world, records, reconciler, record, told)

@@ -51,7 +51,7 @@ def show(
 
 def show_conditions(record: Record, conditions: Iterable[Mapping[str, Any]]) -> None:
     """As the status tells them, also between plans. A policy that went has no series any more."""
-    if record.deleted:
+    if record.manifest.deleted:
         return
     for condition in conditions:
         value = _NUMBERS.get(condition["status"], -1)

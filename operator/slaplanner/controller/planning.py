@@ -25,6 +25,7 @@ from slaplanner.api.annotations import pause_request
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.pools import Pool
 from slaplanner.controller.progress import conflict, fight, progress, resolved
+from slaplanner.controller.schedule import Trigger
 from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, MetricsError, PlanningError, TargetError, WarmUpError
@@ -80,9 +81,11 @@ class Task:
     at_s: float
     end_s: float
     """The grid time up to which history is read."""
+    trigger: Trigger = Trigger.GRID
+    """Why this plan is made now; for the log."""
     history: Series | None
     claims: tuple[Claim, ...]
-    """Of all policies, this one included."""
+    """Of all policies that want the same target, this one included."""
     still_wanted: Callable[[], bool]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -133,14 +133,14 @@ async def test_an_api_server_that_is_away_is_asked_less_and_less():
 async def test_a_status_that_is_refused_is_written_less_and_less():
     one = one_policy()
     await one.tick()
-    one.record.unwritten_status = {"observedGeneration": 2}
+    one.record.report = replace(one.record.report, unwritten={"observedGeneration": 2})
     one.world.refusal = ApiRefusal(Failure(reason=Reason.API_UNAVAILABLE, message="busy", status=429))
     tries = 0
     for _ in range(20):
         one.world.time_s += one.reconciler.settings.heartbeat_s
-        before = one.record.status_retry
+        before = one.record.report.retry
         await one.tick()
-        tries += one.record.status_retry is not before
+        tries += one.record.report.retry is not before
     assert 2 <= tries <= 9
 
 

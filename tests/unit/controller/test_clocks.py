@@ -24,7 +24,7 @@ def plan(one: OnePolicy) -> str:
     """The message of MetricsAvailable after one more plan."""
     one.world.time_s += 3600.0
     asyncio.run(one.tick())
-    status = one.record.told_status
+    status = one.record.report.status
     assert status is not None
     (told,) = [entry for entry in status["conditions"] if entry["type"] == "MetricsAvailable"]
     return str(told["message"])

@@ -73,7 +73,7 @@ def plan(one: OnePolicy) -> Mapping[str, Any]:
     """The conditions after one more plan, by type."""
     one.world.time_s += HOUR_S
     asyncio.run(one.tick())
-    status = one.record.told_status
+    status = one.record.report.status
     assert status is not None
     return {entry["type"]: entry for entry in status["conditions"]}
 
@@ -116,8 +116,8 @@ def test_a_decision_that_breaks_holds_and_the_fallback_counts_it(monkeypatch: py
     monkeypatch.setattr(planning, "decide", broken)
     told = plan(one)
     assert told["MetricsAvailable"]["reason"] == "InternalError"
-    assert one.record.state is not None
-    assert one.record.state.failures == 1
+    assert one.record.memory.state is not None
+    assert one.record.memory.state.failures == 1
     plan(one)
     assert plan(one)["Fallback"]["status"] == "True"
     assert one.world.orders == [{Role.PREFILL: 7, Role.DECODE: 5}]

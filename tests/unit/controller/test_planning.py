@@ -59,7 +59,7 @@ def plans(one: OnePolicy, count: int = 1) -> None:
 
 
 def condition(one: OnePolicy, kind: str) -> tuple[str, str, str]:
-    status = one.record.told_status
+    status = one.record.report.status
     assert status is not None
     (found,) = [entry for entry in status["conditions"] if entry["type"] == kind]
     return found["status"], found["reason"], found["message"]

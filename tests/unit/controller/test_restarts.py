@@ -88,7 +88,7 @@ def run(loads: list[tuple[float, bool, bool]], sizing: str = "Throughput") -> li
         for requests, world.clumped, killed in loads:
             world.loads.append(requests * INTERVAL_S)
             await one.tick()
-            decision = one.record.decision
+            decision = one.record.memory.decision
             assert decision is not None
             decided.append(
                 (
