@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from itertools import pairwise
 
 import pytest
@@ -258,3 +260,32 @@ class TestFirstPlans:
             one.world.time_s += 5.0
             assert one.reconciler.liveness.overdue() == []
         assert one.world.orders == []
+
+
+def calls_of_a_tick(others: int) -> int:
+    """Calls of Python functions in one heartbeat of a policy that has nothing to do, beside *others*."""
+    one = one_policy()
+    for number in range(others):
+        other = document()
+        other["metadata"] |= {"name": f"other-{number}", "uid": f"uid-{number}"}
+        other["spec"]["targetRef"] = {"name": f"other-{number}"}
+        one.records.seen(other)
+    ticks(one, 3)
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    coroutine = one.tick()
+    sys.setprofile(count)
+    try:
+        with contextlib.suppress(StopIteration):
+            coroutine.send(None)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_heartbeat_costs_the_same_however_many_policies_there_are():
+    assert calls_of_a_tick(others=300) == calls_of_a_tick(others=3)
