@@ -18,6 +18,7 @@ from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
 from slaplanner.controller.defects import DefectLog
 from slaplanner.controller.health import Liveness
+from slaplanner.controller.outside.ports import World
 from slaplanner.controller.planning import Plan, Task, clock_remark, make_plan, with_startup
 from slaplanner.controller.progress import progress
 from slaplanner.controller.records import Memory, Record, Records, Resolved, Version
@@ -26,8 +27,7 @@ from slaplanner.controller.report import Reporter
 from slaplanner.controller.restoring import restored
 from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
 from slaplanner.controller.turns import Turns
-from slaplanner.controller.watches import Watches
-from slaplanner.controller.world import World
+from slaplanner.controller.watches import Versions
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.forecast import ForecastState, horizon_steps, refit
 from slaplanner.core.model import Actuation
@@ -61,7 +61,7 @@ class Reconciler:
 
     world: World
     records: Records
-    watches: Watches
+    watches: Versions
     reporter: Reporter
     liveness: Liveness
     settings: Settings
@@ -75,7 +75,7 @@ class Reconciler:
     """By uid: fits that are ready for the next plan."""
 
     def __post_init__(self) -> None:
-        self.started_at_s = self.world.monotonic_s()
+        self.started_at_s = self.world.clock.monotonic_s()
         self.refits = RefitQueue(self._refit)
 
     async def tick(self, record: Record) -> None:
@@ -94,16 +94,16 @@ class Reconciler:
             self._keep_watches(record)
 
     async def _tick(self, record: Record, resolved: Resolved) -> None:
-        if self.world.api_server.resting():
+        if self.world.resting():
             # Its plan waits, so it is not overdue.
             self.liveness.tried(record.uid)
             return
         await self.reporter.retry(record)
-        if self.world.monotonic_s() - self.started_at_s < self.settings.settle_s:
+        if self.world.clock.monotonic_s() - self.started_at_s < self.settings.settle_s:
             return
         if record.memory.state is None:
             self._restore(record, resolved)
-        now_s = self.world.now_s()
+        now_s = self.world.clock.now_s()
         await self._look_again(record, resolved, now_s=now_s)
         fingerprint = self._fingerprint(record, resolved.policy)
         self._compare_with_earlier(record, fingerprint)
@@ -134,7 +134,7 @@ class Reconciler:
 
     def broke(self, record: Record) -> None:
         """A heartbeat met a defect. A plan that broke was a plan: the next slot is the retry."""
-        record.memory = replace(record.memory, attempted_at_s=self.world.now_s())
+        record.memory = replace(record.memory, attempted_at_s=self.world.clock.now_s())
         self.liveness.tried(record.uid)
 
     def _restore(self, record: Record, resolved: Resolved) -> None:
@@ -145,7 +145,7 @@ class Reconciler:
             status.get("plannerState"),
             uid=record.uid,
             interval_s=resolved.core.interval_s,
-            now_s=self.world.now_s(),
+            now_s=self.world.clock.now_s(),
         )
         if found.problem:
             self.reporter.state_dropped(record, resolved.policy, found.problem)
@@ -158,7 +158,7 @@ class Reconciler:
 
     def _may_begin(self, record: Record) -> bool:
         """Whether the policy's first plan in this process has its turn; later plans need none."""
-        now_s = self.world.monotonic_s()
+        now_s = self.world.clock.monotonic_s()
         if record.memory.turn_at_s is None:
             turn_at_s = self.turns.take(now_s=now_s, policies=len(self.records))
             record.memory = replace(record.memory, turn_at_s=turn_at_s)
@@ -171,16 +171,16 @@ class Reconciler:
             self.watches.keep(record.uid, ())
             return
         wanted = (
-            self.world.watched_profile(resolved.policy),
-            self.world.watched_warm_up(resolved.policy),
-            self.world.watched_target(target) if target is not None else None,
+            self.world.documents.watched_profile(resolved.policy),
+            self.world.documents.watched_warm_up(resolved.policy),
+            self.world.targets.watched(target) if target is not None else None,
         )
         self.watches.keep(record.uid, [watched for watched in wanted if watched is not None])
 
     def _fingerprint(self, record: Record, policy: SLAPolicy) -> Fingerprint | None:
         """What the next plan would depend on; None while a watch has not answered yet."""
-        profile = self._version(self.world.watched_profile(policy), "directory")
-        warm_up = self._version(self.world.watched_warm_up(policy), "")
+        profile = self._version(self.world.documents.watched_profile(policy), "directory")
+        warm_up = self._version(self.world.documents.watched_warm_up(policy), "")
         if profile is None or warm_up is None:
             return None
         annotations = policy.metadata.annotations
@@ -217,10 +217,10 @@ class Reconciler:
             version = self._target_version(resolved.policy, memory.target)
             if version is None or version == memory.target_version:
                 return
-        if not memory.retry.over(now_s=self.world.monotonic_s()):
+        if not memory.retry.over(now_s=self.world.clock.monotonic_s()):
             return
         try:
-            target = await self.world.look(resolved.policy)
+            target = await self.world.targets.look(resolved.policy)
         except PlanningError as error:
             # The next plan says why; until then the target counts as unknown.
             retry = self._later(record) if error.reason in _UNANSWERED else memory.retry
@@ -241,17 +241,19 @@ class Reconciler:
         await self.reporter.progressed(record, resolved.policy, found)
 
     def _later(self, record: Record) -> Backoff:
-        return record.memory.retry.failed(now_s=self.world.monotonic_s(), base_s=self.settings.heartbeat_s)
+        return record.memory.retry.failed(
+            now_s=self.world.clock.monotonic_s(), base_s=self.settings.heartbeat_s
+        )
 
     def _target_version(self, policy: SLAPolicy, target: TargetState) -> str | None:
-        polled = self.world.polled_version(policy)
-        return polled or self.watches.version(self.world.watched_target(target))
+        polled = self.world.targets.polled_version(policy)
+        return polled or self.watches.version(self.world.targets.watched(target))
 
     async def _own(self, record: Record, resolved: Resolved, target: TargetState) -> None:
         """Own replicas before whoever else owns them leaves them out: absent means 1."""
         if not target.droppable or record.memory.contested or resolved.core.actuation is Actuation.OBSERVE:
             return
-        outcome = await self.world.scale(
+        outcome = await self.world.targets.scale(
             resolved.policy,
             target,
             {},
@@ -266,7 +268,7 @@ class Reconciler:
     async def _plan(
         self, record: Record, resolved: Resolved, planned: Due, *, seen: Fingerprint | None
     ) -> None:
-        started_s = self.world.monotonic_s()
+        started_s = self.world.clock.monotonic_s()
         policy, before = resolved.policy, record.memory
         version = record.manifest.version
         state = self._with_fit(record.uid, before.state or PlannerState())
@@ -279,6 +281,7 @@ class Reconciler:
             at_s=planned.at_s,
             end_s=last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=resolved.core.interval_s),
             trigger=planned.trigger,
+            profile_version=seen.profile if seen is not None else None,
             history=before.history,
             claims=self.records.claims(record),
             still_wanted=self._still_wanted(record, version),
@@ -302,7 +305,7 @@ class Reconciler:
             task,
             plan,
             digest=fingerprint.digest() if fingerprint is not None else None,
-            took_s=self.world.monotonic_s() - started_s,
+            took_s=self.world.clock.monotonic_s() - started_s,
         )
         if record.uid not in self._fits and _refit_due(record.memory.state):
             self.refits.ask(record.uid)
@@ -347,9 +350,11 @@ class Reconciler:
         still_wanted = self._still_wanted(record, memory.planned_for)
         if not _unfinished(memory.outcome) or not still_wanted():
             return
-        if not memory.retry.over(now_s=self.world.monotonic_s()):
+        if not memory.retry.over(now_s=self.world.clock.monotonic_s()):
             return
-        outcome = await self.world.scale(resolved.policy, target, decision.desired, still_wanted=still_wanted)
+        outcome = await self.world.targets.scale(
+            resolved.policy, target, decision.desired, still_wanted=still_wanted
+        )
         state = record.memory.state
         if state is not None:
             state = replace(state, rivalry=wrote(state.rivalry, outcome.written))

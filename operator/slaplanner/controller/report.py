@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
-from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState, Verdict
+from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState
 from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
@@ -23,6 +23,7 @@ from slaplanner.controller import events, gauges, metrics
 from slaplanner.controller.backoff import READY
 from slaplanner.controller.events import Event
 from slaplanner.controller.merging import merge_patch
+from slaplanner.controller.outside.ports import Clock, Reports
 from slaplanner.controller.planning import Plan, Task
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.verdicts import sighted, verdict
@@ -37,22 +38,12 @@ logger = logging.getLogger(__name__)
 _TRUTH: Mapping[str, bool | None] = {"True": True, "False": False}
 
 
-class Desk(Protocol):
-    """Where reports are written."""
-
-    def now_s(self) -> float: ...
-    def monotonic_s(self) -> float: ...
-    async def write_status(
-        self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
-    ) -> None: ...
-    async def report_to_target(self, namespace: str, name: str, verdicts: Sequence[Verdict]) -> None: ...
-
-
 @dataclass(slots=True, kw_only=True)
 class Reporter:
     """Tells of one operator's plans."""
 
-    desk: Desk
+    reports: Reports
+    clock: Clock
     records: Records
     post: Callable[[Mapping[str, Any], Event], None]
     """Posts an event about an object."""
@@ -80,7 +71,7 @@ class Reporter:
         await self._write(record, build_status(figures, previous=record.report.status))
         if not record.manifest.deleted:
             # Its series were dropped, and nobody would drop them again.
-            gauges.show(record, task.core, plan, figures.conditions, now_s=self.desk.now_s(), took_s=took_s)
+            gauges.show(record, task.core, plan, figures.conditions, now_s=self.clock.now_s(), took_s=took_s)
         _log(record, task, plan, took_s=took_s)
         self._post_events(record, task.policy, plan, before)
         await self._tell_target(record, task, plan, figures.conditions)
@@ -112,7 +103,7 @@ class Reporter:
             [finding],
             generation=int(status.get("observedGeneration") or record.manifest.generation),
             planned=bool(status.get("lastDecision")),
-            now_s=self.desk.now_s(),
+            now_s=self.clock.now_s(),
         )
         gauges.show_conditions(record, status["conditions"])
         await self._write(record, status)
@@ -162,7 +153,7 @@ class Reporter:
                 [finding],
                 generation=record.manifest.generation,
                 planned=True,
-                now_s=self.desk.now_s(),
+                now_s=self.clock.now_s(),
             ),
         }
         gauges.show_conditions(record, status["conditions"])
@@ -172,7 +163,7 @@ class Reporter:
 
     async def retry(self, record: Record) -> None:
         """Write what could not be written before, unless that failed just now."""
-        if record.report.unwritten is not None and record.report.retry.over(now_s=self.desk.monotonic_s()):
+        if record.report.unwritten is not None and record.report.retry.over(now_s=self.clock.monotonic_s()):
             await self._write(record, record.report.unwritten)
 
     def age(self, record: Record, *, now_s: float) -> None:
@@ -192,7 +183,7 @@ class Reporter:
         record.report = replace(record.report, verdict=None)
         name = ((record.manifest.document.get("spec") or {}).get("targetRef") or {}).get("name")
         if isinstance(name, str):
-            await self.desk.report_to_target(
+            await self.reports.report_to_target(
                 record.namespace, name, self.records.verdicts(record.namespace, name)
             )
 
@@ -203,7 +194,7 @@ class Reporter:
             plan.findings.values(),
             generation=task.policy.metadata.generation,
             planned=True,
-            now_s=self.desk.now_s(),
+            now_s=self.clock.now_s(),
         )
         attainment = plan.traffic.attainment if plan.traffic else None
         marginals = {
@@ -259,7 +250,7 @@ class Reporter:
             metrics.STATUS_WRITES.labels("skipped").inc()
             return
         try:
-            await self.desk.write_status(
+            await self.reports.write_status(
                 namespace=record.namespace,
                 name=record.name,
                 uid=record.uid,
@@ -269,7 +260,7 @@ class Reporter:
             if refusal.failure.not_found:
                 record.report = replace(record.report, unwritten=None)
                 return
-            retry = record.report.retry.failed(now_s=self.desk.monotonic_s(), base_s=self.retry_base_s)
+            retry = record.report.retry.failed(now_s=self.clock.monotonic_s(), base_s=self.retry_base_s)
             record.report = replace(record.report, unwritten=status, retry=retry)
             metrics.STATUS_WRITES.labels("refused").inc()
             logger.warning(
@@ -295,7 +286,9 @@ class Reporter:
         if name is None or (record.report.verdict is None and not had_verdict):
             return
         verdicts = self.records.verdicts(record.namespace, name)
-        await self._try_to_tell_target(record, self.desk.report_to_target(record.namespace, name, verdicts))
+        await self._try_to_tell_target(
+            record, self.reports.report_to_target(record.namespace, name, verdicts)
+        )
 
     async def _try_to_tell_target(self, record: Record, telling: Awaitable[None]) -> None:
         try:

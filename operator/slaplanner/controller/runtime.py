@@ -22,7 +22,7 @@ from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.watches import Watches
-from slaplanner.controller.world import World
+from slaplanner.controller.world import open_world
 from slaplanner.core.errors import PlanningError
 from slaplanner.settings import Settings
 
@@ -56,11 +56,12 @@ class Operator:
         self.settings = settings
         self.liveness = Liveness()
         self.records = Records(settings)
-        self._world = World(settings=settings, api_client=api_client)
+        self._world, self._policies = open_world(settings=settings, api_client=api_client)
         self._watching_client = watching_client
-        self._events = EventPoster(self._world.create_event)
+        self._events = EventPoster(self._policies.create_event)
         self._reporter = Reporter(
-            desk=self._world,
+            reports=self._world.reports,
+            clock=self._world.clock,
             records=self.records,
             post=self._events.post,
             retry_base_s=settings.heartbeat_s,
@@ -182,7 +183,7 @@ class Operator:
         if now_s - record.timer.checked_at_s < EXISTENCE_CHECK_S:
             return False
         record.timer = replace(record.timer, checked_at_s=now_s)
-        if await self._world.exists(record.namespace, record.name, record.uid):
+        if await self._policies.exists(record.namespace, record.name, record.uid):
             return False
         logger.warning("policy is gone, its deletion was not seen", extra={"policy": record.who})
         self._fallback_ticks.pop(record.uid, None)  # Or it would cancel itself.

@@ -34,6 +34,18 @@ class Source(Protocol):
         ...
 
 
+class Versions(Protocol):
+    """What the reconciler asks of watches."""
+
+    def version(self, watched: Watched) -> str | None:
+        """The object's latest version: "" when it is absent, None while that is not known yet."""
+        ...
+
+    def keep(self, owner: str, wanted: Iterable[Watched]) -> None:
+        """Note that *owner*, a policy, names these objects and no others."""
+        ...
+
+
 @dataclass(slots=True)
 class _Watch:
     task: asyncio.Task[None] | None = None

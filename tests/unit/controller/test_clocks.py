@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from slaplanner.controller.world import Traffic
+from slaplanner.controller.outside.ports import Traffic
 from tests.planning import observation
 from tests.reconciling import REQUESTS_PER_HOUR, FakeWorld, OnePolicy, document, one_policy, target
 

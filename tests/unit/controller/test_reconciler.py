@@ -216,7 +216,7 @@ def test_only_what_some_policy_names_is_watched_on():
     one = one_policy(
         shown=document(planning={"predictor": {"warmupTrace": {"configMapRef": {"name": "monday"}}}})
     )
-    watches = one.reconciler.watches
+    watches = one.watches
     uid = one.record.uid
     ticks(one)
     assert watches.kept[uid] == {"target", "profile", "warm-up"}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from slaplanner.adapters.target import Identity
+from slaplanner.controller.outside.ports import Traffic
 from slaplanner.controller.refits import RefitQueue
-from slaplanner.controller.world import Traffic
 from slaplanner.core.forecast import ForecastState
 from slaplanner.core.readings import Series
 from tests.planning import observation
@@ -57,7 +57,7 @@ def pool() -> SlowPool:
 @pytest.fixture
 def one(pool: SlowPool) -> OnePolicy:
     planning = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Kalman"}}
-    return one_policy(WorldWithHistory(target(), refits=pool), document(planning=planning))  # type: ignore[arg-type]
+    return one_policy(WorldWithHistory(target(), refits=pool), document(planning=planning))
 
 
 async def plan(one: OnePolicy) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from slaplanner.adapters.target import Verdict
 from slaplanner.adapters.target.conditions import MET
+from slaplanner.controller.outside.ports import Traffic
 from slaplanner.controller.planning import Plan
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.verdicts import sighted, sla_met, verdict
-from slaplanner.controller.world import Traffic
 from slaplanner.core.model import Mode, Policy
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.state import PlannerState
