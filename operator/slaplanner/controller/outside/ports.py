@@ -11,10 +11,10 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile
-from slaplanner.adapters.prometheus import Attainment
 from slaplanner.adapters.target import Outcome, Rivals, TargetState
 from slaplanner.adapters.target.conditions import Verdict
 from slaplanner.api.policy import SLAPolicy
+from slaplanner.core.attainment import Attainment
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Observation, Series
 
