@@ -87,7 +87,7 @@ class FakeWorld:
             reports=self,
             numerics=self.numerics,
             refits=self.refits,
-            resting=lambda: self.api_server.resting(),  # noqa: PLW0108 - tests change the server
+            api_server=self.api_server,
         )
 
     def now_s(self) -> float:

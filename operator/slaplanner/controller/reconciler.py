@@ -94,7 +94,7 @@ class Reconciler:
             self._keep_watches(record)
 
     async def _tick(self, record: Record, resolved: Resolved) -> None:
-        if self.world.resting():
+        if self.world.api_server.resting():
             # Its plan waits, so it is not overdue.
             self.liveness.tried(record.uid)
             return

@@ -92,7 +92,7 @@ class Operator:
         """Get ready to plan."""
         client = await self._watching_client()
         self._resources.push_async_callback(client.close)
-        watches = Watches(ObjectVersions(client))
+        watches = Watches(ObjectVersions(client), broke=self._world.api_server.away)
         self._resources.push_async_callback(watches.close)
         self._reconciler = Reconciler(
             world=self._world,

@@ -12,11 +12,17 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from slaplanner.adapters.object_versions import Changed, Collection, Listed, Watched
+from slaplanner.adapters.object_versions import (
+    Changed,
+    Collection,
+    Listed,
+    Watched,
+    WatchFailedError,
+)
 from slaplanner.controller import metrics
 from slaplanner.controller.backoff import READY, Backoff
 
@@ -58,8 +64,10 @@ class _Watch:
 class Watches:
     """All watches of this operator."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, broke: Callable[[], None] = lambda: None) -> None:
+        """*broke* hears of each connection that was refused or broke."""
         self._source = source
+        self._broke = broke
         self._watches: dict[Collection, _Watch] = {}
         self._by_owner: dict[str, frozenset[Watched]] = {}
 
@@ -127,6 +135,8 @@ class Watches:
     def _failed(self, collection: Collection, before: Backoff, error: Exception) -> Backoff:
         """Count a failure, and tell of the first in a row."""
         metrics.WATCH_FAILURES.labels(collection.plural).inc()
+        if not isinstance(error, WatchFailedError):
+            self._broke()
         logger.log(
             logging.DEBUG if before.failures else logging.WARNING,
             "watch failed, changes are noticed late until it is back",

@@ -51,6 +51,6 @@ def open_world(*, settings: Settings, api_client: ApiClient) -> tuple[World, Pol
         reports=policies,
         numerics=numerics,
         refits=Pool("refits", size=NUMERICS_THREADS),
-        resting=calls.api_server.resting,
+        api_server=calls.api_server,
     )
     return world, policies

@@ -135,9 +135,8 @@ def test_a_config_map_is_read_again_only_when_its_watch_told_another_version(ask
         assert await ask("1") is first
         assert stored.reads == 1
         stored.version = "2"
-        second = await ask("2")
-        assert second is not first
-        assert await ask("2") is second
+        for _ in range(3):
+            await ask("2")
         assert stored.reads == 2
         for unknown in (None, ""):
             await ask(unknown)

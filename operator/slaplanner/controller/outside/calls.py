@@ -38,25 +38,20 @@ class Calls:
     async def of(self, system: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of *function*, which asks *system*; what it raises is counted and explained."""
         started_s = time.monotonic()
-        request = f"{system} {function.__name__}"
         try:
-            answer = await self.pools[system].run(function, *args, **kwargs)
+            return await self.pools[system].run(function, *args, **kwargs)
         except PlanningError as error:
-            told = self.api_server.explained(request, error)
+            told = self.api_server.explained(error)
             metrics.OUTSIDE_ERRORS.labels(system, told.reason).inc()
             if told is error:
                 raise
             raise told from error
         except ApiRefusal as refusal:
-            explained = self.api_server.explained_refusal(request, refusal)
+            explained = self.api_server.explained_refusal(refusal)
             metrics.OUTSIDE_ERRORS.labels(system, explained.failure.reason).inc()
             if explained is refusal:
                 raise
             raise explained from refusal
-        else:
-            if not isinstance(answer, Outcome) or answer.error is None:
-                self.api_server.answered(request)
-            return answer
         finally:
             metrics.OUTSIDE_REQUESTS.labels(system).observe(time.monotonic() - started_s)
 
@@ -67,6 +62,6 @@ class Calls:
         outcome = await self.of(system, function, *args, **kwargs)
         if outcome.error is None:
             return outcome
-        error = self.api_server.explained(f"{system} {function.__name__}", outcome.error)
+        error = self.api_server.explained(outcome.error)
         metrics.OUTSIDE_ERRORS.labels(system, error.reason).inc()
         return replace(outcome, error=error)

@@ -14,6 +14,7 @@ from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.target import Outcome, Rivals, TargetState
 from slaplanner.adapters.target.conditions import Verdict
 from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller.api_server import ApiServer
 from slaplanner.core.attainment import Attainment
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Observation, Series
@@ -150,5 +151,5 @@ class World:
     """For decisions."""
     refits: Runner
     """For slow fits of forecasters."""
-    resting: Callable[[], bool]
-    """Whether the API server asked for rest, and that time is not over."""
+    api_server: ApiServer
+    """What was learnt of it from its answers."""
