@@ -107,8 +107,9 @@ def _check_together(count: _Count, *, quiet: bool) -> None:
 
 def _objects(content: Any) -> Iterator[Any]:
     """The document itself, or the members of a list as `kubectl get -o yaml` writes it."""
-    if isinstance(content, dict) and str(content.get("kind", "")).endswith("List"):
-        yield from content.get("items") or ()
+    members = content.get("items") if isinstance(content, dict) else None
+    if isinstance(members, list) and str(content.get("kind", "")).endswith("List"):
+        yield from members
     else:
         yield content
 

@@ -7,7 +7,6 @@ its bytes are read and compared.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import io
 from collections import OrderedDict
@@ -72,7 +71,7 @@ def config_map_bytes(
         return data[entries[0]].encode()
     try:
         return base64.b64decode((binary_data or {})[entries[0]], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, and text that is not ASCII
         raise WarmUpError(
             f"warm-up trace: {entries[0]} of ConfigMap {name!r} is not base64: {error}"
         ) from error

@@ -98,9 +98,10 @@ def _from_trace(path: Path, interval_s: float) -> LoadedSeries:
 def _from_csv(path: Path, interval_s: float | None, *, zeros_are_idle: bool) -> LoadedSeries:
     times, table = _rows(path)
     step_s = _step(path, times)
+    span = (times[-1] - times[0]) / step_s
+    if not span < MAX_ROWS:
+        raise SeriesError(f"{path}: found a span of {span + 1:,.0f} intervals, wanted at most {MAX_ROWS:,}")
     index = np.round((times - times[0]) / step_s).astype(int)
-    if index[-1] >= MAX_ROWS:
-        raise SeriesError(f"{path}: found a span of {index[-1] + 1:,} intervals, wanted at most {MAX_ROWS:,}")
     length = int(index[-1]) + 1
     columns = {name: np.full(length, np.nan) for name in table}
     for name, values in table.items():

@@ -294,6 +294,9 @@ def _plain_rows(block: bytes) -> FloatArray | None:
     closing, places = characters.take(end), (end - first).max(axis=1)
     if not ((closing == _COMMA) | (closing == _BRACE)).all() or (places > _MOST_DIGITS).any():
         return None
+    # JSON has no number with a leading zero: such lines are for its own parser to skip.
+    if ((characters.take(first) == _ZERO) & (end - first > 1)).any():
+        return None
     # What stands before a shorter number then counts nothing; names are longer than numbers.
     digits *= is_digit
     return np.array([_numbers(digits, *column) for column in zip(end, places.tolist(), strict=True)]).T
