@@ -233,7 +233,7 @@ class World:
             )
             name = f"ConfigMap {reference.name!r}"
         interval_s = float(policy.spec.planning.interval_seconds)
-        return await self.numerics.run(self._warm_ups.of, data, name=name, interval_s=interval_s)
+        return await self._warm_ups.soon(data, name=name, interval_s=interval_s)
 
     async def traffic(
         self,

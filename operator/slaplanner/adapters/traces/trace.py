@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,11 +172,25 @@ def unpacked(file: BinaryIO, *, name: str) -> Iterator[BinaryIO]:
         raise TraceError(f"{name}: found a broken gzip file ({exc}), wanted a whole one") from exc
 
 
-def parse_trace(file: BinaryIO, *, name: str, most_bytes: int | None = None) -> Trace:
-    """Read a trace from an open file, of at most *most_bytes* of text; *name* stands in messages.
+def parse_trace(
+    file: BinaryIO,
+    *,
+    name: str,
+    most_bytes: int | None = None,
+    most_skipped: int | None = None,
+    expired: Callable[[], bool] = lambda: False,
+) -> Trace:
+    """Read a trace from an open file.
+
+    Args:
+        file: its text.
+        name: stands in messages.
+        most_bytes: of text.
+        most_skipped: lines that are no requests; None: however many.
+        expired: asked after each block of lines; True: reading has taken long enough.
 
     Raises:
-        TraceError: it is too big, or has no valid line.
+        TraceError: it is too big, has too many other lines or no valid one, or takes too long.
     """
     blocks: list[FloatArray] = []
     requests = skipped = 0
@@ -185,6 +199,14 @@ def parse_trace(file: BinaryIO, *, name: str, most_bytes: int | None = None) -> 
         blocks.append(rows)
         requests += len(rows)
         skipped += bad
+        if most_skipped is not None and skipped > most_skipped:
+            raise TraceError(
+                f"{name}: found more than {most_skipped:,} lines that are no requests, wanted a trace of requests"
+            )
+        if expired():
+            raise TraceError(
+                f"{name}: takes too long to read after {requests:,} requests, wanted a smaller one"
+            )
         if requests > MAX_REQUESTS:
             raise TraceError(f"{name}: found more than {MAX_REQUESTS:,} requests, wanted at most so many")
     if not requests:
