@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,10 +76,12 @@ class Trace:
         """Each request *copies* times, at its own time.
 
         Raises:
+            TraceError: these are more than `MAX_REQUESTS`.
             ValueError: *copies* is below 1.
         """
         if copies < 1:
             raise ValueError(f"a trace is repeated 1 or more times, found {copies}")
+        self._check_copies(copies)
         return replace(
             self,
             t_s=np.repeat(self.t_s, copies),
@@ -93,10 +95,18 @@ class Trace:
         Raises:
             ValueError: *copies* is below 1.
         """
+        self._check_copies(copies)
         t_s, original = jittered(self.t_s, copies, seed=seed)
         return replace(
             self, t_s=t_s, isl_tokens=self.isl_tokens[original], osl_tokens=self.osl_tokens[original]
         )
+
+    def _check_copies(self, copies: int) -> None:
+        if copies * len(self) > MAX_REQUESTS:
+            raise TraceError(
+                f"{self.name}: found {len(self):,} requests to be taken {copies:,} times, wanted at most "
+                f"{MAX_REQUESTS:,} in all"
+            )
 
     def between(self, from_s: float, to_s: float) -> Trace:
         """The requests that arrive in [from_s, to_s), their times counted from *from_s*.
@@ -172,11 +182,25 @@ def unpacked(file: BinaryIO, *, name: str) -> Iterator[BinaryIO]:
         raise TraceError(f"{name}: found a broken gzip file ({exc}), wanted a whole one") from exc
 
 
-def parse_trace(file: BinaryIO, *, name: str, most_bytes: int | None = None) -> Trace:
-    """Read a trace from an open file, of at most *most_bytes* of text; *name* stands in messages.
+def parse_trace(
+    file: BinaryIO,
+    *,
+    name: str,
+    most_bytes: int | None = None,
+    most_skipped: int | None = None,
+    expired: Callable[[], bool] = lambda: False,
+) -> Trace:
+    """Read a trace from an open file.
+
+    Args:
+        file: its text.
+        name: stands in messages.
+        most_bytes: of text.
+        most_skipped: lines that are no requests; None: however many.
+        expired: asked after each block of lines; True: reading has taken long enough.
 
     Raises:
-        TraceError: it is too big, or has no valid line.
+        TraceError: it is too big, has too many other lines or no valid one, or takes too long.
     """
     blocks: list[FloatArray] = []
     requests = skipped = 0
@@ -185,6 +209,14 @@ def parse_trace(file: BinaryIO, *, name: str, most_bytes: int | None = None) -> 
         blocks.append(rows)
         requests += len(rows)
         skipped += bad
+        if most_skipped is not None and skipped > most_skipped:
+            raise TraceError(
+                f"{name}: found more than {most_skipped:,} lines that are no requests, wanted a trace of requests"
+            )
+        if expired():
+            raise TraceError(
+                f"{name}: takes too long to read after {requests:,} requests, wanted a smaller one"
+            )
         if requests > MAX_REQUESTS:
             raise TraceError(f"{name}: found more than {MAX_REQUESTS:,} requests, wanted at most so many")
     if not requests:
@@ -293,6 +325,9 @@ def _plain_rows(block: bytes) -> FloatArray | None:
     first, end = np.ascontiguousarray(edges.reshape(-1, 3, 2).T)
     closing, places = characters.take(end), (end - first).max(axis=1)
     if not ((closing == _COMMA) | (closing == _BRACE)).all() or (places > _MOST_DIGITS).any():
+        return None
+    # JSON has no number with a leading zero: such lines are for its own parser to skip.
+    if ((characters.take(first) == _ZERO) & (end - first > 1)).any():
         return None
     # What stands before a shorter number then counts nothing; names are longer than numbers.
     digits *= is_digit
