@@ -21,8 +21,8 @@ from benchmarks.sizing_bounds import Row
 from benchmarks.sizing_cases import CODE, scenario_of, trace_path
 
 from slaplanner.core.model import Role
-from slaplanner.offline.simulation.compare import Arena, Kind, at_size, tasks
-from slaplanner.offline.simulation.loop import ROLES
+from slaplanner_lab.rivals.compare import Arena, Kind, at_size, tasks
+from slaplanner_lab.simulation.loop import ROLES
 
 ORDERS = 16
 RUN = ("sizing Attainment", "HPA at 30 %", "HPA at 40 %", "HPA at 50 %", "HPA at 60 %")

@@ -31,11 +31,11 @@ from benchmarks.forecast_claims import BANDS, Comparison, Rival, Verdict, compar
 from rich.console import Console
 from rich.table import Table
 
+from slaplanner.adapters.prophet_logs import hush_prophet
+from slaplanner.adapters.traces.series import read_series
 from slaplanner.core.forecast import horizon_steps
 from slaplanner.core.model import PredictorType
-from slaplanner.offline.backtest import TARGETS, Backtest, Method, backtest, wape
-from slaplanner.offline.hushed import hush_prophet
-from slaplanner.offline.series import read_series
+from slaplanner_lab.backtest import TARGETS, Backtest, Method, backtest, wape
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 STARTUP_S = 120.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slaplanner.offline.backtest import TARGETS, Backtest, Outcome, wape
+from slaplanner_lab.backtest import TARGETS, Backtest, Outcome, wape
 
 Array = npt.NDArray[np.float64]
 

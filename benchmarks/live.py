@@ -21,18 +21,18 @@ from typing import Any
 import yaml
 
 from slaplanner.adapters.profiles import LoadedProfile
+from slaplanner.adapters.traces.trace import read_trace
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.schedule import last_slot_s
 from slaplanner.core.model import Policy
-from slaplanner.fleet import names
-from slaplanner.fleet.options import Options
-from slaplanner.fleet.truth import Targets
-from slaplanner.offline.notebook import load_profile
-from slaplanner.offline.simulation.loop import GRACE_S, ROLES, Scenario, simulate
-from slaplanner.offline.simulation.planners import PolicyPlanner
-from slaplanner.offline.simulation.score import score
-from slaplanner.offline.simulation.setup import scenario_of
-from slaplanner.offline.traces import read_trace
+from slaplanner_lab.fleet import names
+from slaplanner_lab.fleet.options import Options
+from slaplanner_lab.fleet.truth import Targets
+from slaplanner_lab.notebook import load_profile
+from slaplanner_lab.simulation.loop import GRACE_S, ROLES, Scenario, simulate
+from slaplanner_lab.simulation.planners import PolicyPlanner
+from slaplanner_lab.simulation.score import score
+from slaplanner_lab.simulation.setup import scenario_of
 from tests.fleet_program import FleetProgram, running_fleet
 from tests.operator_program import install_operator, running_operator
 from tests.scene import NAME, graph, policy

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
+from slaplanner.adapters.traces.trace import Trace, read_trace
 from slaplanner.core.model import (
     Interpolation,
     Policy,
@@ -36,9 +37,8 @@ from slaplanner.core.model import (
     Sizing,
     Sla,
 )
-from slaplanner.offline.dryrun import dry_run
-from slaplanner.offline.notebook import simulate
-from slaplanner.offline.traces import Trace, read_trace
+from slaplanner_lab.dryrun import dry_run
+from slaplanner_lab.notebook import simulate
 
 PROFILE = Path(__file__).resolve().parent.parent / "examples" / "profiles" / "h100_vllm_Llama-3.1-70B-FP8_tp4"
 DAY_TRACE = "SLAPLANNER_DAY_TRACE"

@@ -31,10 +31,10 @@ from benchmarks.sizing_bounds import Row, bounds
 from benchmarks.sizing_cases import CASES, DAY_TRACE, HELD_OUT, Case, scenario_of, trace_path
 
 from slaplanner.core.model import Role
-from slaplanner.offline.simulation.compare import Entry, Kind, Task, at_size, compare, tasks
-from slaplanner.offline.simulation.loop import ROLES, Scenario
-from slaplanner.offline.simulation.score import HOUR_S, Score
-from slaplanner.offline.simulation.surprise import share_beyond_reach
+from slaplanner_lab.rivals.compare import Entry, Kind, Task, at_size, compare, tasks
+from slaplanner_lab.rivals.unavoidable import share_beyond_reach
+from slaplanner_lab.simulation.loop import ROLES, Scenario
+from slaplanner_lab.simulation.score import HOUR_S, Score
 
 REMEMBERED_S = 300.0
 """The default of `behavior.scaleDown.stabilizationWindowSeconds`."""

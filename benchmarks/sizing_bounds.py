@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from slaplanner.offline.simulation.compare import Kind
+from slaplanner_lab.rivals.compare import Kind
 
 OURS = "sizing Attainment"
 PROMISE = 99.0

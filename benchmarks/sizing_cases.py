@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
+from slaplanner.adapters.traces.trace import Trace, read_trace
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.core.model import Interpolation
-from slaplanner.offline.simulation import setup
-from slaplanner.offline.simulation.loop import Scenario
-from slaplanner.offline.traces import Trace, read_trace
+from slaplanner_lab.simulation import setup
+from slaplanner_lab.simulation.loop import Scenario
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 DAY_TRACE = "SLAPLANNER_DAY_TRACE"

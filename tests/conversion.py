@@ -9,9 +9,9 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from slaplanner.fleet.certificate import make_certificate
-from slaplanner.fleet.install import ConversionWebhook
-from slaplanner.fleet.webhook import answer
+from slaplanner_lab.fleet.certificate import make_certificate
+from slaplanner_lab.fleet.install import ConversionWebhook
+from slaplanner_lab.fleet.webhook import answer
 
 
 class Conversion(BaseHTTPRequestHandler):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from slaplanner.adapters.profiles import load_directory
+from slaplanner.adapters.traces.trace import Trace, read_trace
 from slaplanner.core.model import (
     Interpolation,
     KalmanTuning,
@@ -24,8 +25,7 @@ from slaplanner.core.model import (
     Sizing,
     Sla,
 )
-from slaplanner.offline.dryrun import Assumptions, DryRun, dry_run
-from slaplanner.offline.traces import Trace, read_trace
+from slaplanner_lab.dryrun import Assumptions, DryRun, dry_run
 from tests.profile_data import PROFILES, ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "dynamo_dryrun.json"

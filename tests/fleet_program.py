@@ -14,12 +14,12 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from slaplanner.core.engine import EngineTables
-from slaplanner.fleet.kube import Kube, load_access
-from slaplanner.fleet.options import Options
-from slaplanner.fleet.program import Fleet
-from slaplanner.fleet.web import control_app, listening, metrics_app
-from slaplanner.offline.simulation.traffic import Traffic
+from slaplanner_lab.engine import EngineTables
+from slaplanner_lab.fleet.kube import Kube, load_access
+from slaplanner_lab.fleet.options import Options
+from slaplanner_lab.fleet.program import Fleet
+from slaplanner_lab.fleet.web import control_app, listening, metrics_app
+from slaplanner_lab.simulation.traffic import Traffic
 from tests.testbed import wait_until
 
 TABLES = EngineTables.constant(ttft_ms=50.0, itl_ms=5.0)

@@ -15,7 +15,7 @@ import yaml
 from slaplanner.adapters.target.graph import parse_graph
 from slaplanner.adapters.target.ownership import replica_managers
 from slaplanner.controller.merging import merge_patch
-from slaplanner.fleet.options import Options
+from slaplanner_lab.fleet.options import Options
 from tests import scene
 from tests.conversion import serving_conversion
 from tests.fleet_program import TABLES, FleetProgram, running_fleet, steady

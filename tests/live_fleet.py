@@ -12,13 +12,13 @@ from typing import Any
 
 from slaplanner.core.model import Fleet, RoleState
 from slaplanner.core.rebalance import next_step
-from slaplanner.fleet.options import Options
-from slaplanner.fleet.played import Played
-from slaplanner.fleet.truth import Targets
-from slaplanner.offline.simulation.loop import GRACE_S, ROLES, Scenario
-from slaplanner.offline.simulation.planners import Planner
-from slaplanner.offline.simulation.telemetry import Telemetry
-from slaplanner.offline.simulation.traffic import Traffic
+from slaplanner_lab.fleet.options import Options
+from slaplanner_lab.fleet.played import Played
+from slaplanner_lab.fleet.truth import Targets
+from slaplanner_lab.simulation.loop import GRACE_S, ROLES, Scenario
+from slaplanner_lab.simulation.planners import Planner
+from slaplanner_lab.simulation.telemetry import Telemetry
+from slaplanner_lab.simulation.traffic import Traffic
 from tests.graphs import BETA, beta_worker, graph
 
 TICKS_PER_S = 4

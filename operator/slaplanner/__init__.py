@@ -9,20 +9,20 @@ For notebooks and scripts, `from slaplanner import ...` offers:
   `Verdict` is what a planner of one's own returns to `simulate`
 
 They are imported when they are asked for, so that `import slaplanner` costs nothing and `core` stays
-unaware of them; `__init__.pyi` tells type checkers what they are.
+unaware of them; `__init__.pyi` tells type checkers what they are. Most of them live in the laboratory
+(`slaplanner_lab`), which the operator's image leaves out.
 
 The map of the package, and the law of imports (checked by import-linter):
 
 - `core`: the functional core. Values in, values out; no cluster, clock, log or environment.
 - `api`: what users wrote. The SLAPolicy's schema, its defaults, its conversion to core values.
-- `adapters`: the world. One small module per outside system.
-- `offline`: the core over a trace, without a cluster.
+- `adapters`: the world. One small package per outside system.
+- `virtual`: for programs that follow or publish decisions themselves.
 - `controller`: the imperative shell; the only place that knows kopf.
-- `fleet`: plays the serving side (Dynamo's operator and engines) for tests and laptops.
 - `cli`: the command line.
 
-`core` <- `api`, `adapters` <- `offline` <- `controller`, `fleet` <- `cli`: the right may import the
-left, never the reverse.
+`core` <- `api`, `adapters` <- `virtual` <- `controller` <- `cli` <- `slaplanner_lab`: the right may import
+the left, never the reverse.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Assumptions": "slaplanner.offline.dryrun:Assumptions",
-    "Interval": "slaplanner.offline.planner:Interval",
-    "Plan": "slaplanner.offline.planner:Plan",
-    "Planner": "slaplanner.offline.planner:Planner",
+    "Assumptions": "slaplanner_lab.dryrun:Assumptions",
+    "Interval": "slaplanner_lab.planner:Interval",
+    "Plan": "slaplanner_lab.planner:Plan",
+    "Planner": "slaplanner_lab.planner:Planner",
     "Policy": "slaplanner.core.model:Policy",
     "Role": "slaplanner.core.model:Role",
     "Sizing": "slaplanner.core.model:Sizing",
     "Sla": "slaplanner.core.model:Sla",
-    "Verdict": "slaplanner.offline.simulation.planners:Verdict",
-    "dry_run": "slaplanner.offline.dryrun:dry_run",
-    "load_policy": "slaplanner.offline.notebook:load_policy",
-    "load_profile": "slaplanner.offline.notebook:load_profile",
-    "load_trace": "slaplanner.offline.traces:read_trace",
-    "score": "slaplanner.offline.simulation.score:score",
-    "simulate": "slaplanner.offline.notebook:simulate",
+    "Verdict": "slaplanner_lab.simulation.planners:Verdict",
+    "dry_run": "slaplanner_lab.dryrun:dry_run",
+    "load_policy": "slaplanner_lab.notebook:load_policy",
+    "load_profile": "slaplanner_lab.notebook:load_profile",
+    "load_trace": "slaplanner.adapters.traces.trace:read_trace",
+    "score": "slaplanner_lab.simulation.score:score",
+    "simulate": "slaplanner_lab.notebook:simulate",
 }
 
 

@@ -1,10 +1,10 @@
+from slaplanner.adapters.traces.trace import read_trace as load_trace
 from slaplanner.core.model import Policy, Role, Sizing, Sla
-from slaplanner.offline.dryrun import Assumptions, dry_run
-from slaplanner.offline.notebook import load_policy, load_profile, simulate
-from slaplanner.offline.planner import Interval, Plan, Planner
-from slaplanner.offline.simulation.planners import Verdict
-from slaplanner.offline.simulation.score import score
-from slaplanner.offline.traces import read_trace as load_trace
+from slaplanner_lab.dryrun import Assumptions, dry_run
+from slaplanner_lab.notebook import load_policy, load_profile, simulate
+from slaplanner_lab.planner import Interval, Plan, Planner
+from slaplanner_lab.simulation.planners import Verdict
+from slaplanner_lab.simulation.score import score
 
 __version__: str
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-from slaplanner.fleet.options import Options
+from slaplanner_lab.fleet.options import Options
 from tests.fleet_program import TABLES, FleetProgram, running_fleet, steady
 from tests.testbed import Cluster, ControlPlane, Served, dynamo_kubeconfig, install_dynamo, wait_until
 

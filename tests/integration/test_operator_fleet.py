@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from slaplanner.fleet import names
-from slaplanner.fleet.options import Options
+from slaplanner_lab.fleet import names
+from slaplanner_lab.fleet.options import Options
 from tests.budget_watch import budget_watch
 from tests.fleet_program import TABLES, FleetProgram, running_fleet, steady
 from tests.operator_program import OperatorProgram

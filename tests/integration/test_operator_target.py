@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slaplanner.fleet.options import Options
+from slaplanner_lab.fleet.options import Options
 from tests.budget_watch import budget_watch
 from tests.conversion import serving_conversion
 from tests.fleet_program import TABLES, running_fleet

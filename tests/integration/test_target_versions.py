@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from slaplanner.core.model import Role
-from slaplanner.fleet.install import ConversionWebhook
+from slaplanner_lab.fleet.install import ConversionWebhook
 from tests.conversion import serving_conversion
 from tests.graphs import ALPHA, BETA
 from tests.stored_graph import StoredGraph, without_replicas

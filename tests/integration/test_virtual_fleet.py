@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from slaplanner.fleet import names
-from slaplanner.fleet.options import Options
-from slaplanner.offline.simulation.traffic import Traffic
-from slaplanner.offline.traces import read_trace
+from slaplanner.adapters.traces.trace import read_trace
 from slaplanner.virtual import Role, ScalingDecision, VirtualConnectorClient, kubernetes_channel
+from slaplanner_lab.fleet import names
+from slaplanner_lab.fleet.options import Options
+from slaplanner_lab.simulation.traffic import Traffic
 from tests.fleet_program import TABLES, FleetProgram, running_fleet
 from tests.operator_program import OperatorProgram
 from tests.scene import NAME, PATIENCE_S, Scene, graph, policy, small_profile

@@ -31,7 +31,7 @@ In a program (a demo), `Bed` starts the parts and stops all of them in the end:
         bed.prometheus.add_target(Target(job="fleet", address="127.0.0.1:8000"))
 """
 
-from slaplanner.fleet.install import ConversionWebhook
+from slaplanner_lab.fleet.install import ConversionWebhook
 from tests.testbed.argocd import ArgoCD, LuaEngine
 from tests.testbed.bed import Bed
 from tests.testbed.binaries import find_control_plane, find_etcd, find_kubectl, find_prometheus

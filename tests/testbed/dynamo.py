@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from slaplanner.fleet import install
-from slaplanner.fleet.install import ConversionWebhook
+from slaplanner_lab.fleet import install
+from slaplanner_lab.fleet.install import ConversionWebhook
 from tests.testbed.cluster import Cluster
 from tests.testbed.processes import wait_until
 

@@ -2,22 +2,20 @@
 
 Subcommands are imported when they are called, so that `slaplanner validate` does not pay for
 the operator's imports, and an extra that is not installed hurts only the command that needs it.
+Other packages add subcommands by entry points of the group `slaplanner.commands`; the laboratory does.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from importlib.metadata import EntryPoint, entry_points
 
 import click
 
 _COMMANDS = {
-    "dryrun": "slaplanner.cli.dryrun:dryrun",
-    "fleet": "slaplanner.cli.fleet:fleet",
-    "forecast": "slaplanner.cli.forecast:forecast",
-    "profile": "slaplanner.cli.profile:profile",
     "release": "slaplanner.cli.release:release",
     "run": "slaplanner.cli.run:run",
-    "simulate": "slaplanner.cli.simulate:simulate",
     "validate": "slaplanner.cli.validate:validate",
     "virtual": "slaplanner.cli.virtual:virtual",
 }
@@ -25,14 +23,35 @@ _COMMANDS = {
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click calls it so
-        return sorted(_COMMANDS)
+        added = (name for name, point in _added_commands().items() if _is_installed(point))
+        return sorted({*_COMMANDS, *added})
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS:
+            module, _, attribute = _COMMANDS[cmd_name].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        point = _added_commands().get(cmd_name)
+        if point is None:
             return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        if not _is_installed(point):
+            raise click.UsageError(
+                f"{cmd_name!r} is part of the laboratory, which this installation leaves out, as the operator's image "
+                "does; `pip install slaplanner` has it",
+                ctx,
+            )
+        added: click.Command = point.load()
+        return added
+
+
+def _added_commands() -> dict[str, EntryPoint]:
+    """Subcommands that packages add, by name."""
+    return {point.name: point for point in entry_points(group="slaplanner.commands")}
+
+
+def _is_installed(point: EntryPoint) -> bool:
+    """Whether the package of that entry point is here: the operator's image leaves the laboratory out."""
+    return importlib.util.find_spec(point.module.partition(".")[0]) is not None
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

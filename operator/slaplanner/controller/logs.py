@@ -6,7 +6,7 @@ import logging
 
 import kopf
 
-from slaplanner.offline.hushed import hush_prophet
+from slaplanner.adapters.prophet_logs import hush_prophet
 
 _ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",

@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, resolved
+from slaplanner.adapters.traces.series import SeriesError, of_trace
+from slaplanner.adapters.traces.trace import TraceError, parse_trace, unpacked
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
-from slaplanner.offline.series import SeriesError, of_trace
-from slaplanner.offline.traces import TraceError, parse_trace, unpacked
 
 MAX_FILE_BYTES = 32 << 20
 """Of a mounted file, as it is; a day of a busy service is 11 MB when it is packed."""

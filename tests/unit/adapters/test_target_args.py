@@ -1,12 +1,13 @@
 """The model's name and the role, in every way that manifests start an engine."""
 
+import re
 import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.target.args import command_words, model_from, role_from
+from slaplanner.adapters.target.args import command_words, metrics_prefix_from, model_from, role_from
 from slaplanner.core.model import Role
 
 SCRIPT = """\
@@ -76,6 +77,31 @@ def test_the_model_is_found(argv: list[str], env: dict[str, str], model: str | N
 )
 def test_the_role_is_found(argv: list[str], role: Role | None) -> None:
     assert role_from(command_words(argv, {})) is role
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "prefix"),
+    [
+        pytest.param([], {"DYN_METRICS_PREFIX": "nv_llm_http_service"}, "nv_llm_http_service", id="environment"),
+        pytest.param(["--metrics-prefix", "a"], {"DYN_METRICS_PREFIX": "b"}, "a", id="flag-before-environment"),
+        pytest.param(["sh", "-c", "run --metrics-prefix=shop"], {}, "shop", id="in-a-script"),
+        pytest.param(["--metrics-prefix", "$(P)"], {"P": "shop"}, "shop", id="variable"),
+        pytest.param(["--metrics-prefix", "$(P)"], {}, None, id="unknown-variable"),
+        pytest.param([], {"DYN_METRICS_PREFIX": "my-shop.eu"}, "my_shop_eu", id="as-the-series-spell-it"),
+        pytest.param([], {"DYN_METRICS_PREFIX": "9shops"}, "_9shops", id="no-digit-first"),
+        pytest.param([], {"DYN_METRICS_PREFIX": ""}, None, id="empty-is-none"),
+        pytest.param([], {"DYN_METRICS_PREFIX": "--"}, None, id="nothing-valid-is-none"),
+        pytest.param([], {}, None, id="nothing"),
+    ],
+)  # fmt: skip
+def test_the_prefix_of_the_metrics_is_found(argv: list[str], env: dict[str, str], prefix: str | None) -> None:
+    assert metrics_prefix_from(command_words(argv, env), env) == prefix
+
+
+@given(st.text(), st.text())
+def test_a_prefix_is_one_that_a_metric_can_have(flag: str, variable: str) -> None:
+    prefix = metrics_prefix_from(["--metrics-prefix", flag], {"DYN_METRICS_PREFIX": variable})
+    assert prefix is None or re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", prefix)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=2, max_size=8))

@@ -3,22 +3,27 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slaplanner.adapters.target.graph import parse_graph
 from slaplanner.adapters.target.roles import (
     declared_model,
     discovered_model,
     dynamo_namespace,
+    metrics_prefix,
     resolve_roles,
+    runtime_namespaces,
 )
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, Role, RolePolicy
 from slaplanner.core.reasons import Reason
-from tests.graphs import ALPHA, BETA, alpha_worker, beta_worker, graph
+from tests.graphs import ALPHA, BETA, alpha_worker, beta_worker, disagg, graph
 
 FRONTEND = {"Frontend": {"componentType": "frontend"}}
 P, D, A = Role.PREFILL, Role.DECODE, Role.AGG
 DISAGG = Mode.DISAGG
+BOTH = pytest.mark.parametrize("version", [ALPHA, BETA], ids=["v1alpha1", "v1beta1"])
 
 
 def alpha(**workers: dict[str, Any]) -> dict[str, Any]:
@@ -202,6 +207,84 @@ def test_roles_of_different_models_are_refused() -> None:
     with pytest.raises(TargetError, match="prefill 'a', decode 'b'") as caught:
         model_of(["--model", "a"], ["--model", "b"])
     assert caught.value.reason is Reason.MODEL_MISMATCH
+
+
+def reporting(version: str, metadata: dict[str, Any] | None = None, **workers: dict[str, str]) -> Any:
+    """A graph of two roles; *workers*: what its status says of each."""
+    status = {"services" if version == ALPHA else "components": workers}
+    return parse_graph(disagg(version, status=status, metadata=metadata or {}))
+
+
+NAMES = st.text(st.sampled_from("abcXYZ019-_./"), min_size=1)
+
+
+@BOTH
+@given(model=NAMES)
+def test_the_model_that_the_status_reports_beats_the_arguments(version: str, model: str) -> None:
+    parsed = reporting(version, decode={"servedModelName": model})
+    assert declared_model(parsed, resolve_roles(parsed, DISAGG)) == model.lower()
+
+
+@BOTH
+def test_roles_that_report_different_models_are_refused(version: str) -> None:
+    parsed = reporting(version, prefill={"servedModelName": "a"}, decode={"servedModelName": "b"})
+    with pytest.raises(TargetError, match="prefill 'a', decode 'b'"):
+        declared_model(parsed, resolve_roles(parsed, DISAGG))
+
+
+@BOTH
+@given(old=NAMES, new=NAMES)
+def test_the_worker_sets_namespaces_are_those_of_the_status(version: str, old: str, new: str) -> None:
+    parsed = reporting(version, prefill={"runtimeNamespace": old}, decode={"runtimeNamespace": new})
+    assert runtime_namespaces(parsed, resolve_roles(parsed, DISAGG)) == tuple(dict.fromkeys((old, new)))
+
+
+@pytest.mark.parametrize(
+    "annotation", ["nvidia.com/current-worker-hash", "nvidia.com/current-worker-hash-v2"]
+)
+@BOTH
+def test_a_worker_sets_namespace_follows_from_the_hash_of_older_versions(
+    version: str, annotation: str
+) -> None:
+    parsed = reporting(version, {"annotations": {annotation: "5f3a9c21"}})
+    assert runtime_namespaces(parsed, resolve_roles(parsed, DISAGG)) == ("serving-llama-5f3a9c21",)
+
+
+@BOTH
+def test_without_either_no_namespace_is_made_up(version: str) -> None:
+    parsed = reporting(version)
+    assert runtime_namespaces(parsed, resolve_roles(parsed, DISAGG)) == ()
+
+
+PREFIX = [{"name": "DYN_METRICS_PREFIX", "value": "nv_llm_http_service"}]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        pytest.param(
+            graph(ALPHA, {"Frontend": {"componentType": "frontend", "envs": PREFIX}, "w": alpha_worker()}),
+            "nv_llm_http_service", id="alpha-environment",
+        ),
+        pytest.param(
+            graph(ALPHA, {"w": alpha_worker(), "Frontend": {"componentType": "frontend", "extraPodSpec": {
+                "mainContainer": {"args": ["--metrics-prefix", "shop"]}}}}),
+            "shop", id="alpha-flag",
+        ),
+        pytest.param(
+            graph(BETA, {"Frontend": {"type": "frontend"}, "w": beta_worker()}, spec={"env": PREFIX}),
+            "nv_llm_http_service", id="environment-of-the-graph",
+        ),
+        pytest.param(
+            graph(BETA, {"w": beta_worker() | {"podTemplate": {"spec": {"containers": [
+                {"name": "main"}, {"name": "frontend", "env": PREFIX}]}}}}),
+            "nv_llm_http_service", id="beside-a-worker",
+        ),
+        pytest.param(disagg(BETA), None, id="not-said"),
+    ],
+)  # fmt: skip
+def test_the_prefix_of_the_frontends_metrics_is_found(manifest: dict[str, Any], expected: str | None) -> None:
+    assert metrics_prefix(parse_graph(manifest)) == expected
 
 
 class TestDiscoveringTheModel:

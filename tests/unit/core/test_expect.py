@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slaplanner.core.expect import expectations, expected_itl_ms, expected_ttft_ms
 from slaplanner.core.model import Interpolation, Mode, Policy, Role
 from slaplanner.core.profiles import Profile, build
-from slaplanner.offline.planner import Interval, Planner
+from slaplanner_lab.planner import Interval, Planner
 from tests.profile_data import MODELLED_70B, measured
 
 PROFILES = {kind: build(measured(MODELLED_70B), interpolation=kind) for kind in Interpolation}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slaplanner.adapters.prophet_logs import hush_prophet
 from slaplanner.core.forecast import ForecastState, forecast, prophet, refit
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
-from slaplanner.offline.hushed import hush_prophet
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 """Prophet's own, of pandas; they are not ours to mend."""

@@ -16,6 +16,9 @@ from slaplanner.core.model import Role
 MODEL_FLAGS = ("--served-model-name", "--model-name", "--model", "--model-path")
 """In this order: what clients call the model comes before where it is loaded from."""
 
+METRICS_PREFIX_FLAG = "--metrics-prefix"
+METRICS_PREFIX_VARIABLE = "DYN_METRICS_PREFIX"
+
 _MODE_FLAG = "--disaggregation-mode"
 _PREFILL_FLAG = "--is-prefill-worker"
 _DECODE_FLAG = "--is-decode-worker"
@@ -33,6 +36,7 @@ _SHELL_PIECE = re.compile(
 _ONE_WORD = re.compile(r"\s*[{\[]|--[\w-]+=\s*[{\[]|\S*\Z|--[\w-]+=(?!.*\s--)", re.DOTALL)
 """JSON, a word without white space, or one flag with its value: anything else is a script."""
 _ESCAPED_IN_QUOTES = re.compile(r"""\\(?:\n|([$`"\\]))""")
+_NOT_IN_METRIC_NAMES = re.compile(r"[^a-zA-Z0-9_:]")
 _VARIABLE = re.compile(r"\$(?:\((?P<kubernetes>\w+)\)|\{(?P<braced>\w+)\}|(?P<bare>\w+))")
 
 
@@ -77,6 +81,22 @@ def role_from(words: Sequence[str]) -> Role | None:
     if _PREFILL_FLAG in words:
         return Role.PREFILL
     return Role.DECODE if _DECODE_FLAG in words else None
+
+
+def metrics_prefix_from(words: Sequence[str], env: Mapping[str, str]) -> str | None:
+    """How the names of the frontend's metrics begin; None when neither a flag nor the environment says.
+
+    Dynamo replaces what no metric's name can hold, and the series bear the replaced name.
+
+    >>> metrics_prefix_from(["--metrics-prefix=nv-llm"], {"DYN_METRICS_PREFIX": "other"})
+    'nv_llm'
+    """
+    told = _value_of(METRICS_PREFIX_FLAG, words) or env.get(METRICS_PREFIX_VARIABLE, "")
+    prefix = _NOT_IN_METRIC_NAMES.sub("_", told)
+    if "$" in told or not prefix.strip("_"):
+        return None
+    prefix = prefix.removeprefix("__")
+    return f"_{prefix}" if prefix[0].isdigit() else prefix
 
 
 def _value_of(flag: str, words: Sequence[str]) -> str | None:

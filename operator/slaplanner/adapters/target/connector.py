@@ -67,6 +67,11 @@ class TargetState:
     dynamo_namespace: str
     model: str | None = None
     """Lower-cased; None: the target does not tell it (see `Connector.model_name`)."""
+    runtime_namespaces: tuple[str, ...] = ()
+    """Dynamo namespaces of the worker sets that run now, which series of workers and routers bear. Empty
+    where Dynamo does not tell them; during a rollout they may name the older or the newer set only."""
+    metrics_prefix: str | None = None
+    """How the names of the frontend's metrics begin; None: the target does not override Dynamo's own."""
     planners: tuple[Rival, ...] = ()
     """Planners inside the target that scale it."""
     adapters: Mapping[Role, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from slaplanner.adapters.target.args import command_words
@@ -32,15 +33,23 @@ def beta_containers(component: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(containers, key=lambda container: container.get("name") != MAIN_CONTAINER)
 
 
-def words_of(container: Mapping[str, Any], shared_env: Sequence[Any] = ()) -> tuple[str, ...]:
-    """The container's command line in words; *shared_env* holds for all of the graph."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """How a container is started: its command line in words, and its literal environment."""
+
+    words: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def started(container: Mapping[str, Any], shared_env: Sequence[Any] = ()) -> Started:
+    """How the container is started; *shared_env* holds for all of the graph."""
     argv = [*items(container.get("command")), *items(container.get("args"))]
     env = {
-        entry["name"]: str(entry["value"])
+        str(entry["name"]): str(entry["value"])
         for entry in (*shared_env, *items(container.get("env")))
         if isinstance(entry, Mapping) and entry.get("name") and entry.get("value") is not None
     }
-    return command_words([str(element) for element in argv], env)
+    return Started(words=command_words([str(element) for element in argv], env), env=env)
 
 
 def alpha_gpus(service: Mapping[str, Any], kind: str) -> int | None:

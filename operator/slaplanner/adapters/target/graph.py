@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slaplanner.adapters.target.args import model_from, role_from
+from slaplanner.adapters.target.args import metrics_prefix_from, model_from, role_from
 from slaplanner.adapters.target.containers import (
     alpha_containers,
     alpha_gpus,
     beta_containers,
     pod_gpus,
-    words_of,
+    started,
 )
 from slaplanner.adapters.target.planners import advises
 from slaplanner.adapters.target.shapes import items, mapping, text, whole
@@ -33,6 +33,9 @@ V1BETA1 = f"{GROUP}/v1beta1"
 V1ALPHA1 = f"{GROUP}/v1alpha1"
 VERSIONS = ("v1beta1", "v1alpha1")
 """Served versions that are understood, in the order in which they are preferred."""
+
+_WORKER_HASHES = ("nvidia.com/current-worker-hash-v2", "nvidia.com/current-worker-hash")
+"""Annotations of Dynamo's operator; each rollout of the workers changes their value."""
 
 GLOBAL_DYNAMO_NAMESPACE = "dynamo"
 _PLANNER = "planner"
@@ -53,6 +56,9 @@ class Component:
     """GPUs per replica by limits, over all its nodes."""
     gpu_request: int | None = None
     model: str | None = None
+    """What its command line calls the model."""
+    metrics_prefix: str | None = None
+    """How its containers say that the names of their metrics begin; None: they do not say."""
     started_as: Role | None = None
     """The role that its command line gives the engine."""
     scaling_adapter: bool = False
@@ -91,6 +97,8 @@ class GraphDeployment:
     deleting: bool = False
     managed_fields: tuple[Mapping[str, Any], ...] = ()
     conditions: tuple[Mapping[str, Any], ...] = ()
+    worker_hashes: tuple[str, ...] = ()
+    """Of the worker sets that run now; none: not told."""
 
     @property
     def status_is_current(self) -> bool:
@@ -151,6 +159,9 @@ def parse_graph(manifest: object) -> GraphDeployment:
         deleting="deletionTimestamp" in metadata,
         managed_fields=tuple(mapping(entry) for entry in items(metadata.get("managedFields"))),
         conditions=conditions,
+        worker_hashes=tuple(
+            filter(None, (text(mapping(metadata.get("annotations")).get(key)) for key in _WORKER_HASHES))
+        ),
     )
 
 
@@ -211,7 +222,8 @@ def _component(
     gpu_request: int | None,
     adapter: bool,
 ) -> Component:
-    command_lines = [words_of(container, shared_env) for container in containers]
+    starts = [started(container, shared_env) for container in containers]
+    command_lines = [start.words for start in starts]
     replicas = whole(value.get("replicas"))
     replicas = 1 if replicas is None else replicas
     component_type = text(value.get(type_key)).lower()
@@ -224,6 +236,7 @@ def _component(
         gpu_limit=gpu_limit,
         gpu_request=gpu_request,
         model=next(filter(None, map(model_from, command_lines)), None),
+        metrics_prefix=next(filter(None, (metrics_prefix_from(one.words, one.env) for one in starts)), None),
         started_as=next(filter(None, map(role_from, command_lines)), None),
         scaling_adapter=adapter,
         global_dynamo_namespace=value.get("globalDynamoNamespace") is True,

@@ -22,7 +22,14 @@ from slaplanner.adapters.target.graph import (
     parse_graph,
 )
 from slaplanner.adapters.target.ownership import replica_managers, replica_writers, scale_writers
-from slaplanner.adapters.target.roles import RoleComponent, declared_model, dynamo_namespace, resolve_roles
+from slaplanner.adapters.target.roles import (
+    RoleComponent,
+    declared_model,
+    dynamo_namespace,
+    metrics_prefix,
+    resolve_roles,
+    runtime_namespaces,
+)
 from slaplanner.adapters.target.shapes import items, mapping, text, whole
 from slaplanner.adapters.target.writes import adapter_name
 from slaplanner.core.errors import TargetError
@@ -123,6 +130,8 @@ def _state(
         fleet=fleet_of(graph, roles, {role: adapter.replicas for role, adapter in adapters.items()}),
         dynamo_namespace=target.dynamo_namespace or dynamo_namespace(graph, roles),
         model=declared_model(graph, roles),
+        runtime_namespaces=runtime_namespaces(graph, roles),
+        metrics_prefix=metrics_prefix(graph),
         planners=tuple(
             Rival(reason=Reason.OTHER_PLANNER, name=f"planner component {component.name!r}")
             for component in graph.components

@@ -22,6 +22,7 @@ DYNAMO_NAMES = {
 }
 """vLLM; SGLang and the mocker; TensorRT-LLM (which also writes Trtllm: case does not count)."""
 
+_FRONTEND = "frontend"
 _WORKER_TYPES = ("worker", "prefill", "decode")
 _SILENT_TYPES = ("", "worker", "main")
 """Types that say nothing of the role; older manifests call every component `main`."""
@@ -69,12 +70,17 @@ def resolve_roles(
 
 
 def declared_model(graph: GraphDeployment, roles: Iterable[RoleComponent]) -> str | None:
-    """The model in the components' arguments, lower-cased; None when none of them tells it.
+    """The model that the status names, else the components' arguments; None when neither tells it.
+
+    Lower-cased: models are compared without case.
 
     Raises:
         TargetError: the roles serve different models.
     """
-    told = {entry.role: entry.component.model for entry in roles if entry.component.model}
+    entries = tuple(roles)
+    reported = {entry.role: entry.component.status.served_model for entry in entries}
+    written = {entry.role: entry.component.model for entry in entries}
+    told = {role: model for role, model in (reported if any(reported.values()) else written).items() if model}
     if len({model.lower() for model in told.values()}) > 1:
         found = ", ".join(f"{role} {model!r}" for role, model in told.items())
         raise TargetError(
@@ -106,6 +112,30 @@ def dynamo_namespace(graph: GraphDeployment, roles: Iterable[RoleComponent]) -> 
     if any(entry.component.global_dynamo_namespace for entry in roles):
         return GLOBAL_DYNAMO_NAMESPACE
     return f"{graph.namespace}-{graph.name}"
+
+
+def runtime_namespaces(graph: GraphDeployment, roles: Iterable[RoleComponent]) -> tuple[str, ...]:
+    """The Dynamo namespaces of the worker sets that run now; none where nothing tells them.
+
+    Dynamo gives each generation of workers a namespace of its own, `<base>-<hash>`, which series of
+    workers and routers bear instead of the deployment's. Newer versions report it in the status, older
+    ones keep the hash in an annotation.
+    """
+    entries = tuple(roles)
+    base = dynamo_namespace(graph, entries)
+    reported = [entry.component.status.runtime_namespace for entry in entries]
+    names = (*filter(None, reported), *(f"{base}-{worker_hash}" for worker_hash in graph.worker_hashes))
+    return tuple(dict.fromkeys(names))
+
+
+def metrics_prefix(graph: GraphDeployment) -> str | None:
+    """How the frontend's metrics are named; None: nothing overrides Dynamo's own prefix.
+
+    A frontend that runs beside another component's container (a sidecar) says it there.
+    """
+    frontends = [component for component in graph.components if component.type == _FRONTEND]
+    told = (component.metrics_prefix for component in (*frontends, *graph.components))
+    return next(filter(None, told), None)
 
 
 def _component_of(graph: GraphDeployment, role: Role, named: str | None) -> Component:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slaplanner.adapters.target.shapes import items, mapping, whole
+from slaplanner.adapters.target.shapes import items, mapping, text, whole
 
 _ROLLOUT_PHASES = ("Pending", "InProgress")
 _RESTART_PHASES = ("Pending", "Restarting")
@@ -26,6 +26,10 @@ class ComponentStatus:
     available: int | None = None
     scheduled: int | None = None
     gpus_per_replica: int | None = None
+    runtime_namespace: str = ""
+    """The Dynamo namespace of the replicas that run now; empty: not reported (older versions)."""
+    served_model: str = ""
+    """What clients call the model; empty: not reported."""
 
     @property
     def serving(self) -> int | None:
@@ -43,6 +47,8 @@ def counts_of(status: Mapping[str, Any], name: str) -> ComponentStatus:
         available=whole(reported.get("availableReplicas")),
         scheduled=whole(reported.get("scheduledReplicas")),
         gpus_per_replica=whole(reported.get("gpusPerReplica")),
+        runtime_namespace=text(reported.get("runtimeNamespace")),
+        served_model=text(reported.get("servedModelName")),
     )
 
 

@@ -1,0 +1,1 @@
+"""Recorded load from files: single requests (`trace`) and series of counts (`series`)."""

@@ -1,0 +1,1 @@
+"""The laboratory's subcommands; `slaplanner` finds them by the entry points in pyproject.toml."""

@@ -1,0 +1,90 @@
+"""What the offline commands read: a policy, profiles, a target, a trace; each fault one clear message."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from slaplanner.adapters.profiles import LoadedProfile, load_directory
+from slaplanner.adapters.target.graph import parse_graph
+from slaplanner.adapters.target.roles import resolve_roles
+from slaplanner.adapters.traces.trace import Trace, TraceError, read_trace
+from slaplanner.api.documents import DocumentError, read_documents
+from slaplanner.api.files import policy_from_text
+from slaplanner.api.policy import SLAPolicy
+from slaplanner.core.errors import PlanningError
+from slaplanner.core.model import Policy
+
+PAUSED = "the policy is paused; this shows what it would do if it were not"
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Bad input ends with one message and exit code 1."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+    except (PlanningError, TraceError, DocumentError, UnicodeDecodeError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def read_policy(path: str) -> SLAPolicy:
+    """The one SLAPolicy of a YAML file, or of standard input (-), refused where an API server would."""
+    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    return policy_from_text(text, source=path)
+
+
+def read_profile(directory: str | None, policy: SLAPolicy) -> LoadedProfile:
+    """The profile of *directory*, else of the policy's own path."""
+    path = directory or policy.spec.profile.path
+    if path is None:
+        raise click.UsageError("the policy names a ConfigMap; give the profile's directory with --profile")
+    return load_directory(path, allowed=None, interpolation=policy.spec.profile.interpolation)
+
+
+def with_gpus(policy: Policy, target: str | None) -> Policy:
+    """GPUs per replica from the target's manifest, else the policy's, else 1, said on stderr."""
+    known = {entry.role: entry.gpus_per_replica for entry in policy.roles}
+    if target is not None:
+        documents = [d.content for d in read_documents(Path(target).read_text(encoding="utf-8"))]
+        if len(documents) != 1:
+            raise click.ClickException(f"{target}: found {len(documents)} objects, wanted one graph")
+        graph = parse_graph(documents[0])
+        known = {
+            entry.role: entry.gpus_per_replica for entry in resolve_roles(graph, policy.mode, policy.roles)
+        }
+    for role, gpus in known.items():
+        if gpus is None:
+            click.echo(f"GPUs per {role.value} replica are unknown: 1 is assumed", err=True)
+            known[role] = 1
+    roles = tuple(replace(entry, gpus_per_replica=known[entry.role]) for entry in policy.roles)
+    return replace(policy, roles=roles)
+
+
+def read_requests(path: Path) -> Trace:
+    """The trace of *path*; what was skipped or sorted in it is said on stderr."""
+    trace = read_trace(path)
+    if trace.skipped_lines:
+        click.echo(f"{path.name}: {trace.skipped_lines:,} lines are no requests and were skipped", err=True)
+    if trace.was_unsorted:
+        click.echo(f"{path.name}: was not in the order of time and was sorted", err=True)
+    return trace
+
+
+def check_drawable(path: Path, *, option: str, formats: tuple[str, ...]) -> None:
+    """Refuse at once what would only be found out after minutes of work."""
+    if path.suffix.lower() not in formats:
+        raise click.BadParameter(
+            f"found {path.name}, wanted a name that ends in {' or '.join(formats)}", param_hint=option
+        )
+    if not path.absolute().parent.is_dir():
+        raise click.ClickException(f"{path}: cannot be written: found no directory {path.parent}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise click.ClickException(f"{option} needs matplotlib: pip install 'slaplanner[plot]'")

@@ -1,0 +1,1 @@
+"""Figures of dry-runs, forecasts, profiles and simulations; needs the extra `plot`."""

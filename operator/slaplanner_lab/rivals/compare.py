@@ -1,0 +1,266 @@
+"""The planner beside its rivals, on one scenario, each in its own simulation.
+
+The planner, the formulas and the HPA know the profile that the user gave; the constant size, the
+clairvoyant and the fluid bound know what the fleet can really do and every request to come.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from multiprocessing import get_context
+
+import numpy as np
+
+from slaplanner.core.model import PredictorPolicy, PredictorType, Role, Sizing
+from slaplanner.core.profiles import Profile, ProfileTables, build
+from slaplanner_lab.engine import EngineTables
+from slaplanner_lab.rivals.capacity import fluid_bound_gpu_hours, work
+from slaplanner_lab.rivals.formulas import Formulas
+from slaplanner_lab.rivals.rivals import Clairvoyant, Constant, Hpa
+from slaplanner_lab.rivals.search import Choice, cheapest
+from slaplanner_lab.simulation.loop import ROLES, Scenario, simulate
+from slaplanner_lab.simulation.planners import Planner, PolicyPlanner
+from slaplanner_lab.simulation.score import HOUR_S, Score, score
+
+HPA_TARGETS = tuple(round(0.2 + 0.05 * step, 2) for step in range(15))
+CLAIRVOYANT_WINDOWS_S = (15.0, 60.0, 180.0)
+CLAIRVOYANT_UTILISATIONS = tuple(round(0.2 + 0.05 * step, 2) for step in range(16))
+PREDICTORS = (PredictorType.CONSTANT, PredictorType.ARIMA, PredictorType.KALMAN, PredictorType.PROPHET)
+
+
+class Kind(StrEnum):
+    """Who competes."""
+
+    PLANNER = "planner"
+    FORMULAS = "formulas"
+    HPA = "hpa"
+    CONSTANT = "constant"
+    CLAIRVOYANT = "clairvoyant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One rival's result."""
+
+    kind: Kind
+    name: str
+    score: Score
+    feasible: bool
+    """It kept the promise."""
+    runs: int = 1
+    """Simulations that finding its settings took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All results, in the order in which they are shown."""
+
+    entries: tuple[Entry, ...]
+    fluid_bound_gpu_hours: float
+
+    def best(self, kind: Kind) -> Entry | None:
+        """The cheapest of *kind* that kept the promise."""
+        kept = [entry for entry in self.entries if entry.kind is kind and entry.feasible]
+        return min(kept, key=lambda entry: entry.score.total_gpu_hours, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What one process computes."""
+
+    kind: Kind
+    name: str
+    target: float = 0.0
+    """HPA: utilisation. Clairvoyant: seconds of the busiest moment."""
+    predictor: PredictorType = PredictorType.AUTO
+    raw_correction: bool = False
+    sizing: Sizing = Sizing.ATTAINMENT
+
+
+def tasks() -> tuple[Task, ...]:
+    """Every rival, the slow ones first, so that no process is left with one at the end."""
+    clairvoyants = [
+        Task(kind=Kind.CLAIRVOYANT, name=f"clairvoyant, busiest {window_s:g} s", target=window_s)
+        for window_s in CLAIRVOYANT_WINDOWS_S
+    ]
+    formulas = [
+        Task(
+            kind=Kind.FORMULAS,
+            name=f"formulas, {predictor.value}, {'raw correction' if raw else 'no correction'}",
+            predictor=predictor,
+            raw_correction=raw,
+        )
+        for predictor in PREDICTORS
+        for raw in (False, True)
+    ]
+    hpas = [Task(kind=Kind.HPA, name=f"HPA at {100 * target:.0f} %", target=target) for target in HPA_TARGETS]
+    planners = [Task(kind=Kind.PLANNER, name=f"sizing {sizing.value}", sizing=sizing) for sizing in Sizing]
+    return (*clairvoyants, *planners, *formulas, Task(kind=Kind.CONSTANT, name="best constant size"), *hpas)
+
+
+def at_size(scenario: Scenario, replicas: Mapping[Role, int]) -> Score:
+    """The same size from the first second to the last."""
+    return score(simulate(replace(scenario, start=replicas), Constant(replicas=replicas)))
+
+
+@dataclass(slots=True, kw_only=True)
+class Arena:
+    """Runs tasks on one scenario; each process has its own, made once."""
+
+    scenario: Scenario
+    profile: Profile
+    """What the planner, the formulas and the HPA believe."""
+
+    def run(self, task: Task) -> Entry:
+        if task.kind is Kind.CLAIRVOYANT:
+            return self._clairvoyant(task)
+        if task.kind is Kind.CONSTANT:
+            return self._constant(task)
+        result = score(simulate(self.scenario, self._planner(task)))
+        return Entry(kind=task.kind, name=task.name, score=result, feasible=self._kept(result))
+
+    def _planner(self, task: Task) -> Planner:
+        policy = self.scenario.policy
+        if task.kind is Kind.HPA:
+            return Hpa(target=task.target, interval_s=policy.interval_s, tokens_s=self._tokens_s())
+        if task.kind is Kind.FORMULAS:
+            predictor = PredictorPolicy(type=task.predictor)
+            return Formulas(
+                policy=replace(policy, predictor=predictor),
+                profile=self.profile,
+                raw_correction=task.raw_correction,
+            )
+        return PolicyPlanner(policy=replace(policy, sizing=task.sizing), profile=self.profile)
+
+    def _tokens_s(self) -> dict[Role, float]:
+        """Tokens per second of one replica inside the SLA, by the believed profile, over all requests."""
+        traffic = self.scenario.traffic
+        believed = work(traffic, EngineTables.of(self.profile), self.scenario.policy.sla)
+        return {
+            Role.PREFILL: float(traffic.isl_tokens.sum() / believed.prefill_s.sum()),
+            Role.DECODE: float(traffic.osl_tokens.sum() / believed.decode_s.sum()),
+        }
+
+    def _kept(self, result: Score) -> bool:
+        return result.attainment.both >= self.scenario.policy.sla.attainment_percent
+
+    def _constant(self, task: Task) -> Entry:
+        scenario = self.scenario
+        need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
+        busiest = Clairvoyant.needs_of(scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
+        most = {role: max(2, int(np.ceil(2.0 * busiest[role].max()))) for role in ROLES}
+        hours = scenario.traffic.last_arrival_s / HOUR_S
+        # Fewer than the work itself takes cannot keep the promise, and such overload is slow to simulate.
+        kept = scenario.policy.sla.attainment_percent / 100.0
+        least = {role: max(1, int(kept * need.of(role).sum() / HOUR_S / hours)) for role in ROLES}
+
+        def evaluate(choice: Choice) -> Score:
+            replicas = {role: int(count) for role, count in zip(ROLES, choice, strict=True)}
+            return at_size(scenario, replicas)
+
+        def least_gpu_hours(choice: Choice) -> float:
+            return hours * sum(count * scenario.gpus(role) for role, count in zip(ROLES, choice, strict=True))
+
+        found = cheapest(
+            [list(range(most[role], least[role] - 1, -1)) for role in ROLES],
+            evaluate,
+            attainment_percent=scenario.policy.sla.attainment_percent,
+            least_gpu_hours=least_gpu_hours,
+        )
+        size = " + ".join(f"{count:.0f}" for count in found.choice)
+        return Entry(
+            kind=task.kind,
+            name=f"{task.name}, {size}",
+            score=found.score,
+            feasible=found.feasible,
+            runs=found.runs,
+        )
+
+    def _clairvoyant(self, task: Task) -> Entry:
+        scenario = self.scenario
+        need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
+        needs = Clairvoyant.needs_of(scenario, need, busiest_s=task.target)
+
+        def planner(choice: Choice) -> Clairvoyant:
+            utilisation = dict(zip(ROLES, choice, strict=True))
+            return Clairvoyant(needs=needs, utilisation=utilisation, interval_s=scenario.policy.interval_s)
+
+        found = cheapest(
+            [CLAIRVOYANT_UTILISATIONS] * len(ROLES),
+            lambda choice: score(simulate(scenario, planner(choice))),
+            attainment_percent=scenario.policy.sla.attainment_percent,
+            least_gpu_hours=lambda choice: planner(choice).least_gpu_hours(scenario),
+        )
+        shares = " and ".join(f"{100 * share:.0f} %" for share in found.choice)
+        return Entry(
+            kind=task.kind,
+            name=f"{task.name} at {shares}",
+            score=found.score,
+            feasible=found.feasible,
+            runs=found.runs,
+        )
+
+
+_arena: list[Arena] = []
+"""The process's own; a pool's initialiser has no other way to hand something to its tasks."""
+
+
+def _start(scenario: Scenario, measured: ProfileTables) -> None:
+    _arena[:] = [_new_arena(scenario, measured)]
+
+
+def _new_arena(scenario: Scenario, measured: ProfileTables) -> Arena:
+    return Arena(scenario=scenario, profile=build(measured, scenario.policy.interpolation))
+
+
+def _run(task: Task) -> Entry:
+    return _arena[0].run(task)
+
+
+def compare(
+    scenario: Scenario,
+    measured: ProfileTables,
+    *,
+    processes: int | None = None,
+    only: tuple[Task, ...] | None = None,
+    done: Callable[[Entry], None] = lambda _: None,
+) -> Comparison:
+    """Run every rival.
+
+    Args:
+        scenario: with the fleet's true tables.
+        measured: the profile that the planner, the formulas and the HPA believe.
+        processes: how many at once; default: one per core. 1 stays in this process.
+        only: these tasks instead of all.
+        done: told each result as it comes.
+    """
+    todo = only if only is not None else tasks()
+    results: dict[Task, Entry] = {}
+    for task, entry in _results(todo, scenario, measured, processes or os.cpu_count() or 1):
+        results[task] = entry
+        done(entry)
+    order = list(Kind)
+    entries = sorted((results[task] for task in todo), key=lambda entry: order.index(entry.kind))
+    gpus: Mapping[Role, int] = {role: scenario.gpus(role) for role in ROLES}
+    bound = fluid_bound_gpu_hours(work(scenario.traffic, scenario.tables, scenario.policy.sla), gpus)
+    return Comparison(entries=tuple(entries), fluid_bound_gpu_hours=bound)
+
+
+def _results(
+    todo: tuple[Task, ...], scenario: Scenario, measured: ProfileTables, processes: int
+) -> Iterator[tuple[Task, Entry]]:
+    if processes == 1:
+        arena = _new_arena(scenario, measured)
+        for task in todo:
+            yield task, arena.run(task)
+        return
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_start, initargs=(scenario, measured)
+    ) as pool:
+        futures = {pool.submit(_run, task): task for task in todo}
+        for future in as_completed(futures):
+            yield futures[future], future.result()

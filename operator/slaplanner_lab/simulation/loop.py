@@ -1,0 +1,280 @@
+"""The closed loop: the planner acts on what it sees, and sees what its acts led to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Policy, Role, RoleState
+from slaplanner.core.rebalance import next_step
+from slaplanner_lab.engine import Engine, EngineTables, Requests
+from slaplanner_lab.simulation.planners import Planner, Verdict
+from slaplanner_lab.simulation.telemetry import GAP_EDGES_S, Telemetry
+from slaplanner_lab.simulation.traffic import Traffic
+
+ROLES = (Role.PREFILL, Role.DECODE)
+
+GRACE_S = 600.0
+"""How long after the last arrival requests may still finish."""
+
+LOOK_S = 15.0
+"""How often the size of the fleet is noted: replicas come and go between plans."""
+
+HEARTBEAT_S = 5.0
+"""How often the operator looks whether GPUs are free for the rest of a move."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLost:
+    """One worker of *role* (the oldest that serves) crashes; another is started in its place."""
+
+    at_s: float
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusSilent:
+    """No figure can be had for a while."""
+
+    at_s: float
+    for_s: float = 600.0
+
+
+Fault = WorkerLost | PrometheusSilent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scenario:
+    """What is simulated, whoever plans."""
+
+    traffic: Traffic
+    policy: Policy
+    tables: EngineTables
+    """What the fleet's workers can really do."""
+    start: Mapping[Role, int]
+    """Replicas that serve from the first second on."""
+    unscored_s: float = 0.0
+    """Requests that arrive earlier do not count."""
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def startup_s(self) -> float:
+        return self.policy.startup_s if self.policy.startup_s is not None else DEFAULT_STARTUP_S
+
+    def gpus(self, role: Role) -> int:
+        """GPUs per replica; 1 when the policy does not say."""
+        return self.policy.role(role).gpus_per_replica or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One plan, and the fleet that it met."""
+
+    at_s: float
+    verdict: Verdict
+    asked: Mapping[Role, int]
+    ready: Mapping[Role, int]
+    present: Mapping[Role, int]
+    waiting: Mapping[Role, int]
+    kv_usage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The fleet at one moment, after what was written then; it holds until the next look."""
+
+    at_s: float
+    asked: Mapping[Role, int]
+    ready: Mapping[Role, int]
+    present: Mapping[Role, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """What happened."""
+
+    scenario: Scenario
+    requests: Requests
+    ticks: tuple[Tick, ...]
+    looks: tuple[Look, ...]
+    """From 0 on, every `LOOK_S` or more often."""
+    worker_hours: Mapping[Role, float]
+    """Until the last arrival; starting and draining included."""
+    moves: int
+    """How often a role's replicas were changed."""
+    budget_violations: int
+    """Looks at which more GPUs were held than the budget has."""
+    unfinished: int
+    preempted: int
+
+    @property
+    def gpu_hours(self) -> dict[Role, float]:
+        return {role: hours * self.scenario.gpus(role) for role, hours in self.worker_hours.items()}
+
+
+def simulate(scenario: Scenario, planner: Planner, *, progress: Callable[[float], None] | None = None) -> Run:
+    """Play the scenario with *planner* in charge.
+
+    Plans come once per interval. A move that the budget lets happen only in steps goes on at every
+    heartbeat. The run ends when all requests are finished, at most `GRACE_S` past the last arrival.
+
+    Args:
+        scenario: the traffic, the fleet, the policy.
+        planner: called at the end of every interval.
+        progress: told the share of the trace that is played, once per interval.
+    """
+    return _Loop(scenario, planner).run(progress)
+
+
+@dataclass(slots=True)
+class _Loop:
+    scenario: Scenario
+    planner: Planner
+    engine: Engine = field(init=False)
+    telemetry: Telemetry = field(init=False)
+    asked: dict[Role, int] = field(init=False)
+    desired: dict[Role, int] = field(init=False)
+    ticks: list[Tick] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    moves: int = 0
+    budget_violations: int = 0
+    plans: frozenset[float] = field(init=False)
+    """When plans are due."""
+
+    def __post_init__(self) -> None:
+        scenario, policy = self.scenario, self.scenario.policy
+        self.engine = Engine(scenario.tables, gap_edges_s=GAP_EDGES_S)
+        self.telemetry = Telemetry(
+            self.engine, scenario.traffic, interval_s=policy.interval_s, window_s=policy.window_s
+        )
+        self.plans = frozenset(_multiples(policy.interval_s, scenario.traffic.last_arrival_s + GRACE_S))
+        self.asked = {role: scenario.start[role] for role in ROLES}
+        self.desired = dict(self.asked)
+        for role in ROLES:
+            self.engine.set_workers(role, self.asked[role])
+        traffic = scenario.traffic
+        self.engine.submit(
+            arrival_s=traffic.arrival_s, isl_tokens=traffic.isl_tokens, osl_tokens=traffic.osl_tokens
+        )
+
+    def run(self, progress: Callable[[float], None] | None) -> Run:
+        engine, last_s = self.engine, self.scenario.traffic.last_arrival_s
+        worker_hours: dict[Role, float] = {}
+        self._look(0.0)
+        for at_s in self._moments():
+            if at_s > last_s and not worker_hours:
+                engine.advance(last_s)
+                worker_hours = {role: engine.gauges(role).worker_s / 3600.0 for role in ROLES}
+            if at_s > last_s and engine.unfinished == 0:
+                break
+            engine.advance(at_s)
+            self._at(at_s)
+            if progress is not None and at_s in self.plans:
+                progress(min(1.0, at_s / last_s))
+        return Run(
+            scenario=self.scenario,
+            requests=engine.requests(),
+            ticks=tuple(self.ticks),
+            looks=tuple(self.looks),
+            worker_hours=worker_hours,
+            moves=self.moves,
+            budget_violations=self.budget_violations,
+            unfinished=engine.unfinished,
+            preempted=engine.preempted,
+        )
+
+    def _moments(self) -> Sequence[float]:
+        """When the world is looked at: plans, window edges, faults, heartbeats where a budget needs them."""
+        policy = self.scenario.policy
+        end_s = self.scenario.traffic.last_arrival_s + GRACE_S
+        moments = {end_s, *(fault.at_s for fault in self.scenario.faults)}
+        for plan_s in self.plans:
+            moments |= {plan_s, plan_s - policy.window_s}
+        moments.update(_multiples(LOOK_S if policy.gpu_budget is None else HEARTBEAT_S, end_s))
+        return sorted(at_s for at_s in moments if 0.0 < at_s <= end_s)
+
+    def _at(self, now_s: float) -> None:
+        for fault in self.scenario.faults:
+            if isinstance(fault, WorkerLost) and fault.at_s == now_s:
+                self._lose(fault.role)
+        self.telemetry.scrape()
+        if now_s in self.plans:
+            self.telemetry.close_interval()
+            self._plan(now_s)
+        self._move()
+        self._look(now_s)
+
+    def _look(self, now_s: float) -> None:
+        gauges = {role: self.engine.gauges(role) for role in ROLES}
+        self.looks.append(
+            Look(
+                at_s=now_s,
+                asked=dict(self.asked),
+                ready={role: gauge.ready for role, gauge in gauges.items()},
+                present={role: gauge.present for role, gauge in gauges.items()},
+            )
+        )
+        budget = self.scenario.policy.gpu_budget
+        held = sum(gauges[role].present * self.scenario.gpus(role) for role in ROLES)
+        if budget is not None and held > budget:
+            self.budget_violations += 1
+
+    def _plan(self, now_s: float) -> None:
+        silent = any(
+            isinstance(fault, PrometheusSilent) and fault.at_s <= now_s < fault.at_s + fault.for_s
+            for fault in self.scenario.faults
+        )
+        observation = (
+            self.telemetry.silent("the simulated Prometheus is silent")
+            if silent
+            else self.telemetry.observe()
+        )
+        verdict = self.planner(observation, self._fleet(), now_s=now_s)
+        self.desired = {role: verdict.replicas.get(role, self.asked[role]) for role in ROLES}
+        gauges = {role: self.engine.gauges(role) for role in ROLES}
+        self.ticks.append(
+            Tick(
+                at_s=now_s,
+                verdict=verdict,
+                asked=dict(self.desired),
+                ready={role: gauge.ready for role, gauge in gauges.items()},
+                present={role: gauge.present for role, gauge in gauges.items()},
+                waiting={role: gauge.waiting for role, gauge in gauges.items()},
+                kv_usage=gauges[Role.DECODE].kv_usage,
+            )
+        )
+
+    def _move(self) -> None:
+        """Write what the budget lets be written now; the same question as the operator's."""
+        budget = self.scenario.policy.gpu_budget
+        for write in next_step(self._fleet(), self.desired, budget).writes:
+            self.engine.set_workers(write.role, write.replicas, startup_s=self.scenario.startup_s)
+            self.asked[write.role] = write.replicas
+            self.moves += 1
+
+    def _lose(self, role: Role) -> None:
+        serving = [slot for slot in self.engine.workers(role) if self.engine.is_ready(slot)]
+        if serving:
+            self.engine.fail_worker(serving[0])
+            self.engine.set_workers(role, self.asked[role], startup_s=self.scenario.startup_s)
+
+    def _fleet(self) -> Fleet:
+        states = []
+        for role in ROLES:
+            gauges = self.engine.gauges(role)
+            states.append(
+                RoleState(
+                    role=role,
+                    component=role.value,
+                    replicas=self.asked[role],
+                    serving=gauges.ready,
+                    present=gauges.present,
+                    gpus_per_replica=self.scenario.gpus(role),
+                    settled=gauges.ready == self.asked[role] == gauges.present,
+                )
+            )
+        return Fleet(roles=tuple(states), startup_s=self.scenario.startup_s)
+
+
+def _multiples(step_s: float, end_s: float) -> list[float]:
+    return [step_s * k for k in range(1, int(end_s // step_s) + 1)]
