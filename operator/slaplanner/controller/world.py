@@ -335,7 +335,7 @@ class World:
         core = policy.to_core()
         try:
             prometheus = self._connections.get(policy.spec.metrics.connection)
-            scope = scope_of(policy, model=model, dynamo_namespace=target.dynamo_namespace)
+            scope = scope_of(policy, target, model=model)
         except MetricsError as error:
             return Traffic(observation=nothing_known(error, window_s=core.window_s))
         deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
@@ -426,12 +426,14 @@ def _watched_config_map(policy: SLAPolicy, reference: ConfigMapRef | None) -> Wa
     )
 
 
-def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:
+def scope_of(policy: SLAPolicy, target: TargetState, *, model: str) -> Scope:
     """Whose series a policy means. Raises MetricsError for matchers that cannot be sent."""
     return Scope(
         source=policy.spec.metrics.source,
         model=model,
-        dynamo_namespace=dynamo_namespace,
+        dynamo_namespace=target.dynamo_namespace,
+        worker_namespaces=target.runtime_namespaces,
+        prefix=policy.spec.metrics.prefix or target.metrics_prefix or FRONTEND_PREFIX,
         matchers=_matchers(policy),
     )
 

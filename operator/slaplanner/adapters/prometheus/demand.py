@@ -61,8 +61,8 @@ class Demand:
         if self._is_frontend:
             figures |= self._counters(FRONTEND, self.scope)
             figures["other_prefixes"] = expressions.other_prefixes(recent)
-            elsewhere = expressions.other_namespaces(recent)
-            figures |= {} if elsewhere is None else {"other_namespaces": elsewhere}
+            cousins = expressions.cousins(recent)
+            figures |= {} if cousins is None else {"cousins": cousins}
         else:
             figures |= self._counters(ROUTER, self.scope) | self._counters(FRONTEND, self._beside)
         return figures
@@ -108,7 +108,7 @@ class Demand:
         expressions = Expressions(scope)
         window, recent = duration(self.window_s), self._recent
         figures: dict[str, str] = {}
-        for name, counter in (("started", expressions.started), ("completed", expressions.completed)):
+        for name, counter in expressions.counters:
             sampled = f"count_over_time({counter}[{window}])"
             before = f"count_over_time({counter}[{recent}] offset {window})"
             figures |= {
@@ -119,13 +119,14 @@ class Demand:
             }
         grown = (f"increase({expressions.measure(f'{name}_count')}[{window}]) > 0" for name in TOKENS)
         figures[f"{kind}_moved"] = f"count by ({ROW})({' or '.join(grown)})"
-        past = [expressions.started, expressions.completed, *expressions.registrations()]
+        registered = expressions.registrations(anonymous=True)
+        past = [*(counter for _, counter in expressions.counters), *registered]
         since = duration(max(REMEMBERED_S, 2 * self.window_s))
         figures[f"{kind}_past"] = f"count by ({ROW})({_any(past, since)})"
         figures[f"{kind}_fresh"] = f"count by ({ROW})({_any(past, recent)})"
         if kind == FRONTEND:
-            figures[f"{kind}_registered"] = f"count by ({ROW})({_any(expressions.registrations(), recent)})"
-            gauges = {gauge: expressions.measure(gauge) for gauge in (*series.INFLIGHT, series.QUEUED)}
+            figures[f"{kind}_registered"] = f"count by ({ROW})({_any(registered, recent)})"
+            gauges = {gauge: expressions.gauge(gauge) for gauge in (*series.INFLIGHT, series.QUEUED)}
             gauges |= {gauge: expressions.everywhere(gauge) for gauge in (series.STAGES, series.PENDING)}
             for gauge, selector in gauges.items():
                 figures[gauge] = f"sum by ({ROW})(last_over_time({selector}[{recent}]))"
@@ -172,7 +173,7 @@ class Demand:
         }
         found += [
             f"{named(process_of(row))} counts under {NAMESPACE}={row.labels.get(NAMESPACE)!r}"
-            for row in answers.get("other_namespaces", [])
+            for row in answers.get("cousins", [])
             if process_of(row) in ours - counting
         ]
         if self._is_frontend:
@@ -208,7 +209,9 @@ class Demand:
                 Reason.SERIES_UNDER_OTHER_LABELS,
                 f"found no series of {self._asked}.{is_up} {told[0].upper()}{told[1:]}",
             )
-        nobody = is_up or (f" No target up{target} is up." if target else " Nothing tells which target to expect.")
+        nobody = is_up or (
+            f" No target up{target} is up." if target else " Nothing tells which target to expect."
+        )
         return Unknown(Reason.NO_SERIES, f"found no series of {self._asked}.{nobody}")
 
     @property
@@ -232,7 +235,11 @@ class Demand:
 
 
 EVIDENCE: Final = (
-    *(f"{name}_{part}" for name in ("started", "completed") for part in ("grown", "total", "samples", "born")),
+    *(
+        f"{name}_{part}"
+        for name in ("started", "completed")
+        for part in ("grown", "total", "samples", "born")
+    ),
     "moved",
     "past",
     "fresh",
@@ -258,8 +265,8 @@ def figure(answers: Answers, name: str) -> float:
 
 
 def held(answers: Answers, name: str, ours: set[Process]) -> float | None:
-    """A gauge's sum over our processes; None: none of them has it."""
-    found = [sample.value for sample in answers.get(name, []) if process_of(sample) in ours]
+    """A figure's sum over our processes; None: none of them has it."""
+    found = [value for process, value in _by_process(answers, name).items() if process in ours]
     return sum(found) if found else None
 
 
@@ -274,11 +281,13 @@ def _work(answers: Answers) -> dict[Process, float]:
 
 
 def _by_process(answers: Answers, name: str) -> dict[Process, float]:
-    """A figure summed over the labels of each process."""
-    found: dict[Process, float] = defaultdict(float)
+    """A figure summed over the labels of each process; series without a namespace only where no other is."""
+    named_rows: dict[Process, float] = defaultdict(float)
+    nameless_rows: dict[Process, float] = defaultdict(float)
     for sample in answers.get(name, []):
-        found[process_of(sample)] += sample.value
-    return found
+        rows = named_rows if sample.labels.get(NAMESPACE) else nameless_rows
+        rows[process_of(sample)] += sample.value
+    return nameless_rows | named_rows
 
 
 def _rows_of(kind: str, answers: Answers) -> Iterable[Sample]:

@@ -51,7 +51,7 @@ def discover_model(
         matchers=tuple(matchers),
     )
     names = (series.STARTED, series.COMPLETED, *series.REGISTRATIONS)
-    seen = " or ".join(f"{prefix}_{name}{scope.measures(ANY_MODEL, anonymous=False)}" for name in names)
+    seen = " or ".join(f"{prefix}_{name}{scope.measures(ANY_MODEL)}" for name in names)
     answers = batch.ask(prometheus, {"models": f"count by ({MODEL})({seen})"}, at_s=at_s, deadline=deadline)
     # Upper case sorts first, so of two spellings the one that keeps the case stays.
     spellings = sorted({sample.labels.get(MODEL, "") for sample in answers["models"]} - {""}, reverse=True)

@@ -118,11 +118,16 @@ class Scope:
         """Selector of the source's request counters, for a message: with our namespace."""
         return braces([*self._own(model=self.source is MetricsSource.FRONTEND), *self.matchers, *extra])
 
-    def requests(self, *extra: Matcher, model: bool = True) -> str:
-        """Selector of request counters, those without a namespace too."""
-        return braces([*self._own(model=model, anonymous=True), *self.matchers, *extra])
+    def requests(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
+        """Selector of request counters; *anonymous*: those without a namespace too."""
+        return braces([*self._own(model=model, anonymous=anonymous), *self.matchers, *extra])
 
-    def measures(self, *extra: Matcher, model: bool = True, anonymous: bool = True) -> str:
+    def nameless_requests(self, *extra: Matcher) -> str:
+        """Selector of this model's request counters without a namespace."""
+        model = [] if self.model is None else [any_case(self.model)]
+        return braces([*model, Matcher(label=NAMESPACE, value=""), *self.matchers, *extra])
+
+    def measures(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
         """Selector of histograms, gauges and mixed families, on which request counters' labels do not occur.
 
         *model*: whether these series have such a label; *anonymous*: those without a namespace too.
@@ -131,13 +136,16 @@ class Scope:
         matchers = [matcher for matcher in self.matchers if matcher.label not in lacking]
         return braces([*extra, *self._own(model=model, anonymous=anonymous), *matchers])
 
-    def elsewhere(self, *extra: Matcher) -> str | None:
-        """Selector of this model's series under others' namespaces; None: there are no others to tell."""
-        own = self._own(model=False, anonymous=True) if self.is_namespaced else []
-        if not own or self.model is None:
+    def cousins(self, *extra: Matcher) -> str | None:
+        """Selector of this model's series under names that begin as ours and are not; None: not to be told."""
+        if not self.dynamo_namespace or self.model is None:
             return None
-        others = Matcher(label=NAMESPACE, operator=MatchOperator.NOT_MATCHES, value=own[0].value)
-        return braces([any_case(self.model), others, *self.matchers, *extra])
+        begins = Matcher(
+            label=NAMESPACE, operator=MatchOperator.MATCHES, value=f"{spelled(self.dynamo_namespace)}[-_].+"
+        )
+        own = self._own(model=False)[0].value
+        others = Matcher(label=NAMESPACE, operator=MatchOperator.NOT_MATCHES, value=own)
+        return braces([any_case(self.model), begins, others, *self.matchers, *extra])
 
     def same_model(self, *extra: Matcher) -> str | None:
         """Selector of anybody's series of this model; None: no model was asked for."""

@@ -94,40 +94,47 @@ class Expressions:
     @property
     def completed(self) -> str:
         """Selector of the counters of completions."""
-        return self._counter(COMPLETED, NOT_SERVABLE)
+        return self._counter(COMPLETED)
+
+    @property
+    def counters(self) -> tuple[tuple[str, str], ...]:
+        """Names and selectors of both, without a namespace too."""
+        return (
+            ("started", self._counter(STARTED, anonymous=True)),
+            ("completed", self._counter(COMPLETED, anonymous=True)),
+        )
 
     def measure(self, suffix: str) -> str:
-        """Selector of a histogram's series, or a gauge's."""
+        """Selector of a histogram's series."""
         return f"{self.prefix}_{suffix}{self.scope.measures(model=self._is_frontend)}"
 
+    def gauge(self, suffix: str) -> str:
+        """Selector of a frontend's gauge, without a namespace too."""
+        return f"{self.prefix}_{suffix}{self.scope.measures(anonymous=True)}"
+
     def growth(self, suffix: str, window: str, *, by: str) -> str:
-        """How much a histogram's series grew in *window*, summed over our processes by the labels *by*."""
-        return f"sum by ({by})({self._ours(f'increase({self.measure(suffix)}[{window}])', window)})"
+        """How much a histogram's series grew in *window*, summed by the labels *by*."""
+        return f"sum by ({by})(increase({self.measure(suffix)}[{window}]))"
 
     def edges(self, suffix: str, window: str) -> str:
-        """How many of our series have each edge of a histogram."""
-        return f"count by (le)({self._ours(f'increase({self.measure(suffix)}[{window}])', window)})"
+        """How many series have each edge of a histogram."""
+        return f"count by (le)(increase({self.measure(suffix)}[{window}]))"
 
     def requests(self, window: str) -> str:
         """Requests within *window*: arrivals, from a process that does not count them completions."""
-        arrivals, completions = f"increase({self.started}[{window}])", f"increase({self.completed}[{window}])"
-        return f"sum({self._either(arrivals, completions, window)})"
+        return f"sum({self._per_process('increase', window)})"
 
     def counter(self, range_: str) -> str:
         """The counters' values per process, where they were sampled in the last *range_*."""
-        arrivals, completions = (
-            f"last_over_time({self.started}[{range_}])",
-            f"last_over_time({self.completed}[{range_}])",
-        )
-        return self._either(arrivals, completions, range_)
+        return self._per_process("last_over_time", range_)
 
     def samples(self, window: str) -> str:
         """The most samples in *window* that a series of each process has, whether it shows requests yet or not."""
         names = [self.started, self.completed, *self.registrations()]
         counted = " or ".join(f"count_over_time({name}[{window}])" for name in names)
-        return f"max by ({PROCESS})({self._ours(f'({counted})', window)})"
+        return f"max by ({PROCESS})({counted})"
 
-    def registrations(self, *, anonymous: bool = True) -> list[str]:
+    def registrations(self, *, anonymous: bool = False) -> list[str]:
         """Selectors of the gauges that say which models a frontend has; the router has none."""
         if not self._is_frontend:
             return []
@@ -147,7 +154,7 @@ class Expressions:
         """Processes with recognisable series of ours within *window*."""
         families = (STARTED, COMPLETED, f"{TTFT}_count", *(REGISTRATIONS if self._is_frontend else ()))
         name = named(f"{quote_regex(self.prefix)}_({'|'.join(families)})")
-        selector = self.scope.measures(name, model=self._is_frontend, anonymous=False)
+        selector = self.scope.measures(name, model=self._is_frontend)
         return f"count by ({PROCESS})(last_over_time({selector}[{window}]))"
 
     def other_prefixes(self, window: str) -> str:
@@ -160,12 +167,13 @@ class Expressions:
                 operator=MatchOperator.NOT_MATCHES,
                 value=f"{quote_regex(self.prefix)}_({STARTED}|{COMPLETED})",
             ),
+            anonymous=True,
         )
         return f"count by (series,{ROW})({_with_name(f'last_over_time({selector}[{window}])')})"
 
-    def other_namespaces(self, window: str) -> str | None:
-        """Arrivals that frontends count under others' namespaces; None: there are none to tell apart."""
-        selector = self.scope.elsewhere(NOT_GENERATION)
+    def cousins(self, window: str) -> str | None:
+        """Arrivals under namespaces that begin as ours and are not ours; None: there are none to tell."""
+        selector = self.scope.cousins(NOT_GENERATION)
         if selector is None or not self._is_frontend:
             return None
         names = (f"last_over_time({self.prefix}_{name}{selector}[{window}])" for name in (STARTED, COMPLETED))
@@ -194,23 +202,36 @@ class Expressions:
         """Selector of a gauge without a model, which frontends expose under the usual prefix."""
         prefixes = dict.fromkeys((self.scope.prefix, FRONTEND_PREFIX))
         name = named("|".join(f"{quote_regex(prefix)}_{suffix}" for prefix in prefixes))
-        return self.scope.measures(name, model=False)
+        return self.scope.measures(name, model=False, anonymous=True)
 
     @property
     def _is_frontend(self) -> bool:
         return self.scope.source is MetricsSource.FRONTEND
 
-    def _counter(self, suffix: str, *further: Matcher) -> str:
-        extra = (NOT_GENERATION, *further) if self._is_frontend else ()
-        return f"{self.prefix}_{suffix}{self.scope.requests(*extra, model=self._is_frontend)}"
+    def _counter(self, suffix: str, *, anonymous: bool = False) -> str:
+        return (
+            f"{self.prefix}_{suffix}"
+            + self.scope.requests(*self._kinds(suffix), model=self._is_frontend, anonymous=anonymous)
+        )  # fmt: skip
 
-    def _ours(self, vector: str, window: str) -> str:
-        """Of *vector*, what comes from processes that bear our namespace."""
-        return f"({vector} and on ({PROCESS}) {self.bearers(window)})" if self.scope.is_namespaced else vector
+    def _kinds(self, suffix: str) -> tuple[Matcher, ...]:
+        """What keeps other requests than ours to serve out of a frontend's counter."""
+        if not self._is_frontend:
+            return ()
+        return (NOT_GENERATION,) if suffix == STARTED else (NOT_GENERATION, NOT_SERVABLE)
 
-    def _either(self, arrivals: str, completions: str, window: str) -> str:
-        found = f"(sum by ({PROCESS})({arrivals}) or sum by ({PROCESS})({completions}))"
-        return self._ours(found, window)
+    def _per_process(self, function: str, range_: str) -> str:
+        """*function* of each process's counters: arrivals, else completions, else such without a namespace."""
+        selectors = [self.started, self.completed]
+        sums = [f"sum by ({PROCESS})({function}({selector}[{range_}]))" for selector in selectors]
+        if self.scope.is_namespaced and self._is_frontend:
+            nameless = " or ".join(
+                f"sum by ({PROCESS})({function}({self.prefix}_{suffix}"
+                f"{self.scope.nameless_requests(*self._kinds(suffix))}[{range_}]))"
+                for suffix in (STARTED, COMPLETED)
+            )
+            sums.append(f"(({nameless}) and on ({PROCESS}) {self.bearers(range_)})")
+        return f"({' or '.join(sums)})"
 
 
 def named(pattern: str) -> Matcher:
