@@ -318,7 +318,9 @@ def _check_query_parameter(name: str, value: str) -> None:
     if name in OWN_QUERY_PARAMETERS:
         raise ValueError(f"found a query parameter {name!r}, which every query sets itself")
     if not name or not name.isprintable() or not value.isprintable():
-        raise ValueError(f"found a query parameter {name!r} that is empty or not printable, wanted plain text")
+        raise ValueError(
+            f"found a query parameter {name!r} that is empty or not printable, wanted plain text"
+        )
 
 
 def _check_positive(key: str, value: float) -> None:

@@ -33,6 +33,7 @@ from slaplanner.adapters.prometheus import (
     read_attainment,
     read_history,
 )
+from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
 from slaplanner.adapters.target import (
     FIELD_MANAGER,
     ApiRefusal,
@@ -142,7 +143,7 @@ class World:
                 model=spec.metrics.model,
                 dynamo_namespace=spec.metrics.dynamo_namespace,
             ),
-            discover=lambda namespace: self._discover(policy, namespace),
+            discover=lambda target: self._discover(policy, target),
         )
 
     def polled_version(self, policy: SLAPolicy) -> str | None:
@@ -376,10 +377,12 @@ class World:
         name = policy.spec.metrics.connection
         return self._prometheus[name if name in self._prometheus else _UNKNOWN_CONNECTION]
 
-    def _discover(self, policy: SLAPolicy, dynamo_namespace: str) -> tuple[str, ...]:
+    def _discover(self, policy: SLAPolicy, target: TargetState) -> tuple[str, ...]:
         return discover_model(
             self._connections.get(policy.spec.metrics.connection),
-            dynamo_namespace,
+            target.dynamo_namespace,
+            worker_namespaces=target.runtime_namespaces,
+            prefix=_prefix(policy, target),
             at_s=self.now_s(),
             deadline=Deadline.after(REQUEST_TIMEOUT_S),
             matchers=_matchers(policy),
@@ -433,9 +436,13 @@ def scope_of(policy: SLAPolicy, target: TargetState, *, model: str) -> Scope:
         model=model,
         dynamo_namespace=target.dynamo_namespace,
         worker_namespaces=target.runtime_namespaces,
-        prefix=policy.spec.metrics.prefix or target.metrics_prefix or FRONTEND_PREFIX,
+        prefix=_prefix(policy, target),
         matchers=_matchers(policy),
     )
+
+
+def _prefix(policy: SLAPolicy, target: TargetState) -> str:
+    return policy.spec.metrics.prefix or target.metrics_prefix or FRONTEND_PREFIX
 
 
 def _matchers(policy: SLAPolicy) -> tuple[Matcher, ...]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from slaplanner.adapters.prometheus import batch
-from slaplanner.adapters.prometheus.answers import Track
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
+from slaplanner.adapters.prometheus.demand import process_of
 from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
 from slaplanner.adapters.prometheus.series import Expressions, duration
@@ -67,15 +68,25 @@ def read_arrivals(
         return Arrivals()
     end_s = math.floor(at_s)
     start_s = end_s - steps * step_s
+    expressions = Expressions(scope)
     answers = batch.ask_range(
         prometheus,
-        {"counter": Expressions(scope).counter(duration(min(step_s, 2 * scrape_s)))},
+        {
+            "counter": expressions.counter(duration(window_s)),
+            "stamped": expressions.stamped(duration(window_s)),
+        },
         start_s=start_s,
         end_s=end_s,
         step_s=step_s,
         deadline=deadline,
     )
-    growths = [_growth(track, start_s, step_s, steps) for track in answers["counter"]]
+    stamps = {process_of(track): dict(track.points) for track in answers["stamped"]}
+    grid = [float(start_s + index * step_s) for index in range(steps + 1)]
+    oldest_s = min(step_s, 2 * scrape_s)
+    growths = [
+        _growth(dict(track.points), stamps.get(process_of(track), {}), grid, oldest_s=oldest_s)
+        for track in answers["counter"]
+    ]
     whole = [sum(step) for step in zip(*growths, strict=True) if not any(map(math.isnan, step))]
     return Arrivals(counts=tuple(whole), step_s=float(step_s)) if whole else Arrivals()
 
@@ -92,14 +103,23 @@ def _scrape_s(window_s: float, scrapes: float) -> int:
     return next(usual, max(1, round(window_s / scrapes)))
 
 
-def _growth(track: Track, start_s: int, step_s: int, steps: int) -> list[float]:
-    """Growth of one counter per step, NaN where a sample at its beginning or end is missing.
+def _growth(
+    values: Mapping[float, float], stamps: Mapping[float, float], grid: list[float], *, oldest_s: float
+) -> list[float]:
+    """Growth of one counter per step of *grid*, NaN where no sample of its own ends the step or the one before.
 
-    A counter begins anew after a fall.
+    Prometheus repeats a value for minutes when samples are missing, so each is held against its *stamps*:
+    the growth between two samples counts over the time between them. A counter begins anew after a fall.
     """
-    values = [math.nan] * (steps + 1)
-    for at_s, value in track.points:
-        index = round((at_s - start_s) / step_s)
-        if 0 <= index <= steps and 0 <= value <= MOST_REQUESTS:
-            values[index] = value
-    return [after if after < before else after - before for before, after in itertools.pairwise(values)]
+    step_s = grid[1] - grid[0]
+    samples = []
+    for at_s in grid:
+        value, stamp_s = values.get(at_s, math.nan), stamps.get(at_s, at_s)
+        usable = 0 <= value <= MOST_REQUESTS and at_s - oldest_s < stamp_s <= at_s
+        samples.append((stamp_s, value if usable else math.nan))
+    return [
+        (after if after < before else after - before) * step_s / (end_s - begin_s)
+        if end_s > begin_s
+        else math.nan
+        for (begin_s, before), (end_s, after) in itertools.pairwise(samples)
+    ]

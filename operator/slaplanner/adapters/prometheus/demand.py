@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 from typing import Final
 
 from slaplanner.adapters.prometheus import batch, series
-from slaplanner.adapters.prometheus.answers import Sample
+from slaplanner.adapters.prometheus.answers import Sample, Track
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.proof import Counter, Witness, arrivals, routed
@@ -63,6 +63,8 @@ class Demand:
             figures["other_prefixes"] = expressions.other_prefixes(recent)
             cousins = expressions.cousins(recent)
             figures |= {} if cousins is None else {"cousins": cousins}
+            spellings = expressions.other_spellings(recent)
+            figures |= {} if spellings is None else {"other_spellings": spellings}
         else:
             figures |= self._counters(ROUTER, self.scope) | self._counters(FRONTEND, self._beside)
         return figures
@@ -89,6 +91,18 @@ class Demand:
         elif routers := self._witnesses(ROUTER, answers, ours):
             return routed(routers, frontends, missing=missing, asked=str(self.scope))
         return self._unseen(prometheus, missing=missing, at_s=at_s, deadline=deadline)
+
+    def scrapes(self, answers: Answers) -> float:
+        """Samples of one series within the window: as the longer past has them, if the window has gaps."""
+        kind = FRONTEND if self._is_frontend else ROUTER
+        within = [f"{kind}_{name}_samples" for name in ("started", "completed")]
+        most = max((row.value for name in within for row in answers.get(name, [])), default=0.0)
+        usual = max((row.value for row in answers.get(f"{kind}_past", [])), default=0.0)
+        return max(most, usual * self.window_s / self._remembered_s)
+
+    @property
+    def _remembered_s(self) -> float:
+        return max(REMEMBERED_S, 2 * self.window_s)
 
     @property
     def _is_frontend(self) -> bool:
@@ -121,8 +135,10 @@ class Demand:
         figures[f"{kind}_moved"] = f"count by ({ROW})({' or '.join(grown)})"
         registered = expressions.registrations(anonymous=True)
         past = [*(counter for _, counter in expressions.counters), *registered]
-        since = duration(max(REMEMBERED_S, 2 * self.window_s))
-        figures[f"{kind}_past"] = f"count by ({ROW})({_any(past, since)})"
+        counted = " or ".join(
+            f"count_over_time({selector}[{duration(self._remembered_s)}])" for selector in past
+        )
+        figures[f"{kind}_past"] = f"max by ({ROW})({counted})"
         figures[f"{kind}_fresh"] = f"count by ({ROW})({_any(past, recent)})"
         if kind == FRONTEND:
             figures[f"{kind}_registered"] = f"count by ({ROW})({_any(registered, recent)})"
@@ -175,6 +191,11 @@ class Demand:
             f"{named(process_of(row))} counts under {NAMESPACE}={row.labels.get(NAMESPACE)!r}"
             for row in answers.get("cousins", [])
             if process_of(row) in ours - counting
+        ]
+        found += [
+            f"{named(process_of(row))} counts {MODEL}={row.labels.get(MODEL)!r}, which a matcher leaves out"
+            for row in answers.get("other_spellings", [])
+            if process_of(row) not in counting
         ]
         if self._is_frontend:
             found += [
@@ -248,7 +269,7 @@ EVIDENCE: Final = (
 """What is asked of each kind of process."""
 
 
-def process_of(row: Sample) -> Process:
+def process_of(row: Sample | Track) -> Process:
     """Which process exposes the series of *row*."""
     return tuple(row.labels.get(label, "") for label in PROCESS.split(","))
 

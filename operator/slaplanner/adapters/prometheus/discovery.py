@@ -17,7 +17,11 @@ ANY_MODEL: Final = Matcher(label=MODEL, operator=MatchOperator.NOT_EQUAL, value=
 
 @dataclass(frozen=True, slots=True)
 class ModelDiscovery:
-    """The models that frontends have under one `dynamo_namespace`, one spelling of each, sorted without case."""
+    """The models that frontends have under one `dynamo_namespace`, lower-cased and sorted.
+
+    Lower-cased, because frontends of several versions spell one model in several ways; a `Scope` matches
+    all of them.
+    """
 
     found: tuple[str, ...]
 
@@ -39,8 +43,6 @@ def discover_model(
 ) -> ModelDiscovery:
     """The models seen at *at_s*, by traffic or by registration alone.
 
-    Spellings that differ in case are one model: older frontends lower what newer ones keep.
-
     Raises:
         MetricsError: they could not be had.
     """
@@ -53,7 +55,5 @@ def discover_model(
     names = (series.STARTED, series.COMPLETED, *series.REGISTRATIONS)
     seen = " or ".join(f"{prefix}_{name}{scope.measures(ANY_MODEL)}" for name in names)
     answers = batch.ask(prometheus, {"models": f"count by ({MODEL})({seen})"}, at_s=at_s, deadline=deadline)
-    # Upper case sorts first, so of two spellings the one that keeps the case stays.
-    spellings = sorted({sample.labels.get(MODEL, "") for sample in answers["models"]} - {""}, reverse=True)
-    models = {spelling.lower(): spelling for spelling in spellings}
-    return ModelDiscovery(tuple(models[lower] for lower in sorted(models)))
+    models = {sample.labels.get(MODEL, "").lower() for sample in answers["models"]}
+    return ModelDiscovery(tuple(sorted(models - {""})))

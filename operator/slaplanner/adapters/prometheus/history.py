@@ -92,8 +92,8 @@ def _figures(scope: Scope, window: str) -> dict[str, str]:
         "requests": expressions.requests(window),
         "samples": f"min({expressions.samples(window)})",
         "unscraped": expressions.unscraped(window),
-        "counters": f"count({expressions.counter(window)})",
-        "registered": f"count({registered or expressions.counter(window)})",
+        "counters": expressions.counting(window),
+        "registered": f"count({registered})" if registered else expressions.counting(window),
     }
     for name, metric in LENGTHS.items():
         for part in ("sum", "count"):

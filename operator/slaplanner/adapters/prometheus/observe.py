@@ -10,7 +10,7 @@ from slaplanner.adapters.prometheus import batch, series
 from slaplanner.adapters.prometheus.arrivals import read_arrivals
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
-from slaplanner.adapters.prometheus.demand import FRONTEND, ROUTER, Answers, Demand, Process, held
+from slaplanner.adapters.prometheus.demand import Answers, Demand, Process, held
 from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram
 from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
@@ -56,10 +56,6 @@ MEANS: Final = (
         optional=True,
     ),
 )
-SAMPLES: Final = tuple(
-    f"{kind}_{name}_samples" for kind in (FRONTEND, ROUTER) for name in ("started", "completed")
-)
-"""Figures that tell how many samples a counter has in the window."""
 
 
 def observe(
@@ -95,10 +91,14 @@ def observe(
     seen = _seen(answers, requests, scope, ours=ours, window_s=window_s, interval_s=interval_s)
     if not (isinstance(requests, Known) and requests.value > 0):
         return seen
-    scrapes = max((row.value for name in SAMPLES for row in answers.get(name, [])), default=0.0)
     try:
         arrivals = read_arrivals(
-            prometheus, scope, at_s=at_s, window_s=window_s, scrapes=scrapes, deadline=deadline
+            prometheus,
+            scope,
+            at_s=at_s,
+            window_s=window_s,
+            scrapes=demand.scrapes(answers),
+            deadline=deadline,
         )
     except MetricsError:
         # How bursty the arrivals are only refines a plan; the hook has counted the error.

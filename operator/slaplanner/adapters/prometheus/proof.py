@@ -171,7 +171,9 @@ def _pooled(shares: Sequence[_Share], *, missing: Sequence[str], asked: str) -> 
         return Unknown(Reason.NOT_A_NUMBER, f"found {total:g} requests of {asked}, wanted a count")
     reasons = [share.reason for share in shares]
     first = next((reason for reason in reasons if reason is not None), None)
-    if first is not None and not total and None not in reasons:
+    # Nobody can be asked how much came since the last sample.
+    all_gone = set(reasons) == {Reason.STALE}
+    if first is not None and None not in reasons and (all_gone or not total):
         return Unknown(first, f"asked for {asked}: {_listed(doubts)}")
     return Known(total, lower_bound=bool(doubts), because=_listed(doubts))
 

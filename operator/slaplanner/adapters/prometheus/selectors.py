@@ -114,18 +114,23 @@ class Scope:
         """Whether series with our `dynamo_namespace` tell our processes from others."""
         return bool(self.dynamo_namespace)
 
+    @property
+    def conditions(self) -> tuple[Matcher, ...]:
+        """The matchers, but for one that only repeats the model, in whatever spelling."""
+        return tuple(matcher for matcher in self.matchers if not self._repeats_the_model(matcher))
+
     def traffic(self, *extra: Matcher) -> str:
         """Selector of the source's request counters, for a message: with our namespace."""
-        return braces([*self._own(model=self.source is MetricsSource.FRONTEND), *self.matchers, *extra])
+        return braces([*self._own(model=self.source is MetricsSource.FRONTEND), *self.conditions, *extra])
 
     def requests(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
         """Selector of request counters; *anonymous*: those without a namespace too."""
-        return braces([*self._own(model=model, anonymous=anonymous), *self.matchers, *extra])
+        return braces([*self._own(model=model, anonymous=anonymous), *self.conditions, *extra])
 
     def nameless_requests(self, *extra: Matcher) -> str:
         """Selector of this model's request counters without a namespace."""
         model = [] if self.model is None else [any_case(self.model)]
-        return braces([*model, Matcher(label=NAMESPACE, value=""), *self.matchers, *extra])
+        return braces([*model, Matcher(label=NAMESPACE, value=""), *self.conditions, *extra])
 
     def measures(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
         """Selector of histograms, gauges and mixed families, on which request counters' labels do not occur.
@@ -133,7 +138,7 @@ class Scope:
         *model*: whether these series have such a label; *anonymous*: those without a namespace too.
         """
         lacking = REQUEST_LABELS if model else PER_SERIES_LABELS
-        matchers = [matcher for matcher in self.matchers if matcher.label not in lacking]
+        matchers = [matcher for matcher in self.conditions if matcher.label not in lacking]
         return braces([*extra, *self._own(model=model, anonymous=anonymous), *matchers])
 
     def cousins(self, *extra: Matcher) -> str | None:
@@ -145,7 +150,14 @@ class Scope:
         )
         own = self._own(model=False)[0].value
         others = Matcher(label=NAMESPACE, operator=MatchOperator.NOT_MATCHES, value=own)
-        return braces([any_case(self.model), begins, others, *self.matchers, *extra])
+        return braces([any_case(self.model), begins, others, *self.conditions, *extra])
+
+    def any_spelling(self, *extra: Matcher) -> str | None:
+        """Selector of our request counters without the matchers on the model; None: there are no such matchers."""
+        others = [matcher for matcher in self.conditions if matcher.label != MODEL]
+        if self.model is None or len(others) == len(self.conditions):
+            return None
+        return braces([*self._own(model=True), *others, *extra])
 
     def same_model(self, *extra: Matcher) -> str | None:
         """Selector of anybody's series of this model; None: no model was asked for."""
@@ -160,6 +172,10 @@ class Scope:
         matchers = [matcher for matcher in self.matchers if matcher.label not in PER_SERIES_LABELS]
         found = [*(self._own(model=False) if self.is_namespaced else ()), *matchers]
         return braces(found) if found else None
+
+    def _repeats_the_model(self, matcher: Matcher) -> bool:
+        is_equal = matcher.label == MODEL and matcher.operator is MatchOperator.EQUAL
+        return is_equal and self.model is not None and matcher.value.lower() == self.model.lower()
 
     def _own(self, *, model: bool, anonymous: bool = False) -> list[Matcher]:
         found = [any_case(self.model)] if model and self.model is not None else []

@@ -122,11 +122,19 @@ class Expressions:
 
     def requests(self, window: str) -> str:
         """Requests within *window*: arrivals, from a process that does not count them completions."""
-        return f"sum({self._per_process('increase', window)})"
+        return f"sum({self._per_process('sum', 'increase({}[' + window + '])', window)})"
 
-    def counter(self, range_: str) -> str:
-        """The counters' values per process, where they were sampled in the last *range_*."""
-        return self._per_process("last_over_time", range_)
+    def counting(self, window: str) -> str:
+        """How many processes had counters within *window*."""
+        return f"count({self._per_process('sum', 'last_over_time({}[' + window + '])', window)})"
+
+    def counter(self, window: str) -> str:
+        """The counters' values per process at one time; *window*: in which the process bore our namespace."""
+        return self._per_process("sum", "{}", window)
+
+    def stamped(self, window: str) -> str:
+        """When those values were sampled, in Unix seconds."""
+        return self._per_process("max", "timestamp({})", window)
 
     def samples(self, window: str) -> str:
         """The most samples in *window* that a series of each process has, whether it shows requests yet or not."""
@@ -179,6 +187,14 @@ class Expressions:
         names = (f"last_over_time({self.prefix}_{name}{selector}[{window}])" for name in (STARTED, COMPLETED))
         return f"count by ({ROW})({' or '.join(names)})"
 
+    def other_spellings(self, window: str) -> str | None:
+        """Arrivals of this model that a matcher on the label `model` may leave out; None: there is none."""
+        selector = self.scope.any_spelling(NOT_GENERATION)
+        if selector is None or not self._is_frontend:
+            return None
+        names = (f"last_over_time({self.prefix}_{name}{selector}[{window}])" for name in (STARTED, COMPLETED))
+        return f"count by ({ROW})({' or '.join(names)})"
+
     def around(self, window: str) -> dict[str, str]:
         """Series of the same model, or of the same namespace, by any other label or name."""
         counters = (OF_A_FRONTEND, named(f".+_({STARTED}|{COMPLETED})"))
@@ -220,18 +236,23 @@ class Expressions:
             return ()
         return (NOT_GENERATION,) if suffix == STARTED else (NOT_GENERATION, NOT_SERVABLE)
 
-    def _per_process(self, function: str, range_: str) -> str:
-        """*function* of each process's counters: arrivals, else completions, else such without a namespace."""
-        selectors = [self.started, self.completed]
-        sums = [f"sum by ({PROCESS})({function}({selector}[{range_}]))" for selector in selectors]
+    def _per_process(self, aggregation: str, function: str, window: str) -> str:
+        """*function* of each process's counters: arrivals, else completions, else such without a namespace.
+
+        *function* has braces for the selector.
+        """
+
+        def of(selector: str) -> str:
+            return f"{aggregation} by ({PROCESS})({function.format(selector)})"
+
+        found = [of(self.started), of(self.completed)]
         if self.scope.is_namespaced and self._is_frontend:
             nameless = " or ".join(
-                f"sum by ({PROCESS})({function}({self.prefix}_{suffix}"
-                f"{self.scope.nameless_requests(*self._kinds(suffix))}[{range_}]))"
+                of(f"{self.prefix}_{suffix}{self.scope.nameless_requests(*self._kinds(suffix))}")
                 for suffix in (STARTED, COMPLETED)
             )
-            sums.append(f"(({nameless}) and on ({PROCESS}) {self.bearers(range_)})")
-        return f"({' or '.join(sums)})"
+            found.append(f"(({nameless}) and on ({PROCESS}) {self.bearers(window)})")
+        return f"({' or '.join(found)})"
 
 
 def named(pattern: str) -> Matcher:
