@@ -65,7 +65,7 @@ _NAMES: Mapping[tuple[ConditionType, bool], str] = {
 _QUIET = frozenset({ConditionType.READY, ConditionType.PROGRESSING})
 """Ready repeats the others; Progressing moves with every scale, which `Scaled` tells."""
 
-_LOUD = frozenset({Reason.ACKNOWLEDGEMENT_OVERDUE})
+_LOUD = frozenset({Reason.ACKNOWLEDGEMENT_OVERDUE, Reason.BLOCKED})
 """Reasons of quiet conditions that somebody has to act on."""
 
 _NEWS_FROM_THE_START = frozenset(

@@ -36,7 +36,15 @@ from slaplanner.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_GATED = frozenset({Reason.ROLLOUT_BLOCKS, Reason.NOT_READY_BLOCKS_SHRINK, Reason.UNSCHEDULABLE})
+_GATED = frozenset(
+    {
+        Reason.ROLLOUT_BLOCKS,
+        Reason.SCALING_DEFERRED,
+        Reason.NOT_OBSERVED,
+        Reason.NOT_READY_BLOCKS_SHRINK,
+        Reason.UNSCHEDULABLE,
+    }
+)
 """Limits that end with the target's own moves: when it settles, a plan follows at once."""
 
 

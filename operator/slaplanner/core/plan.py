@@ -25,6 +25,7 @@ from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import Demand, Sized, attainment, throughput
+from slaplanner.core.stalls import PINNED_BY_STALLS, find_stall, watch_stall
 from slaplanner.core.state import Lengths, PlannerState
 
 
@@ -115,6 +116,7 @@ def decide(
         state,
         steps,
         damping=damping,
+        fleet=fleet,
         observation=observation,
         policy=policy,
         now_s=now_s,
@@ -157,12 +159,13 @@ def _gpus(fleet: Fleet) -> dict[Role, int]:
 
 def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) -> PlannerState:
     """Learn from what the fleet shows: changes of replicas, whoever made them, and pending pods."""
-    patience = patience_s(startup_s=startup_seconds(policy, fleet), interval_s=policy.interval_s)
+    patience = _patience_s(policy, fleet)
     noticed = []
     for role in fleet.roles:
         memory = state.role(role.role)
         placement = watch_placement(memory.placement, role, patience_s=patience, now_s=now_s)
-        if (memory.replicas, memory.placement) == (role.replicas, placement):
+        stall = watch_stall(memory.stall, role, now_s=now_s)
+        if (memory.replicas, memory.placement, memory.stall) == (role.replicas, placement, stall):
             continue
         damping = memory.damping
         if memory.replicas is not None and memory.replicas != role.replicas:
@@ -173,8 +176,23 @@ def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) 
                 after=role.replicas,
                 at_s=state.planned_at_s if ours and state.planned_at_s is not None else now_s,
             )
-        noticed.append(replace(memory, damping=damping, placement=placement, replicas=role.replicas))
-    return state.with_roles(noticed) if noticed else state
+        noticed.append(
+            replace(memory, damping=damping, placement=placement, stall=stall, replicas=role.replicas)
+        )
+    before_s = state.unready_since_s
+    unready_since_s = None if fleet.ready else min(before_s, now_s) if before_s is not None else now_s
+    if not noticed and unready_since_s == before_s:
+        return state
+    return state.with_roles(noticed, unready_since_s=unready_since_s)
+
+
+def _patience_s(policy: Policy, fleet: Fleet) -> float:
+    return patience_s(startup_s=startup_seconds(policy, fleet), interval_s=policy.interval_s)
+
+
+def _unready_for_long(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) -> bool:
+    since_s = state.unready_since_s
+    return since_s is not None and now_s - since_s >= _patience_s(policy, fleet)
 
 
 def _load(observation: Observation, state: PlannerState, policy: Policy) -> _Load | None:
@@ -239,6 +257,7 @@ def _steps(
     state: PlannerState, sized: Sized, fleet: Fleet, policy: Policy, *, may_shrink: bool, now_s: float
 ) -> tuple[tuple[Step, ...], dict[Role, DampingState]]:
     """Each role bounded, damped and gated, with the limits that bit in their order; and what to remember."""
+    unready_for_long = _unready_for_long(state, fleet, policy, now_s=now_s)
     steps: list[Step] = []
     damping: dict[Role, DampingState] = {}
     for role in fleet.roles:
@@ -258,7 +277,12 @@ def _steps(
         # A bound acts at once, also on what damping remembers from before it was set.
         within, again = _bounded(damped.replicas, rules)
         opening = gate(
-            role, fleet=fleet, pause=policy.pause, placement=memory.placement, load_may_shrink=may_shrink
+            role,
+            fleet=fleet,
+            pause=policy.pause,
+            placement=memory.placement,
+            load_may_shrink=may_shrink,
+            unready_for_long=unready_for_long,
         )
         gated, gate_limit = opening.apply(within)
         limits = (need.limit, bound, *damped.limits, again if again is not bound else None, gate_limit)
@@ -307,6 +331,7 @@ def _without_load(
             pause=policy.pause,
             placement=state.role(role.role).placement,
             load_may_shrink=True,
+            unready_for_long=_unready_for_long(state, fleet, policy, now_s=now_s),
         )
         gated, gate_limit = opening.apply(wanted)
         if gate_limit is not None:
@@ -316,6 +341,7 @@ def _without_load(
         state,
         tuple(steps),
         damping={role.role: state.role(role.role).damping for role in fleet.roles},
+        fleet=fleet,
         observation=observation,
         policy=policy,
         now_s=now_s,
@@ -328,6 +354,7 @@ def _conclude(
     steps: tuple[Step, ...],
     *,
     damping: Mapping[Role, DampingState],
+    fleet: Fleet,
     observation: Observation,
     policy: Policy,
     now_s: float,
@@ -352,7 +379,19 @@ def _conclude(
         planned_at_s=now_s,
         decisions=state.decisions + 1,
     )
-    reason = _reason(roles, unknown=evidence is None, over_budget=allotted.shrunk_to_budget)
+    stall = find_stall(
+        fleet,
+        (state.role(role.role).stall for role in fleet.roles),
+        unready_since_s=state.unready_since_s,
+        patience_s=_patience_s(policy, fleet),
+        now_s=now_s,
+    )
+    reason = _reason(
+        roles,
+        unknown=evidence is None,
+        over_budget=allotted.shrunk_to_budget,
+        stalled=stall is not None,
+    )
     outlook = evidence.forecast if evidence else None
     decision = Decision(
         id=state.decisions,
@@ -372,12 +411,13 @@ def _conclude(
         demand=evidence.demand if evidence else None,
         forecast=outlook,
         correction=evidence.correction if evidence else None,
+        stall=stall,
         gpu_budget=policy.gpu_budget,
     )
     return state, decision
 
 
-def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool) -> Reason:
+def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool, stalled: bool) -> Reason:
     grows = any(role.desired > role.current for role in roles)
     shrinks = any(role.desired < role.current for role in roles)
     if over_budget and shrinks:
@@ -388,4 +428,7 @@ def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool
         return Reason.REBALANCE
     if grows:
         return Reason.SCALE_UP
-    return Reason.SCALE_DOWN if shrinks else Reason.STEADY
+    if shrinks:
+        return Reason.SCALE_DOWN
+    pinned = stalled and any(limit in PINNED_BY_STALLS for role in roles for limit in role.limits)
+    return Reason.BLOCKED if pinned else Reason.STEADY

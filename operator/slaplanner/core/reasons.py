@@ -135,6 +135,14 @@ class Reason(StrEnum):
     ACKNOWLEDGEMENT_OVERDUE = "AcknowledgementOverdue"
     """Not acknowledged within connector.virtual.maxWaitSeconds."""
     UNSCHEDULABLE = "Unschedulable"
+    SCALING_DEFERRED = "ScalingDeferred"
+    """Dynamo accepts replicas and carries them out after a rollout: the role waits."""
+    NOT_COMMITTED = "NotCommitted"
+    """The scaling adapter has not granted what was asked for, as under a power budget."""
+    NOT_OBSERVED = "NotObserved"
+    """The status is about an older generation of the target's spec: no shrinking."""
+    BLOCKED = "Blocked"
+    """The target has not become ready for long; the message says since when and by whom."""
 
     # Fallback
     FALLBACK_HOLD = "FallbackHold"

@@ -21,6 +21,7 @@ from slaplanner.core.placement import PlacementWatch
 from slaplanner.core.readings import Series
 from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.stalls import StallWatch
 from slaplanner.core.startup import StartupWatch
 
 VERSION = 1
@@ -36,6 +37,7 @@ class RoleMemory:
     damping: DampingState = field(default_factory=DampingState)
     startup: StartupWatch = field(default_factory=StartupWatch)
     placement: PlacementWatch = field(default_factory=PlacementWatch)
+    stall: StallWatch = field(default_factory=StallWatch)
     replicas: int | None = None
     """What the target asked for at the last plan."""
     desired: int | None = None
@@ -73,6 +75,8 @@ class PlannerState:
     """What stood before the history when `forecast` was learnt."""
     burstiness: Burstiness = field(default_factory=Burstiness)
     """How unevenly requests arrive."""
+    unready_since_s: float | None = None
+    """Since when the target says that it is not ready; None: it is."""
 
     def role(self, role: Role) -> RoleMemory:
         """What is remembered of *role*; nothing yet is an empty memory."""
@@ -125,6 +129,7 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         **({"len": _rounded(state.lengths.isl_tokens, state.lengths.osl_tokens)} if state.lengths else {}),
         "corr": state.correction.to_document(),
         **({"burst": state.burstiness.to_document()} if state.burstiness.plans else {}),
+        **({"unready": round(state.unready_since_s)} if state.unready_since_s is not None else {}),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
         "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
     }
@@ -145,6 +150,7 @@ def from_document(document: object) -> PlannerState:
             correction=CorrectionState.from_document(document["corr"]),
             burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
             rivalry=rivalry.from_document(document.get("rival", {})),
+            unready_since_s=float(document["unready"]) if "unready" in document else None,
             roles=tuple(_role_memory(Role(name), entry) for name, entry in document["roles"].items()),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
@@ -171,6 +177,8 @@ def _role_document(memory: RoleMemory) -> dict[str, Any]:
         document["up"] = [round(sample) for sample in startup.samples_s]
     if memory.placement != PlacementWatch():
         document["room"] = [memory.placement.pending_since_s, memory.placement.closed_until_s]
+    if memory.stall.since_s is not None:
+        document["stall"] = [round(memory.stall.since_s), memory.stall.replicas, memory.stall.updated]
     if startup.asked_at_s is not None:
         document["ask"] = [round(startup.asked_at_s), startup.asked_for]
     return document
@@ -182,6 +190,7 @@ def _role_memory(role: Role, document: Mapping[str, Any]) -> RoleMemory:
 
     ask = document.get("ask")
     since_s, until_s = document.get("room", (None, None))
+    stalled_s, asked_for, updated = document.get("stall", (None, 0, None))
     replicas, desired = document.get("rep"), document.get("des")
     return RoleMemory(
         role=role,
@@ -197,6 +206,11 @@ def _role_memory(role: Role, document: Mapping[str, Any]) -> RoleMemory:
         placement=PlacementWatch(
             pending_since_s=None if since_s is None else float(since_s),
             closed_until_s=None if until_s is None else float(until_s),
+        ),
+        stall=StallWatch(
+            since_s=None if stalled_s is None else float(stalled_s),
+            replicas=int(asked_for),
+            updated=None if updated is None else int(updated),
         ),
         replicas=None if replicas is None else int(replicas),
         desired=None if desired is None else int(desired),

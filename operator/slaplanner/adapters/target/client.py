@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubernetes.client import ApiClient, Configuration, CustomObjectsApi
+from kubernetes.client import ApiClient, Configuration, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -33,6 +33,7 @@ class KubernetesApi:
 
     def __init__(self, api_client: ApiClient, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         self._objects = CustomObjectsApi(api_client)
+        self._core = CoreV1Api(api_client)
         self._timeout_s = timeout_s
 
     def get(
@@ -58,6 +59,18 @@ class KubernetesApi:
                 if not refusal.failure.not_served:
                     raise
         return self.get(VERSIONS[-1], namespace, plural, name)
+
+    def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The text of a ConfigMap, by key.
+
+        Raises:
+            ApiRefusal: it could not be read.
+        """
+        try:
+            found = self._core.read_namespaced_config_map(name, namespace, _request_timeout=self._timeout_s)
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
+        return dict(found.data or {})
 
     def list(self, group: str, version: str, namespace: str, plural: str) -> list[Mapping[str, Any]]:
         """Read all objects of a kind in a namespace.
