@@ -99,8 +99,9 @@ def _scrape_s(window_s: float, scrapes: float) -> int:
     if not (math.isfinite(scrapes) and scrapes >= 2):
         return 0
     shortest, longest = window_s / (scrapes + 1), window_s / (scrapes - 1)
-    usual = (scrape_s for scrape_s in USUAL_SCRAPES_S if shortest <= scrape_s <= longest)
-    return next(usual, max(1, round(window_s / scrapes)))
+    usual = [scrape_s for scrape_s in USUAL_SCRAPES_S if shortest <= scrape_s <= longest]
+    mean_s = window_s / scrapes
+    return min(usual, key=lambda scrape_s: abs(scrape_s - mean_s), default=max(1, round(mean_s)))
 
 
 def _growth(

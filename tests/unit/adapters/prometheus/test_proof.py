@@ -31,14 +31,18 @@ def read(*witnesses: Witness, missing: tuple[str, ...] = ()) -> Reading:
         pytest.param(replace(REGISTERED, started=BUSY), Known(360.0), id="a-counter-that-rose"),
         pytest.param(replace(REGISTERED, started=IDLE), Known(0.0), id="a-counter-that-did-not-rise"),
         pytest.param(replace(REGISTERED, started=EAGER), Known(0.0), id="eager-zeros-and-no-work"),
-        pytest.param(replace(REGISTERED, completed=IDLE), Known(0.0), id="an-older-counter-that-did-not-rise"),
+        pytest.param(
+            replace(REGISTERED, completed=IDLE), Known(0.0), id="an-older-counter-that-did-not-rise"
+        ),
         pytest.param(REGISTERED, Known(0.0), id="registered-and-never-asked"),
         pytest.param(replace(REGISTERED, started=ENDED), Known(120.0), id="restarted-and-idle-since"),
         pytest.param(
             replace(REGISTERED, started=IDLE, work=364, moved=True), Known(0.0), id="long-generations"
         ),
         pytest.param(
-            replace(REGISTERED, started=YOUNG), Known(0.0, lower_bound=True), id="one-sample-of-a-young-series"
+            replace(REGISTERED, started=YOUNG),
+            Known(0.0, lower_bound=True),
+            id="one-sample-of-a-young-series",
         ),
         pytest.param(
             replace(REGISTERED, started=replace(BUSY, born=True)),
@@ -54,7 +58,9 @@ def read(*witnesses: Witness, missing: tuple[str, ...] = ()) -> Reading:
             id="arrivals-that-never-count-beside-completions-that-do",
         ),
         pytest.param(
-            replace(REGISTERED, started=EAGER, moved=True), Reason.COUNTER_SILENT, id="0-since-ever-beside-tokens"
+            replace(REGISTERED, started=EAGER, moved=True),
+            Reason.COUNTER_SILENT,
+            id="0-since-ever-beside-tokens",
         ),
         pytest.param(
             replace(REGISTERED, started=EAGER, work=1), Reason.COUNTER_SILENT, id="0-since-ever-beside-work"
@@ -183,7 +189,9 @@ ROUTER = Witness(name="a", started=EAGER)
 @pytest.mark.parametrize(
     ("routers", "frontends", "reading"),
     [
-        pytest.param([ROUTER], [replace(REGISTERED, started=BUSY)], Reason.COUNTER_SILENT, id="frontend-counts"),
+        pytest.param(
+            [ROUTER], [replace(REGISTERED, started=BUSY)], Reason.COUNTER_SILENT, id="frontend-counts"
+        ),
         pytest.param([ROUTER], [replace(REGISTERED, work=3)], Reason.COUNTER_SILENT, id="frontend-holds"),
         pytest.param([ROUTER], [], Reason.COUNTER_SILENT, id="nobody-beside-it"),
         pytest.param([ROUTER], [replace(REGISTERED, started=IDLE)], Known(0.0), id="frontend-rests"),
