@@ -176,6 +176,9 @@ class Settings:
     heartbeat_s: float = 5.0
     """Seconds between two looks at whether a policy's plan is due. Shorter answers sooner to an edited
     policy, longer spares the CPU where there are many policies."""
+    replica_ceiling: int = 100
+    """Replicas beyond which no role grows for which the user set neither `gpuBudget.max` nor `maxReplicas`:
+    a Prometheus that reports nonsense must not ask for thousands of GPUs. It never shrinks a role."""
     watched_namespaces: tuple[str, ...] = ()
     """Namespaces whose policies are served; none: all of them."""
     scaling_max_wait_s: float = 1800.0
@@ -196,6 +199,8 @@ class Settings:
         _check_positive("heartbeatSeconds", self.heartbeat_s)
         _check_positive("scalingMaxWaitSeconds", self.scaling_max_wait_s)
         _check_positive("scalingCheckIntervalSeconds", self.scaling_check_interval_s)
+        if self.replica_ceiling < 1:
+            raise ValueError(f"replicaCeiling: found {self.replica_ceiling}, wanted 1 or more")
         if not 0 < self.port < 65536:
             raise ValueError(f"port: found {self.port}, wanted 1 to 65535")
 

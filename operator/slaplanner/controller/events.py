@@ -141,3 +141,12 @@ def write_failed(reason: Reason, message: str) -> Event:
 def remarked(reason: Reason, message: str) -> Event:
     """Something about the target is odd, and hinders no plan."""
     return Event(EventType.WARNING, reason.value, message)
+
+
+def state_dropped(error: str) -> Event:
+    """What an earlier operator remembered in the status cannot be used."""
+    return Event(
+        EventType.WARNING,
+        "PlannerStateDropped",
+        f"status.plannerState is not what a planner wrote, planning starts afresh without it: {error}",
+    )

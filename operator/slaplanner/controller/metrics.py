@@ -36,7 +36,7 @@ PLAN_DURATION = Histogram(
 )
 PLANS_FAILED = Counter(
     "slaplanner_plans_failed_total",
-    "Plans that ended without a decision, by reason.",
+    "Plans that did not go through all of their steps, by reason.",
     (*_POLICY, "reason"),
     registry=REGISTRY,
 )
@@ -165,6 +165,12 @@ OUTSIDE_ERRORS = Counter(
 STATUS_WRITES = Counter(
     "slaplanner_status_writes_total",
     "Writes of policies' status, by outcome.",
+    ("outcome",),
+    registry=REGISTRY,
+)
+EVENTS = Counter(
+    "slaplanner_events_total",
+    "Kubernetes events, by outcome: posted, refused by the API server, or dropped from a full queue.",
     ("outcome",),
     registry=REGISTRY,
 )

@@ -46,7 +46,6 @@ def run_operator(
         settings=settings,
         api_client=bounded_client(credentials()),
         watching_client=_watching(kubeconfig=kubeconfig, context=context),
-        post=handlers.post,
     )
     registry = kopf.OperatorRegistry()
     handlers.register(registry, operator, namespaced=bool(namespaces))

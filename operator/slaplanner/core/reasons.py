@@ -30,6 +30,10 @@ class Reason(StrEnum):
     PLANNED = "Planned"
     """The last plan ran on known figures."""
 
+    # Any condition
+    INTERNAL_ERROR = "InternalError"
+    """A defect of the planner itself ended this step; the log has its traceback."""
+
     # TargetResolved
     RESOLVED = "Resolved"
     """The target, its roles, model and GPUs were found."""
@@ -99,6 +103,8 @@ class Reason(StrEnum):
     """The counter of requests is absent or stands at 0 while other series speak of work."""
     STALE = "Stale"
     NOT_A_NUMBER = "NotANumber"
+    CLOCK_OFF = "ClockOff"
+    """The clocks of Prometheus and of the operator differ, so old figures may be taken for new ones."""
     LENGTHS_UNKNOWN = "LengthsUnknown"
     """Requests arrive and none has produced its first token: a stall."""
     NOT_REPORTED = "NotReported"
@@ -125,6 +131,9 @@ class Reason(StrEnum):
     """More GPUs would be needed than the budget has: the decision was cut."""
     BUDGET_INFEASIBLE = "BudgetInfeasible"
     """The floors alone need more GPUs than the budget has."""
+
+    REPLICA_CEILING = "ReplicaCeiling"
+    """Neither gpuBudget.max nor maxReplicas is set, so the administrator's replicaCeiling cut the decision."""
 
     # Progressing
     SCALING = "Scaling"
