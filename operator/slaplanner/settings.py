@@ -27,6 +27,7 @@ __all__ = [
     "ClientCertificate",
     "EtcdConnection",
     "HttpMethod",
+    "LeaderElection",
     "PrometheusConnection",
     "Settings",
     "SettingsError",
@@ -56,6 +57,9 @@ OWN_QUERY_PARAMETERS: Final = frozenset(
     {"query", "time", "start", "end", "step", "timeout", "partial_response", "deny_partial_response"}
 )
 """Parameters that the operator's own queries carry."""
+
+LEAST_LEASE_S: Final = 12.0
+MOST_LEASE_S: Final = 300.0
 
 MAX_FILE_BYTES: Final = 1_000_000
 """A ConfigMap holds at most 1 MiB, so anything longer is the wrong file."""
@@ -156,6 +160,25 @@ class EtcdConnection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderElection:
+    """A Lease by which several operators choose the one that plans and writes; the others stand by."""
+
+    namespace: str | None = None
+    """Namespace of the Lease; absent: that of the operator's pod."""
+    name: str = "slaplanner"
+    """Name of the Lease. Operators that share it stand by for each other."""
+    lease_s: float = 12.0
+    """Seconds that a renewal counts. After a crash a standby takes over that much later. At least 12, so that
+    a request with its time-out of 4 seconds ends while nobody else can lead."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lease_s) and LEAST_LEASE_S <= self.lease_s <= MOST_LEASE_S):
+            raise ValueError(
+                f"leaseSeconds: found {self.lease_s}, wanted {LEAST_LEASE_S:g} to {MOST_LEASE_S:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything about the operator's process; each field has a default that works."""
 
@@ -187,6 +210,8 @@ class Settings:
     scaling_check_interval_s: float = 10.0
     """Seconds between two looks for an acknowledgement, for policies of the connector Virtual that do
     not say `checkIntervalSeconds`."""
+    leader_election: LeaderElection | None = None
+    """Run with a standby. Absent: this operator is the only one."""
     port: int = 8080
     """Port of `/metrics`, `/healthz` and `/readyz`."""
 

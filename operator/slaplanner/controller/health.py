@@ -61,6 +61,8 @@ class Liveness:
 
     clock: Callable[[], float] = time.monotonic
     started: bool = False
+    standing_by: bool = False
+    """Another operator leads; this one is ready to take over."""
     _policies: dict[str, _Policy] = field(default_factory=dict)
     _ended_at_s: float = -float("inf")
     """When any heartbeat last ended."""
@@ -137,6 +139,8 @@ def application(liveness: Liveness) -> web.Application:
         return web.Response(status=500, text=f"{trouble}\n") if trouble else web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
+        if liveness.standing_by:
+            return web.Response(text="ok, standing by\n")
         return web.Response(text="ok\n") if liveness.started else web.Response(status=503, text="starting\n")
 
     async def exposition(_: web.Request) -> web.Response:

@@ -15,6 +15,12 @@ REGISTRY = CollectorRegistry()
 _POLICY = ("namespace", "policy")
 _ROLE = (*_POLICY, "role")
 
+LEADER = Gauge(
+    "slaplanner_leader",
+    "1 while this operator plans and writes, 0 while it stands by for another; 1 without leader election.",
+    registry=REGISTRY,
+)
+LEADER.set(1)
 PLAN_TIMESTAMP = Gauge(
     "slaplanner_last_plan_timestamp_seconds",
     "Unix time of the policy's last finished plan; its age is time() minus this.",

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
+from slaplanner.adapters.prometheus.attainment import HOUR_S
 from slaplanner.adapters.target import (
     Claim,
     Outcome,
@@ -32,6 +33,7 @@ from slaplanner.core.expect import Expectation, expectations
 from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Pause, Policy, Role
 from slaplanner.core.plan import decide, hold
+from slaplanner.core.promise import promise_finding
 from slaplanner.core.readings import Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
@@ -269,6 +271,8 @@ async def _observe(world: World, task: Task, plan: Plan) -> None:
         observation = replace(plan.traffic.observation, warm_up=warm_up)
         plan.traffic = replace(plan.traffic, observation=observation)
         plan.find(metrics_finding(task.core, observation))
+        if plan.traffic.attainment is not None:
+            plan.find(promise_finding(task.core, plan.traffic.attainment[HOUR_S]))
 
 
 CLOCK_OFF_AT_LEAST_S = 15.0

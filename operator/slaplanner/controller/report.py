@@ -17,7 +17,7 @@ from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState, Verdict
 from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 from slaplanner.api.conditions import set_conditions, shortened
-from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
+from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import KIND, SLAPolicy
 from slaplanner.api.status import build_status
 from slaplanner.api.status_diff import nothing_but_the_clock
@@ -229,11 +229,7 @@ class Reporter:
             planned=True,
             now_s=self.desk.now_s(),
         )
-        attainment = plan.traffic.attainment if plan.traffic else None
-        marginals = {
-            window_s: Marginals(ttft=shares.ttft, itl=shares.itl)
-            for window_s, shares in (attainment or {}).items()
-        }
+        attainment = (plan.traffic.attainment if plan.traffic else None) or {}
         return StatusFigures(
             generation=task.policy.metadata.generation,
             policy=task.core,
@@ -243,8 +239,8 @@ class Reporter:
             decision=plan.decision,
             expected=plan.expected,
             startup=_startup(task.core, plan),
-            last_hour=marginals.get(HOUR_S),
-            last_day=marginals.get(DAY_S),
+            last_hour=attainment.get(HOUR_S),
+            last_day=attainment.get(DAY_S),
             planner_state=to_document(plan.state) | ({"seen": digest} if digest else {}),
         )
 

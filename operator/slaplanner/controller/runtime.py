@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kubernetes import aio
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 WITHDRAWAL_TIMEOUT_S = 30.0
 """For tidying up a target after its policy was deleted; then its conditions are left."""
+
+TAKEOVER_SETTLE_S = 1.0
+"""Seconds before the first write of an operator that takes over, so that it has seen all policies."""
 
 EXISTENCE_CHECK_S = 60.0
 """Seconds between two questions whether a policy with a silent timer still exists."""
@@ -55,6 +59,7 @@ class Operator:
         self.settings = settings
         self.liveness = Liveness()
         self.records = Records()
+        self._probes = ProbeServer(self.liveness, port=settings.port)
         self._world = World(settings=settings, api_client=api_client)
         self._watching_client = watching_client
         self._events = EventPoster(self._world.create_event)
@@ -71,11 +76,19 @@ class Operator:
         self._fallback_ticks: dict[str, asyncio.Task[None]] = {}
         """By uid: heartbeats under way of policies whose timer is silent."""
 
+    def serve_probes(self) -> None:
+        """Serve probes and metrics, also while standing by. Raises OSError when the port is taken."""
+        self._probes.start()
+
+    def stop_probes(self) -> None:
+        self._probes.stop()
+
+    def take_over(self) -> None:
+        """Another operator led until now: wait for less before the first write."""
+        self.settings = replace(self.settings, settle_s=min(TAKEOVER_SETTLE_S, self.settings.settle_s))
+
     async def start(self) -> None:
-        """Serve probes and metrics, and get ready to plan."""
-        probes = ProbeServer(self.liveness, port=self.settings.port)
-        probes.start()
-        self._resources.callback(probes.stop)
+        """Get ready to plan."""
         client = await self._watching_client()
         self._resources.push_async_callback(client.close)
         watches = Watches(ObjectVersions(client))

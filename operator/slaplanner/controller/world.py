@@ -22,7 +22,6 @@ from urllib3.exceptions import HTTPError
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile, load_config_map, load_directory
 from slaplanner.adapters.prometheus import (
-    Attainment,
     Connections,
     Deadline,
     Matcher,
@@ -61,6 +60,7 @@ from slaplanner.controller.histories import joined, points_to_read
 from slaplanner.controller.pools import Pool
 from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.controller.warmup import WarmUps, config_map_bytes, file_bytes
+from slaplanner.core.attainment import Attainment
 from slaplanner.core.errors import MetricsError, PlanningError, ProfileError, ProfileNotFound, WarmUpError
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Known, Observation, Series

@@ -14,6 +14,7 @@ class ConditionType(StrEnum):
     METRICS_AVAILABLE = "MetricsAvailable"
     FORECAST_AVAILABLE = "ForecastAvailable"
     SLA_ATTAINABLE = "SLAAttainable"
+    SLA_MET = "SLAMet"
     BUDGET_LIMITED = "BudgetLimited"
     PROGRESSING = "Progressing"
     FALLBACK = "Fallback"
@@ -123,6 +124,16 @@ class Reason(StrEnum):
     ATTAINABLE = "Attainable"
     TTFT_UNATTAINABLE = "TTFTUnattainable"
     ITL_UNATTAINABLE = "ITLUnattainable"
+
+    # SLAMet
+    TARGETS_MET = "TargetsMet"
+    """Over the last hour at least the promised share met each target."""
+    TARGETS_MISSED = "TargetsMissed"
+    """Over the last hour less than the promised share met a target."""
+    BUCKETS_TOO_COARSE = "BucketsTooCoarse"
+    """The frontend's histogram buckets are too wide around a target to tell whether the promise was kept."""
+    NOTHING_SERVED = "NothingServed"
+    """No request was observed in the last hour."""
 
     # BudgetLimited
     WITHIN_BUDGET = "WithinBudget"
