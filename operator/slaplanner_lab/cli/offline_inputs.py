@@ -81,9 +81,9 @@ time_unit = click.option(
 
 
 def read_requests(path: Path, unit: TimeUnit | None = None) -> Trace:
-    """The trace of *path*; what it was taken for, and what a user should know of it, is said on stderr."""
+    """The trace of *path*; what a user should know of it is said on stderr."""
     trace = read_trace(path, time_unit=unit)
-    for note in (trace.found, *trace.notes):
+    for note in trace.notes:
         click.echo(f"{path.name}: {note}", err=True)
     return trace
 

@@ -122,7 +122,7 @@ def _has_intervals(path: Path) -> bool:
 
 def _from_trace(path: Path, interval_s: float, time_unit: TimeUnit | None) -> LoadedSeries:
     trace = read_trace(path, time_unit=time_unit)
-    notes = (trace.found, *trace.notes, "the last interval is left out: a trace does not tell when it ends")
+    notes = (*trace.notes, "the last interval is left out: a trace does not tell when it ends")
     return LoadedSeries(name=path.name, series=of_trace(trace, interval_s=interval_s), notes=notes)
 
 

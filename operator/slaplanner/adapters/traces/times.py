@@ -57,6 +57,8 @@ LONGEST_S = 400 * 86_400.0
 """A year, and a little more."""
 
 FLAG = "--time-unit"
+FROM_START = "{} from the trace's start"
+"""Words for a clock that is not the Unix clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,6 @@ class Clock:
     """Arrivals in seconds, from the first one on where the times were of the Unix clock."""
 
     seconds: FloatArray
-    origin_s: float
-    """Where 0 is on the clock of the file."""
     words: str
     """The unit and the clock, for a message."""
 
@@ -113,8 +113,8 @@ def on_clock(
     if first_s >= UNIX_FROM_S:
         day = datetime.fromtimestamp(min(first_s, UNIX_TO_S), UTC)
         words = f"Unix {unit.words} from {day:%Y-%m-%d %H:%M:%S} UTC"
-        return Clock(seconds=seconds - first_s, origin_s=first_s, words=words)
-    return Clock(seconds=seconds, origin_s=0.0, words=f"{unit.words} from the trace's start")
+        return Clock(seconds=seconds - first_s, words=words)
+    return Clock(seconds=seconds, words=FROM_START.format(unit.words))
 
 
 def paced(count: int, span_s: float) -> str:

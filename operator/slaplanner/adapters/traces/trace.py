@@ -22,9 +22,10 @@ from slaplanner.adapters.traces.amplify import jittered
 from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.formats import WANTED, reader_for
 from slaplanner.adapters.traces.gunzip import BROKEN, MAGIC, gunzipped
+from slaplanner.adapters.traces.mooncake import Mooncake
 from slaplanner.adapters.traces.reader import Reader
 from slaplanner.adapters.traces.rows import Rows
-from slaplanner.adapters.traces.times import TimeUnit, on_clock, paced
+from slaplanner.adapters.traces.times import FROM_START, TimeUnit, on_clock, paced
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -52,12 +53,13 @@ class Trace:
     """Arrival in seconds, on the trace's own clock, never falling."""
     isl_tokens: IntArray
     osl_tokens: IntArray
-    found: str = ""
-    """The format, the clock and the load, in words."""
+    clock: str = ""
+    """What its times were taken for."""
     skipped_lines: int = 0
     """Lines that should be requests and are none."""
     notes: tuple[str, ...] = ()
-    """What a user should know of how it was read: what was dropped, left out, sorted or assumed."""
+    """What a user should know of how it was read: what it was taken for unless that is mooncake with times in ms
+    from the start, and what was dropped, left out, sorted or assumed."""
     was_unsorted: bool = False
 
     def __len__(self) -> int:
@@ -195,16 +197,20 @@ def parse_trace(
     notes = _dropped(rows, name=name)
     table = rows.table()
     clock = _timed(rows, table, reader, name=name, given=time_unit)
+    is_plain = isinstance(reader, Mooncake) and clock == FROM_START.format(TimeUnit.MS.words)
     unsorted = bool((np.diff(table[:, 0]) < 0).any())
     if unsorted:
         table = table[np.argsort(table[:, 0], kind="stable")]
         notes.append("was not in the order of time and was sorted")
+    if not is_plain:
+        span_s = float(table[-1, 0] - table[0, 0])
+        notes.insert(0, f"found {reader.NAME}, {clock}: {paced(len(table), span_s)}")
     return Trace(
         name=name,
         t_s=table[:, 0],
         isl_tokens=table[:, 1].astype(np.int64),
         osl_tokens=table[:, 2].astype(np.int64),
-        found=f"{reader.NAME}, {clock}: {paced(len(table), float(table[-1, 0] - table[0, 0]))}",
+        clock=clock,
         skipped_lines=rows.dropped.total(),
         notes=tuple(notes),
         was_unsorted=unsorted,
@@ -276,6 +282,7 @@ def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least
         raise TraceError(
             f"{trace.name}: found {count} interval of {interval_s:g} s (requests over {trace.span_s:g} s), "
             "wanted at least two: one to learn from and one to predict"
+            + (f"; times were read as {trace.clock}" if trace.clock else "")
         )
     requests = np.bincount(index, minlength=count).astype(np.float64)
     present = np.where(requests > 0, requests, np.nan)
