@@ -66,6 +66,16 @@ class StoredGraph:
         }
         self.cluster.kubectl("create", "-f", "-", self.where, stdin=yaml.safe_dump(adapter))
 
+    def report_adapter(self, component: str, **status: Any) -> None:
+        """Write an adapter's status as Dynamo's operator does it."""
+        resource = self.resource_in(
+            self.version, "dynamographdeploymentscalingadapters", self.adapter_name(component)
+        )
+        patch = json.dumps({"status": status})
+        self.cluster.kubectl(
+            "patch", resource, self.where, "--subresource=status", "--type=merge", f"--patch={patch}"
+        )
+
     @staticmethod
     def adapter_name(component: str) -> str:
         return f"llama-{component.lower()}"

@@ -10,6 +10,7 @@ from slaplanner.adapters.target import ApiRefusal, KubernetesApi, Outcome, Targe
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, Role, RolePolicy
 from slaplanner.core.reasons import Reason
+from tests.graphs import ALPHA
 from tests.stored_graph import StoredGraph, without_replicas
 from tests.testbed import Cluster, Served, uninstall_dynamo
 
@@ -178,6 +179,25 @@ class TestAdapters:
         role = adapted.connector().observe().fleet.role(P)
         assert (role.replicas, role.settled, role.serving, role.present) == (3, False, 1, None)
         assert scale(adapted, {P: 3, D: 2}) == Outcome()
+
+    def test_what_is_not_committed_yet_waits(self, adapted: StoredGraph) -> None:
+        adapted.report()
+        scale(adapted, {P: 3, D: 2})
+        adapted.report_adapter(
+            "prefill",
+            replicas=1,
+            requestedReplicas=3,
+            committedReplicas=1,
+            pendingReason="PowerBudgetExceeded",
+        )
+        state = adapted.connector().observe()
+        role = state.fleet.role(P)
+        assert (role.replicas, role.serving, role.present, role.waits_for) == (3, 1, 1, Reason.NOT_COMMITTED)
+        assert state.waiting == {
+            P: "DynamoGraphDeploymentScalingAdapter 'llama-prefill' has granted 1 of 3 replicas "
+            "(PowerBudgetExceeded)"
+        }
+        assert written(scale(adapted, {P: 1, D: 2})) == [(P, 3, 1)]
 
     def test_ownership_of_the_deployment_is_not_taken(self, adapted: StoredGraph) -> None:
         scale(adapted, {P: 1, D: 2})
@@ -455,6 +475,45 @@ class TestRivals:
         graph.cluster.kubectl("create", "-f", "-", graph.where, stdin=hpa("DynamoGraphDeployment", "other"))
         _, rivals = self.look(graph)
         assert rivals.found == ()
+
+
+class TestAPlannerInTheGraph:
+    """As Dynamo makes one from a deployment request: its configuration lies in a ConfigMap."""
+
+    def create(self, graph: StoredGraph) -> None:
+        manifest = graph.manifest()
+        container = {
+            "name": "main",
+            "args": ["--config", "/workspace/planner_config/planner_config.json"],
+            "volumeMounts": [{"name": "config", "mountPath": "/workspace/planner_config"}],
+        }
+        volumes = [{"name": "config", "configMap": {"name": "planner-config-4f1e"}}]
+        if graph.version == ALPHA:
+            pod = {"volumes": volumes, "mainContainer": container}
+            manifest["spec"]["services"]["Planner"] = {"componentType": "planner", "extraPodSpec": pod}
+        else:
+            template = {"spec": {"volumes": volumes, "containers": [container]}}
+            manifest["spec"]["components"].append(
+                {"name": "Planner", "type": "planner", "podTemplate": template}
+            )
+        graph.cluster.kubectl("create", "-f", "-", graph.where, stdin=yaml.safe_dump(manifest))
+
+    def rivals(self, graph: StoredGraph) -> list[str]:
+        connector = graph.connector()
+        return [rival.name for rival in connector.rivals(connector.observe()).found]
+
+    def test_is_a_rival_until_its_configuration_says_that_it_only_advises(self, graph: StoredGraph) -> None:
+        self.create(graph)
+        (unknown,) = self.rivals(graph)
+        assert unknown.startswith("planner component 'Planner', whose configuration is not known")
+        assert "ConfigMap 'planner-config-4f1e' does not exist" in unknown
+        run = graph.cluster.kubectl
+        literal = '--from-literal=planner_config.json={"advisory": %s}'
+        run("create", "configmap", "planner-config-4f1e", literal % "false", graph.where)
+        assert self.rivals(graph) == ["planner component 'Planner'"]
+        run("delete", "configmap", "planner-config-4f1e", graph.where)
+        run("create", "configmap", "planner-config-4f1e", literal % "true", graph.where)
+        assert self.rivals(graph) == []
 
 
 KEDA = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from slaplanner.adapters.target import Outcome, Rival, Rivals, TargetState
 from slaplanner.core.decision import Decision, Finding
@@ -70,7 +71,31 @@ def progress(
 ) -> Finding:
     """Whether the target is on its way somewhere, and what it waits for."""
     written = _written(outcome) if outcome is not None else None
-    return _awaiting(target, outcome) or written or _fleet(target) or _stable(decision, actuation)
+    return (
+        _awaiting(target, outcome)
+        or _refused(outcome)
+        or _stalled(decision, target, written)
+        or written
+        or _fleet(target)
+        or _stable(decision, actuation)
+    )
+
+
+def _refused(outcome: Outcome | None) -> Finding | None:
+    if outcome is None or outcome.error is None:
+        return None
+    return _moving(outcome.error.reason, f"not all was written: {outcome.error}")
+
+
+def _stalled(decision: Decision | None, target: TargetState, written: Finding | None) -> Finding | None:
+    """The target has not become ready for long, and has not recovered since the plan that noticed it."""
+    stall = decision.stall if decision is not None else None
+    if stall is None or (target.settled and target.fleet.ready):
+        return None
+    since = datetime.fromtimestamp(stall.since_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    own = f"; the target says {target.ready_reason}: {target.ready_message}" if target.ready_reason else ""
+    more = f"; {written.message}" if written is not None else ""
+    return _moving(Reason.BLOCKED, f"blocked since {since} by {stall.by}{own}{more}")
 
 
 def _awaiting(target: TargetState, outcome: Outcome | None) -> Finding | None:
@@ -85,8 +110,6 @@ def _awaiting(target: TargetState, outcome: Outcome | None) -> Finding | None:
 
 
 def _written(outcome: Outcome) -> Finding | None:
-    if outcome.error is not None:
-        return _moving(outcome.error.reason, f"not all was written: {outcome.error}")
     if outcome.waiting:
         return _moving(outcome.waiting_for or Reason.SCALING, f"waiting to write {_moves(outcome.waiting)}")
     if outcome.written:
@@ -102,12 +125,22 @@ def _fleet(target: TargetState) -> Finding | None:
     for role in target.fleet.roles:
         if role.rollout:
             return _moving(Reason.ROLLING_OUT, f"a rollout of {role.component} is under way")
+        if role.waits_for is not None:
+            why = target.waiting.get(role.role) or "the target has accepted the replicas"
+            return _moving(
+                role.waits_for, f"{role.component} waits at {_count(role.serving)} of {role.replicas}: {why}"
+            )
         if role.unschedulable:
             return _moving(
                 Reason.UNSCHEDULABLE,
                 f"{role.component} asks for {role.replicas} replicas, {_count(role.serving)} serve; "
                 f"the cluster has no room: {target.ready_message or target.ready_reason}",
             )
+    if not target.fleet.observed:
+        return _moving(
+            Reason.NOT_OBSERVED,
+            "the target's status is about an older generation of its spec; nothing shrinks until it is current",
+        )
     unsettled = [role for role in target.fleet.roles if not role.settled]
     if unsettled:
         counts = ", ".join(

@@ -10,6 +10,7 @@ from slaplanner.core.model import Role
 from slaplanner.core.readings import Observation
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.sizing import Demand, SizedRole
+from slaplanner.core.stalls import Stall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,8 @@ class Decision:
     demand: Demand | None = None
     forecast: Forecast | None = None
     correction: Correction | None = None
+    stall: Stall | None = None
+    """What keeps the target from being ready, if it has done so for long."""
     gpu_budget: int | None = None
 
     @property

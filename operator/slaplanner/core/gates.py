@@ -40,23 +40,32 @@ def gate(
     pause: Pause,
     placement: PlacementWatch,
     load_may_shrink: bool,
+    unready_for_long: bool = False,
 ) -> Gate:
-    """What *role* may do now. The reasons that a user can lift at once come first."""
+    """What *role* may do now. The reasons that a user can lift at once come first.
+
+    Where the target is *unready_for_long* a role that is complete itself may shrink.
+    """
     current = role.replicas
     if pause is Pause.ALL:
         return _fixed(current, Reason.PAUSED)
     if role.rollout:
         return _fixed(current, Reason.ROLLOUT_BLOCKS)
+    if role.waits_for is Reason.SCALING_DEFERRED:
+        return _fixed(current, Reason.SCALING_DEFERRED)
 
     lowest, lowest_reason, firm = 0, None, False
     if pause is Pause.SCALE_IN:
         lowest, lowest_reason, firm = current, Reason.PAUSED_SCALE_IN, True
     elif not load_may_shrink:
         lowest, lowest_reason = current, Reason.LOWER_BOUND_LOAD
-    elif not fleet.ready:
-        # Starting replicas are coming capacity, so growth goes on. What could not be placed may be
-        # given back: it serves nobody.
-        lowest = min(current, role.serving) if role.unschedulable and role.serving is not None else current
+    elif not fleet.observed:
+        lowest, lowest_reason = current, Reason.NOT_OBSERVED
+    elif not fleet.ready and not (unready_for_long and role.complete):
+        # Starting replicas are coming capacity, so growth goes on. What could not be placed or was not
+        # granted may be given back: it serves nobody.
+        idle = role.unschedulable or role.waits_for is Reason.NOT_COMMITTED
+        lowest = min(current, role.serving) if idle and role.serving is not None else current
         lowest_reason = Reason.NOT_READY_BLOCKS_SHRINK
 
     highest, highest_reason = None, None

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from slaplanner.core.reasons import Reason
+
 DEFAULT_STARTUP_S = 120.0
 """From pod creation to ready, until the target's own scale-ups have shown it."""
 
@@ -228,6 +230,13 @@ class Policy:
     fallback: Fallback = field(default_factory=Fallback)
     pause: Pause = Pause.NONE
     actuation: Actuation = Actuation.ENFORCE
+    replica_ceiling: int | None = None
+    """The administrator's limit on the growth of roles for which the user set none; None: no limit."""
+
+    def ceiling(self, role: Role) -> int | None:
+        """How far *role* may grow by the administrator's word: not at all limited where the user set a limit."""
+        limited = self.gpu_budget is not None or self.role(role).max_replicas is not None
+        return None if limited else self.replica_ceiling
 
     def role(self, role: Role) -> RolePolicy:
         """What is said of *role*; defaults where nothing is."""
@@ -256,11 +265,23 @@ class RoleState:
     """Spec, updated and serving counts agree."""
     unschedulable: bool = False
     """Some replicas cannot be placed; growth may be cancelled."""
+    updated: int | None = None
+    """Replicas of the newest revision; None: not reported."""
+    waits_for: Reason | None = None
+    """Why the target has accepted `replicas` and does not carry them out yet: SCALING_DEFERRED by a
+    rollout, NOT_COMMITTED by a budget of its own. None: nothing holds them up."""
 
     @property
     def starting(self) -> int:
         """Replicas that were asked for and do not serve yet (0 when not reported)."""
         return max(0, self.replicas - self.serving) if self.serving is not None else 0
+
+    @property
+    def complete(self) -> bool:
+        """Every replica that is asked for serves, in the newest revision."""
+        if self.rollout or self.waits_for is not None or self.serving is None:
+            return False
+        return self.serving >= self.replicas and (self.updated is None or self.updated >= self.replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +291,10 @@ class Fleet:
     roles: tuple[RoleState, ...]
     ready: bool = True
     """The target's own Ready condition; False blocks shrinking only."""
+    observed: bool = True
+    """The status is about the spec as it is now; False blocks shrinking."""
+    incomplete: tuple[str, ...] = ()
+    """Components outside the mode's roles whose replicas do not all serve, for messages."""
     startup_s: float | None = None
     """Measured from the target's own scale-ups; None: none was seen."""
 

@@ -19,12 +19,22 @@ from slaplanner.core.explain import explain
 from slaplanner.core.findings import findings
 from slaplanner.core.forecast import Forecast, forecast, horizon_steps, warmed_up
 from slaplanner.core.gates import gate
-from slaplanner.core.model import DEFAULT_STARTUP_S, FallbackMode, Fleet, Policy, Role, RolePolicy, Sizing
+from slaplanner.core.model import (
+    DEFAULT_STARTUP_S,
+    FallbackMode,
+    Fleet,
+    Policy,
+    Role,
+    RolePolicy,
+    RoleState,
+    Sizing,
+)
 from slaplanner.core.placement import patience_s, watch_placement
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import Demand, Sized, attainment, throughput
+from slaplanner.core.stalls import PINNED_BY_STALLS, find_stall, watch_stall
 from slaplanner.core.state import Lengths, PlannerState
 
 
@@ -64,10 +74,10 @@ def decide(
         ProfileError: the profile lacks the stage of a role.
     """
     gpus = _gpus(fleet)
-    state = _notice(state, fleet, policy, now_s=now_s)
     load = _load(observation, state, policy)
     if load is None:
-        return _without_load(state, observation, fleet, policy, now_s=now_s)
+        return hold(state, observation, fleet, policy, now_s=now_s)
+    state = _notice(state, fleet, policy, now_s=now_s)
 
     startup_s = startup_seconds(policy, fleet)
     state = _warmed(state, observation, policy)
@@ -115,6 +125,7 @@ def decide(
         state,
         steps,
         damping=damping,
+        fleet=fleet,
         observation=observation,
         policy=policy,
         now_s=now_s,
@@ -157,12 +168,13 @@ def _gpus(fleet: Fleet) -> dict[Role, int]:
 
 def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) -> PlannerState:
     """Learn from what the fleet shows: changes of replicas, whoever made them, and pending pods."""
-    patience = patience_s(startup_s=startup_seconds(policy, fleet), interval_s=policy.interval_s)
+    patience = _patience_s(policy, fleet)
     noticed = []
     for role in fleet.roles:
         memory = state.role(role.role)
         placement = watch_placement(memory.placement, role, patience_s=patience, now_s=now_s)
-        if (memory.replicas, memory.placement) == (role.replicas, placement):
+        stall = watch_stall(memory.stall, role, now_s=now_s)
+        if (memory.replicas, memory.placement, memory.stall) == (role.replicas, placement, stall):
             continue
         damping = memory.damping
         if memory.replicas is not None and memory.replicas != role.replicas:
@@ -173,8 +185,23 @@ def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) 
                 after=role.replicas,
                 at_s=state.planned_at_s if ours and state.planned_at_s is not None else now_s,
             )
-        noticed.append(replace(memory, damping=damping, placement=placement, replicas=role.replicas))
-    return state.with_roles(noticed) if noticed else state
+        noticed.append(
+            replace(memory, damping=damping, placement=placement, stall=stall, replicas=role.replicas)
+        )
+    before_s = state.unready_since_s
+    unready_since_s = None if fleet.ready else min(before_s, now_s) if before_s is not None else now_s
+    if not noticed and unready_since_s == before_s:
+        return state
+    return state.with_roles(noticed, unready_since_s=unready_since_s)
+
+
+def _patience_s(policy: Policy, fleet: Fleet) -> float:
+    return patience_s(startup_s=startup_seconds(policy, fleet), interval_s=policy.interval_s)
+
+
+def _unready_for_long(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) -> bool:
+    since_s = state.unready_since_s
+    return since_s is not None and now_s - since_s >= _patience_s(policy, fleet)
 
 
 def _load(observation: Observation, state: PlannerState, policy: Policy) -> _Load | None:
@@ -239,12 +266,14 @@ def _steps(
     state: PlannerState, sized: Sized, fleet: Fleet, policy: Policy, *, may_shrink: bool, now_s: float
 ) -> tuple[tuple[Step, ...], dict[Role, DampingState]]:
     """Each role bounded, damped and gated, with the limits that bit in their order; and what to remember."""
+    unready_for_long = _unready_for_long(state, fleet, policy, now_s=now_s)
     steps: list[Step] = []
     damping: dict[Role, DampingState] = {}
     for role in fleet.roles:
         need = sized.role(role.role)
         rules = policy.role(role.role)
-        bounded, bound = _bounded(need.replicas, rules)
+        most = policy.ceiling(role.role)
+        bounded, bound = _bounded(need.replicas, rules, role, ceiling=most)
         memory = state.role(role.role)
         damped = damp(
             current=role.replicas,
@@ -256,9 +285,14 @@ def _steps(
             sooner=need.sooner,
         )
         # A bound acts at once, also on what damping remembers from before it was set.
-        within, again = _bounded(damped.replicas, rules)
+        within, again = _bounded(damped.replicas, rules, role, ceiling=most)
         opening = gate(
-            role, fleet=fleet, pause=policy.pause, placement=memory.placement, load_may_shrink=may_shrink
+            role,
+            fleet=fleet,
+            pause=policy.pause,
+            placement=memory.placement,
+            load_may_shrink=may_shrink,
+            unready_for_long=unready_for_long,
         )
         gated, gate_limit = opening.apply(within)
         limits = (need.limit, bound, *damped.limits, again if again is not bound else None, gate_limit)
@@ -275,18 +309,27 @@ def _steps(
     return tuple(steps), damping
 
 
-def _bounded(replicas: int, rules: RolePolicy) -> tuple[int, Reason | None]:
+def _bounded(
+    replicas: int, rules: RolePolicy, role: RoleState, *, ceiling: int | None
+) -> tuple[int, Reason | None]:
+    """*replicas* inside the user's bounds, and below the *ceiling*, which limits growth only."""
     if replicas < rules.min_replicas:
         return rules.min_replicas, Reason.TOO_FEW_REPLICAS
     if rules.max_replicas is not None and replicas > rules.max_replicas:
         return rules.max_replicas, Reason.TOO_MANY_REPLICAS
+    if ceiling is not None and replicas > (most := max(ceiling, role.replicas, rules.min_replicas)):
+        return most, Reason.REPLICA_CEILING
     return replicas, None
 
 
-def _without_load(
+def hold(
     state: PlannerState, observation: Observation, fleet: Fleet, policy: Policy, *, now_s: float
 ) -> tuple[PlannerState, Decision]:
-    """The load is unknown: hold, and after enough failures what the user chose for that."""
+    """The decision while the load is unknown: hold, and after enough failures what the user chose for that.
+
+    Args and Returns as of `decide`; no profile is needed.
+    """
+    state = _notice(state, fleet, policy, now_s=now_s)
     failures = state.failures + 1
     state = replace(state, failures=failures)
     fallen_back = failures >= policy.fallback.after
@@ -307,6 +350,7 @@ def _without_load(
             pause=policy.pause,
             placement=state.role(role.role).placement,
             load_may_shrink=True,
+            unready_for_long=_unready_for_long(state, fleet, policy, now_s=now_s),
         )
         gated, gate_limit = opening.apply(wanted)
         if gate_limit is not None:
@@ -316,6 +360,7 @@ def _without_load(
         state,
         tuple(steps),
         damping={role.role: state.role(role.role).damping for role in fleet.roles},
+        fleet=fleet,
         observation=observation,
         policy=policy,
         now_s=now_s,
@@ -328,6 +373,7 @@ def _conclude(
     steps: tuple[Step, ...],
     *,
     damping: Mapping[Role, DampingState],
+    fleet: Fleet,
     observation: Observation,
     policy: Policy,
     now_s: float,
@@ -352,7 +398,19 @@ def _conclude(
         planned_at_s=now_s,
         decisions=state.decisions + 1,
     )
-    reason = _reason(roles, unknown=evidence is None, over_budget=allotted.shrunk_to_budget)
+    stall = find_stall(
+        fleet,
+        (state.role(role.role).stall for role in fleet.roles),
+        unready_since_s=state.unready_since_s,
+        patience_s=_patience_s(policy, fleet),
+        now_s=now_s,
+    )
+    reason = _reason(
+        roles,
+        unknown=evidence is None,
+        over_budget=allotted.shrunk_to_budget,
+        stalled=stall is not None,
+    )
     outlook = evidence.forecast if evidence else None
     decision = Decision(
         id=state.decisions,
@@ -372,12 +430,13 @@ def _conclude(
         demand=evidence.demand if evidence else None,
         forecast=outlook,
         correction=evidence.correction if evidence else None,
+        stall=stall,
         gpu_budget=policy.gpu_budget,
     )
     return state, decision
 
 
-def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool) -> Reason:
+def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool, stalled: bool) -> Reason:
     grows = any(role.desired > role.current for role in roles)
     shrinks = any(role.desired < role.current for role in roles)
     if over_budget and shrinks:
@@ -388,4 +447,7 @@ def _reason(roles: tuple[RoleDecision, ...], *, unknown: bool, over_budget: bool
         return Reason.REBALANCE
     if grows:
         return Reason.SCALE_UP
-    return Reason.SCALE_DOWN if shrinks else Reason.STEADY
+    if shrinks:
+        return Reason.SCALE_DOWN
+    pinned = stalled and any(limit in PINNED_BY_STALLS for role in roles for limit in role.limits)
+    return Reason.BLOCKED if pinned else Reason.STEADY

@@ -44,8 +44,8 @@ class Step:
 def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None) -> Step:
     """The writes that are safe now on the way from *fleet* to *desired*.
 
-    A role in the middle of a rollout is left alone, also by a move that was decided before the rollout
-    began. Shrinking comes first. Growth takes only GPUs that nobody holds: a role holds the replicas that
+    A role in the middle of a rollout, its own or one that defers its scaling, is left alone, also by a move
+    that was decided before the rollout began. Shrinking comes first. Growth takes only GPUs that nobody holds: a role holds the replicas that
     its spec asks for or those that still exist, whichever are more. So every prefix of the writes,
     and the fleet at every moment after them, stays within *gpu_budget*, if it was within it before.
 
@@ -64,7 +64,7 @@ def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None)
         for state in fleet.roles
         if desired.get(state.role, state.replicas) != state.replicas
     ]
-    rolling = tuple(move for move in moves if fleet.role(move.role).rollout)
+    rolling = tuple(move for move in moves if _rolls(fleet.role(move.role)))
     shrinking = tuple(move for move in moves if move.shrinks and move not in rolling)
     growing = tuple(move for move in moves if not move.shrinks and move not in rolling)
     if gpu_budget is None:
@@ -106,6 +106,10 @@ def _step(
         waiting=(*waiting, *rolling),
         waiting_for=Reason.ROLLOUT_BLOCKS if rolling and because is None else because,
     )
+
+
+def _rolls(state: RoleState) -> bool:
+    return state.rollout or state.waits_for is Reason.SCALING_DEFERRED
 
 
 def _held_gpus(state: RoleState) -> int | None:

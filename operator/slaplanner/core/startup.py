@@ -2,7 +2,7 @@
 
 The target's own scale-ups are the measurement: when its spec asks for more replicas than serve, a
 watch starts; when that many serve, the time between is one sample. Scale-ups that were cancelled,
-rolled over by a new revision or could not be placed are not samples.
+rolled over by a new revision, could not be placed or had to wait for the target's leave are not samples.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ def watch_startup(watch: StartupWatch, role: RoleState, *, now_s: float) -> Star
     """Look at the role once more (at every heartbeat) and learn from what changed."""
     previous, asked_at_s, asked_for = watch.last_replicas, watch.asked_at_s, watch.asked_for
     samples = watch.samples_s
+    if role.waits_for is not None:
+        # The start-up begins when the target carries it out: until then the role counts as not grown.
+        return StartupWatch(samples_s=samples, last_replicas=previous)
     if role.rollout or role.unschedulable or role.serving is None:
         asked_at_s = None
     elif previous is not None and role.replicas > previous and role.serving <= previous:

@@ -134,7 +134,7 @@ def dryrun(
     with failing_clearly():
         written = read_policy(policy_file)
         loaded = read_profile(profile, written)
-        policy = with_gpus(written.to_core(), target)
+        policy = with_gpus(written, target)
         if interval is not None:
             policy = replace(policy, interval_s=interval)
         trace = _amplified(read_requests(trace_file, unit), amplify, policy)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
-from slaplanner.adapters.target.graph import parse_graph
+from slaplanner.adapters.target.manifests import graph_among
 from slaplanner.adapters.target.roles import resolve_roles
 from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.times import FLAG, TimeUnit
@@ -21,7 +21,7 @@ from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.files import policy_from_text
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.core.errors import PlanningError
-from slaplanner.core.model import Policy
+from slaplanner.core.model import Policy, Role
 
 PAUSED = "the policy is paused; this shows what it would do if it were not"
 
@@ -39,8 +39,7 @@ def failing_clearly() -> Iterator[None]:
 
 def read_policy(path: str) -> SLAPolicy:
     """The one SLAPolicy of a YAML file, or of standard input (-), refused where an API server would."""
-    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    return policy_from_text(text, source=path)
+    return policy_from_text(read_text(path), source=path)
 
 
 def read_profile(directory: str | None, policy: SLAPolicy) -> LoadedProfile:
@@ -51,23 +50,47 @@ def read_profile(directory: str | None, policy: SLAPolicy) -> LoadedProfile:
     return load_directory(path, allowed=None, interpolation=policy.spec.profile.interpolation)
 
 
-def with_gpus(policy: Policy, target: str | None) -> Policy:
-    """GPUs per replica from the target's manifest, else the policy's, else 1, said on stderr."""
+def with_gpus(written: SLAPolicy, target: str | None) -> Policy:
+    """The policy with GPUs per replica from the target's manifest, else its own, else 1, said on stderr."""
+    policy = written.to_core()
     known = {entry.role: entry.gpus_per_replica for entry in policy.roles}
     if target is not None:
-        documents = [d.content for d in read_documents(Path(target).read_text(encoding="utf-8"))]
-        if len(documents) != 1:
-            raise click.ClickException(f"{target}: found {len(documents)} objects, wanted one graph")
-        graph = parse_graph(documents[0])
-        known = {
-            entry.role: entry.gpus_per_replica for entry in resolve_roles(graph, policy.mode, policy.roles)
-        }
+        known = _gpus_in(target, written, policy)
     for role, gpus in known.items():
         if gpus is None:
             click.echo(f"GPUs per {role.value} replica are unknown: 1 is assumed", err=True)
             known[role] = 1
     roles = tuple(replace(entry, gpus_per_replica=known[entry.role]) for entry in policy.roles)
     return replace(policy, roles=roles)
+
+
+def _gpus_in(target: str, written: SLAPolicy, policy: Policy) -> dict[Role, int | None]:
+    try:
+        found = graph_among(
+            [document.content for document in read_documents(read_text(target))],
+            name=written.spec.target_ref.name,
+            namespace=written.metadata.namespace,
+        )
+        roles = resolve_roles(found.graph, policy.mode, policy.roles, claim=found.claim)
+    except (PlanningError, DocumentError) as error:
+        raise click.ClickException(f"{target}: {error}") from error
+    return {entry.role: entry.gpus_per_replica for entry in roles}
+
+
+def read_text(path: str) -> str:
+    """The text of a file, or of standard input (-).
+
+    Raises:
+        DocumentError: it is not UTF-8.
+        OSError: it cannot be read.
+    """
+    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError(
+            f"{path}: is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}"
+        ) from error
 
 
 time_unit = click.option(

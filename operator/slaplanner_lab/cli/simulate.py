@@ -167,7 +167,7 @@ def simulate(
         written = read_policy(policy_file)
         believed = read_profile(profile, written)
         fleet = read_profile(fleet_profile, written) if fleet_profile else believed
-        policy = with_gpus(written.to_core(), target)
+        policy = with_gpus(written, target)
         scenario = scenario_of(
             policy,
             read_requests(trace, unit),

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.target.args import command_words, metrics_prefix_from, model_from, role_from
+from slaplanner.adapters.target.args import (
+    command_words,
+    metrics_prefix_from,
+    model_from,
+    role_from,
+    stage_from,
+)
 from slaplanner.core.model import Role
 
 SCRIPT = """\
@@ -77,6 +83,31 @@ def test_the_model_is_found(argv: list[str], env: dict[str, str], model: str | N
 )
 def test_the_role_is_found(argv: list[str], role: Role | None) -> None:
     assert role_from(command_words(argv, {})) is role
+
+
+@pytest.mark.parametrize(
+    ("argv", "stage"),
+    [
+        pytest.param(["--disaggregation-mode", "encode"], "encode", id="mode"),
+        pytest.param(["--disaggregation-mode", "prefill_and_decode"], "", id="whole-requests"),
+        pytest.param(["--disaggregation-mode", "$(MODE)"], "", id="a-mode-that-is-not-known"),
+        pytest.param(
+            ["sh", "-c", "python3 -m dynamo.vllm --multimodal-encode-worker --model x"], "encode", id="flag"
+        ),
+        pytest.param(["--multimodal-processor"], "processor", id="processor"),
+        pytest.param(["--embedding-worker"], "embedding", id="embedding"),
+        pytest.param(
+            ["sh", "-c", "python3 components/audio_encode_worker.py --model x"], "encode", id="script"
+        ),
+        pytest.param(["python3", "components/processor.py"], "processor", id="script-of-the-processor"),
+        pytest.param(
+            ["python3", "components/worker.py", "--worker-type", "prefill"], "", id="prefills-and-decodes"
+        ),
+        pytest.param(["--multimodal-worker"], "", id="the-engine-itself"),
+    ],
+)
+def test_the_stage_that_an_engine_is_started_for_is_found(argv: list[str], stage: str) -> None:
+    assert stage_from(command_words(argv, {})) == stage
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,52 @@ class TestAScalingAdapterIsAheadOfTheDeployment:
         assert (state.replicas, state.settled, state.present) == (4, True, 4)
 
 
+DEFERRED = {"type": "ScalingDeferred", "status": "True", "message": "a coherent rollout is under way"}
+
+
+class TestWhatTheTargetAcceptsAndDoesNotCarryOutYet:
+    def test_deferred_scaling_holds_for_all_roles(self) -> None:
+        runs = fleet(counts(), READY, DEFERRED)
+        assert [(state.waits_for, state.settled) for state in runs.roles] == [
+            (Reason.SCALING_DEFERRED, False),
+            (Reason.SCALING_DEFERRED, False),
+        ]
+
+    def test_a_condition_that_is_over_does_not(self) -> None:
+        state = decode(counts(), READY, DEFERRED | {"status": "False"})
+        assert (state.waits_for, state.settled) == (None, True)
+
+    def test_what_an_adapter_has_not_committed_waits_and_its_gpus_are_known(self) -> None:
+        parsed = parse_graph(
+            disagg(
+                BETA, decode=4, adapters=("decode",),
+                status={"components": {"decode": counts()}, "conditions": [READY]},
+            )
+        )  # fmt: skip
+        roles = resolve_roles(parsed, Mode.DISAGG)
+        state = fleet_of(parsed, roles, {Role.DECODE: 7}, {Role.DECODE: 4}).role(Role.DECODE)
+        assert (state.replicas, state.waits_for, state.settled, state.present) == (
+            7,
+            Reason.NOT_COMMITTED,
+            False,
+            4,
+        )
+        granted = fleet_of(parsed, roles, {Role.DECODE: 4}, {Role.DECODE: 4}).role(Role.DECODE)
+        assert (granted.waits_for, granted.settled) == (None, True)
+
+    def test_a_status_of_an_older_generation_is_known_as_such(self) -> None:
+        assert not fleet(counts(), READY, observedGeneration=2).observed
+        assert fleet(counts(), READY, observedGeneration=3).observed
+        assert fleet(counts(), READY).observed
+
+
+def test_other_components_that_do_not_serve_in_full_are_named() -> None:
+    frontend = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 0}
+    parsed = parse_graph(disagg(BETA, status={"components": {"Frontend": frontend, "decode": counts()}}))
+    runs = fleet_of(parsed, resolve_roles(parsed, Mode.DISAGG))
+    assert runs.incomplete == ("Frontend (0 of 1 replicas serve)",)
+
+
 def test_a_rollout_is_never_settled() -> None:
     state = decode(counts(), READY, rollingUpdate={"phase": "InProgress"})
     assert (state.rollout, state.settled) == (True, False)

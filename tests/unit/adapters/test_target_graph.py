@@ -86,6 +86,19 @@ def gpus(kind: str, count: object, name: str = "nvidia.com/gpu") -> dict[str, An
         ),
         pytest.param(BETA, beta_containers({"name": "main"}), None, id="beta-says-nothing"),
         pytest.param(BETA, {"type": "worker"}, None, id="beta-without-a-pod"),
+        pytest.param(
+            ALPHA, {"device": {"resources": {"nvidia.com/gpu": "2", "nvidia.com/gpumem": "3000"}}}, 2,
+            id="alpha-sliced-by-a-scheduler",
+        ),
+        pytest.param(
+            BETA, {"type": "worker", "device": {"resources": {"nvidia.com/gpu": 2}}, "multinode": {"nodeCount": 3}},
+            6, id="beta-sliced-by-a-scheduler",
+        ),
+        pytest.param(
+            ALPHA, {"resources": {"limits": {"gpu": "4"}}, "device": {"resources": {"nvidia.com/gpu": "2"}}}, 4,
+            id="limits-before-device",
+        ),
+        pytest.param(ALPHA, {"device": {"resources": {"nvidia.com/gpumem": "3000"}}}, None, id="memory-is-no-gpu"),
     ],
 )  # fmt: skip
 def test_gpus_per_replica(version: str, worker: dict[str, Any], expected: int | None) -> None:
@@ -246,9 +259,10 @@ junk = st.recursive(
 )
 FIELDS = (
     "replicas", "type", "componentType", "subComponentType", "resources", "multinode", "podTemplate",
-    "extraPodSpec", "scalingAdapter", "envs", "globalDynamoNamespace",
+    "extraPodSpec", "scalingAdapter", "envs", "globalDynamoNamespace", "device",
 )  # fmt: skip
 
+POD_FIELDS = ("containers", "initContainers", "mainContainer", "volumes", "resourceClaims")
 STATUS_FIELDS = ("services", "components", "conditions", "rollingUpdate", "restart", "observedGeneration")
 ROLLING = {"phase": "InProgress", "updatedComponents": [{}, "worker"]}
 
@@ -260,12 +274,29 @@ def test_lists_of_odd_things_in_a_rollout_are_read_past() -> None:
 @given(
     version=st.sampled_from([ALPHA, BETA]),
     fields=st.dictionaries(st.sampled_from(FIELDS), junk),
+    pod=st.dictionaries(
+        st.sampled_from(POD_FIELDS),
+        junk
+        | st.lists(
+            st.dictionaries(
+                st.sampled_from(["name", "args", "env", "resources", "volumeMounts", "configMap"]), junk
+            ),
+            max_size=2,
+        ),
+    ),
     status=st.dictionaries(st.sampled_from(STATUS_FIELDS), junk | st.dictionaries(st.just("worker"), junk)),
     metadata=st.dictionaries(st.sampled_from(["managedFields", "generation", "uid"]), junk),
 )
 def test_fields_of_any_shape_never_break_the_parser(
-    version: str, fields: dict[str, Any], status: dict[str, Any], metadata: dict[str, Any]
+    version: str,
+    fields: dict[str, Any],
+    pod: dict[str, Any],
+    status: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> None:
-    parsed = parse_graph(graph(version, {"worker": fields}, status=status, metadata=metadata))
+    odd_pod = {"extraPodSpec": pod} if version == ALPHA else {"podTemplate": {"spec": pod}}
+    planner = {"componentType": "planner", "type": "planner", **odd_pod}
+    components = {"worker": odd_pod | fields, "Planner": planner}
+    parsed = parse_graph(graph(version, components, status=status, metadata=metadata))
     assert parsed.components[0].name == "worker"
     assert parsed.components[0].replicas >= 0

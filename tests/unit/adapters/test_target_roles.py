@@ -151,6 +151,120 @@ def test_what_cannot_be_planned_is_refused(
     assert caught.value.reason is reason
 
 
+ROUTER = {"componentType": "default"}
+ENCODES = alpha_worker(args=["--disaggregation-mode", "encode"])
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        pytest.param(alpha(Eyes=ENCODES, Mouth=alpha_worker()), "Mouth", id="encode-by-its-command-line"),
+        pytest.param(alpha(Eyes=alpha_worker("encode"), Mouth=alpha_worker()), "Mouth", id="encode-declared"),
+        pytest.param(
+            alpha(A=alpha_worker(args=["python3 components/encode_worker.py --model m"]), B=alpha_worker(
+                args=["python3 components/worker.py --model m --worker-type prefill"]),
+                C=alpha_worker(args=["python3 components/processor.py --model m"])),
+            "B", id="multimodal-scripts",
+        ),
+        pytest.param(
+            beta(A=beta_worker(args=["--multimodal-processor"]), B=beta_worker(args=["--multimodal-worker"])),
+            "B", id="multimodal-flags",
+        ),
+        pytest.param(beta(Chat=beta_worker(), Vectors=beta_worker(args=["--embedding-worker"])), "Chat", id="embedding"),
+        pytest.param(alpha(Processor=alpha_worker(), Engine=alpha_worker()), "Engine", id="by-name-last-of-all"),
+        pytest.param(alpha(TheProcessor=alpha_worker()), "TheProcessor", id="a-lone-workers-name-says-nothing"),
+        pytest.param(
+            beta(w=beta_worker(args=["--disaggregation-mode", "prefill_and_decode"]),
+                 e=beta_worker(args=["--disaggregation-mode=encode"])),
+            "w", id="trtllm-with-an-encoder",
+        ),
+        pytest.param(
+            graph(BETA, {"epp": {"type": "epp"}, "w": beta_worker("decode")}), "w", id="behind-a-gateway"
+        ),
+    ],
+)  # fmt: skip
+def test_agg_is_the_worker_that_takes_whole_requests(manifest: dict[str, Any], expected: str) -> None:
+    assert resolved(manifest, Mode.AGG) == {A: expected}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        pytest.param(
+            graph(ALPHA, {"Router": ROUTER, "Pool": alpha_worker("prefill")}),
+            "'Pool' says that it is prefill; wanted mode prefill", id="a-prefill-pool",
+        ),
+        pytest.param(
+            graph(ALPHA, {"Router": ROUTER, "Pool": alpha_worker("decode")}),
+            "'Pool' says that it is decode; wanted mode decode", id="a-decode-pool",
+        ),
+        pytest.param(
+            alpha(w=alpha_worker(args=["--is-prefill-worker"])),
+            "'w' says that it is prefill; wanted mode prefill", id="started-to-prefill",
+        ),
+        pytest.param(
+            beta(w=beta_worker(args=["--disaggregation-mode=decode"])),
+            "'w' says that it is decode; wanted mode decode", id="started-to-decode",
+        ),
+        pytest.param(beta(p=beta_worker("prefill"), d=beta_worker("decode")), "wanted mode disagg", id="both"),
+        pytest.param(
+            alpha(VllmPrefillWorker=alpha_worker(args=["--is-prefill-worker"]), VllmDecodeWorker=alpha_worker()),
+            "'VllmPrefillWorker' says that it is prefill; wanted mode disagg", id="the-other-does-not-say",
+        ),
+        pytest.param(
+            alpha(Eyes=alpha_worker("encode")), "found Frontend .*Eyes .encode", id="nobody-but-an-encoder"
+        ),
+    ],
+)  # fmt: skip
+def test_agg_refuses_workers_of_one_stage_and_asks_for_their_mode(
+    manifest: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TargetError, match=message) as caught:
+        resolved(manifest, Mode.AGG)
+    assert caught.value.reason is Reason.ROLE_NOT_FOUND
+
+
+WORDS = st.text(st.sampled_from("abcdefgXYZ019-"), min_size=1, max_size=12)
+HELPS = st.sampled_from(
+    ["--multimodal-encode-worker", "--multimodal-processor", "--embedding-worker", "--classify-worker",
+     "--disaggregation-mode=encode"]
+)  # fmt: skip
+
+
+@given(data=st.data(), version=st.sampled_from([ALPHA, BETA]), helpers=st.lists(HELPS, max_size=4))
+def test_helpers_of_any_name_and_number_hide_no_worker(
+    data: st.DataObject, version: str, helpers: list[str]
+) -> None:
+    names = data.draw(
+        st.lists(WORDS, min_size=len(helpers) + 1, max_size=len(helpers) + 1, unique_by=str.lower)
+    )
+    make = alpha_worker if version == ALPHA else beta_worker
+    workers = {
+        names[0]: make(args=["--model", "m"]),
+        **{name: make(args=["--model", "m", flag]) for name, flag in zip(names[1:], helpers, strict=True)},
+    }
+    shuffled = dict(data.draw(st.permutations(list(workers.items()))))
+    assert resolved(graph(version, shuffled), Mode.AGG) == {A: names[0]}
+
+
+@given(
+    name=WORDS, role=st.sampled_from([P, D]), started=st.booleans(), version=st.sampled_from([ALPHA, BETA])
+)
+def test_a_pool_of_one_stage_is_never_sized_as_agg(
+    name: str, role: Role, *, started: bool, version: str
+) -> None:
+    args = ["--disaggregation-mode", role.value] if started else []
+    if version == ALPHA:
+        worker = alpha_worker(None if started else role.value, args=args)
+    else:
+        worker = beta_worker("worker" if started else role.value, args=args)
+    manifest = graph(version, {name: worker})
+    with pytest.raises(TargetError, match=f"wanted mode {role}") as caught:
+        resolved(manifest, Mode.AGG)
+    assert name in str(caught.value)
+    assert resolved(manifest, Mode(role.value)) == {role: name}
+
+
 class TestThePolicyNamesTheComponent:
     def test_where_it_cannot_be_found(self) -> None:
         manifest = alpha(a=alpha_worker(), b=alpha_worker())
@@ -168,6 +282,24 @@ class TestThePolicyNamesTheComponent:
             resolved(manifest, Mode.PREFILL, RolePolicy(role=P, component="a"))
         assert caught.value.reason is Reason.DUPLICATE_ROLE
 
+    def test_one_of_several_workers_for_agg(self) -> None:
+        manifest = alpha(a=alpha_worker(), b=alpha_worker())
+        with pytest.raises(TargetError, match=r"roles\[\]\.component names it"):
+            resolved(manifest, Mode.AGG)
+        assert resolved(manifest, Mode.AGG, RolePolicy(role=A, component="b")) == {A: "b"}
+
+    def test_a_decode_pool_that_takes_whole_requests_after_all(self) -> None:
+        manifest = graph(ALPHA, {"Router": ROUTER, "Pool": alpha_worker("decode")})
+        assert resolved(manifest, Mode.AGG, RolePolicy(role=A, component="Pool")) == {A: "Pool"}
+
+    def test_but_not_against_what_it_declares(self) -> None:
+        manifest = alpha(a=alpha_worker("prefill"), b=alpha_worker("decode"))
+        with pytest.raises(TargetError, match="'a' says that it is prefill"):
+            resolved(manifest, Mode.AGG, RolePolicy(role=A, component="a"))
+        only = alpha(b=alpha_worker("decode"))
+        with pytest.raises(TargetError, match=r"'b' is the prefill worker; .* says that it is decode"):
+            resolved(only, Mode.PREFILL, RolePolicy(role=P, component="b"))
+
     def test_for_both_roles_is_refused(self) -> None:
         policies = (RolePolicy(role=P, component="a"), RolePolicy(role=D, component="a"))
         with pytest.raises(TargetError, match="both the prefill and the decode worker"):
@@ -179,6 +311,62 @@ def test_the_policys_gpus_come_before_the_targets(said: int | None, expected: in
     parsed = parse_graph(alpha(p=alpha_worker("prefill", gpu="2")))
     (entry,) = resolve_roles(parsed, Mode.PREFILL, [RolePolicy(role=P, gpus_per_replica=said)])
     assert entry.gpus_per_replica == expected
+
+
+def claim_template(
+    version: str = "v1", *, count: object = 1, device: str = "gpu.nvidia.com", **more: Any
+) -> Any:
+    request = {"deviceClassName": device, "count": count, **more}
+    return {
+        "apiVersion": f"resource.k8s.io/{version}",
+        "kind": "ResourceClaimTemplate",
+        "metadata": {"name": "gpus"},
+        "spec": {"spec": {"devices": {"requests": [
+            {"name": "gpu", **(request if version == "v1beta1" else {"exactly": request})}
+        ]}}},
+    }  # fmt: skip
+
+
+def claiming(version: str, **more: Any) -> dict[str, Any]:
+    claims = [{"name": "gpu", "resourceClaimTemplateName": "gpus"}]
+    if version == ALPHA:
+        pod = {"resourceClaims": claims, "mainContainer": {"resources": {"claims": [{"name": "gpu"}]}}}
+        return {"componentType": "worker", "extraPodSpec": pod, **more}
+    containers = [{"name": "main", "resources": {"claims": [{"name": "gpu"}]}}]
+    return {
+        "type": "worker",
+        "podTemplate": {"spec": {"resourceClaims": claims, "containers": containers}},
+        **more,
+    }
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        pytest.param(claim_template(count=4), 8, id="count-times-nodes"),
+        pytest.param(claim_template("v1beta1", count=4), 8, id="older-version"),
+        pytest.param(claim_template(device="mig.nvidia.com"), 2, id="a-slice-counts-as-one"),
+        pytest.param(claim_template(device="gpu.intel.com"), 2, id="another-maker"),
+        pytest.param(claim_template(allocationMode="All"), None, id="as-many-as-there-are"),
+        pytest.param(claim_template(device="nic.example.com"), None, id="no-gpu"),
+        pytest.param(claim_template(count="many"), None, id="no-number"),
+        pytest.param({"spec": "odd"}, None, id="odd"),
+        pytest.param(None, None, id="not-at-hand"),
+    ],
+)
+def test_gpus_by_resource_claims(version: str, template: Any, expected: int | None) -> None:
+    parsed = parse_graph(graph(version, {"worker": claiming(version, multinode={"nodeCount": 2})}))
+    (entry,) = resolve_roles(parsed, Mode.AGG, claim=lambda name: template if name == "gpus" else None)
+    assert entry.gpus_per_replica == expected
+
+
+@BOTH
+def test_what_the_status_reports_comes_before_claims(version: str) -> None:
+    status = {"services" if version == ALPHA else "components": {"worker": {"gpusPerReplica": 3}}}
+    parsed = parse_graph(graph(version, {"worker": claiming(version)}, status=status))
+    (entry,) = resolve_roles(parsed, Mode.AGG, claim=lambda _: claim_template(count=4))
+    assert entry.gpus_per_replica == 3
 
 
 def model_of(prefill: list[str], decode: list[str]) -> str | None:

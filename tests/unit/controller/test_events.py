@@ -47,6 +47,8 @@ def finding(kind: ConditionType, status: bool | None, reason: Reason) -> Finding
                      id="nobody-answers"),
         pytest.param({PROGRESS: (True, "AcknowledgementOverdue")},
                      finding(PROGRESS, True, Reason.ACKNOWLEDGEMENT_OVERDUE), [], id="still-nobody-answers"),
+        pytest.param({PROGRESS: (True, "Scaling")}, finding(PROGRESS, True, Reason.BLOCKED), ["Blocked"],
+                     id="blocked-for-long"),
         pytest.param({PROGRESS: (True, "AcknowledgementOverdue")},
                      finding(PROGRESS, False, Reason.STABLE), [], id="somebody-answered-at-last"),
     ],

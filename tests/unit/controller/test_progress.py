@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slaplanner.adapters.target import Outcome, Rival, Rivals, TargetState
 from slaplanner.controller.progress import conflict, progress, resolved
 from slaplanner.core.errors import ActuationError
 from slaplanner.core.model import Fleet, Role
+from slaplanner.core.plan import decide
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rebalance import Write
-from tests.heart import target
-from tests.planning import role
+from slaplanner.core.stalls import Stall
+from slaplanner.core.state import PlannerState
+from tests.planning import fleet, observation, policy, profile, role
+from tests.reconciling import target
 
 GROWTH = Write(role=Role.DECODE, before=1, replicas=4)
 SHRINK = Write(role=Role.PREFILL, before=4, replicas=1)
@@ -50,6 +55,47 @@ def test_progressing(outcome: Outcome | None, seen: TargetState, status: bool, r
     found = progress(None, seen, outcome)
     assert found.type is ConditionType.PROGRESSING
     assert (found.status, found.reason, found.message) == (status, reason, message)
+
+
+SINCE_S = 1_764_525_600.0
+STALLED = replace(
+    decide(PlannerState(), observation(0.0), fleet(), policy(), profile(), now_s=0.0)[1],
+    stall=Stall(since_s=SINCE_S, culprits=("decode (1 of 4 replicas serve)",)),
+)
+
+
+def test_a_stall_is_told_with_since_when_and_by_whom():
+    seen = fleet_of(settled=False, serving=1)
+    found = progress(STALLED, seen, None)
+    assert (found.status, found.reason) == (True, Reason.BLOCKED)
+    assert found.message == (
+        "blocked since 2025-11-30T18:00:00Z by decode (1 of 4 replicas serve); the target says pods_not_ready: "
+        "no node has 2 free GPUs"
+    )
+    written = progress(STALLED, seen, Outcome(written=(SHRINK,)))
+    assert written.reason is Reason.BLOCKED
+    assert written.message.endswith("; written: prefill 4 -> 1")
+
+
+def test_a_target_that_recovered_since_the_plan_is_not_blocked():
+    assert progress(STALLED, target(), None).reason is Reason.STABLE
+
+
+def test_a_refused_write_is_told_before_a_stall():
+    refused = Outcome(error=ActuationError("no", reason=Reason.FORBIDDEN))
+    assert progress(STALLED, fleet_of(settled=False), refused).reason is Reason.FORBIDDEN
+
+
+def test_a_target_of_an_older_generation_is_waited_for():
+    found = progress(None, target(fleet=fleet(observed=False)), None)
+    assert (found.status, found.reason) == (True, Reason.NOT_OBSERVED)
+
+
+@pytest.mark.parametrize("reason", [Reason.SCALING_DEFERRED, Reason.NOT_COMMITTED])
+def test_what_waits_for_the_targets_leave_says_so_in_its_words(reason: Reason):
+    seen = replace(fleet_of(settled=False, serving=2, waits_for=reason), waiting={Role.DECODE: "not now"})
+    found = progress(None, seen, None)
+    assert (found.status, found.reason, found.message) == (True, reason, "decode waits at 2 of 4: not now")
 
 
 def test_what_was_found_is_told_by_name():

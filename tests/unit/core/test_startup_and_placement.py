@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from slaplanner.core.model import Role, RoleState
 from slaplanner.core.placement import PlacementWatch, ceiling, watch_placement
+from slaplanner.core.reasons import Reason
 from slaplanner.core.startup import StartupWatch, watch_startup
 
 ROLE = RoleState(role=Role.DECODE, replicas=2, serving=2)
@@ -53,6 +56,16 @@ def test_a_rollout_or_a_full_cluster_is_no_start_up():
         watched((0, ROLE), (10, grown), (20, replace(grown, unschedulable=True)), (90, served)).seconds
         is None
     )
+
+
+@pytest.mark.parametrize("reason", [Reason.SCALING_DEFERRED, Reason.NOT_COMMITTED])
+def test_waiting_for_the_targets_leave_is_no_part_of_a_start_up(reason: Reason):
+    grown = replace(ROLE, replicas=4)
+    waiting = replace(grown, waits_for=reason)
+    served = replace(grown, serving=4)
+    watch = watched((0, ROLE), (10, waiting), (3000, waiting), (3010, grown), (3080, served))
+    assert watch.seconds == 70
+    assert watched((0, ROLE), (10, grown), (20, waiting), (900, served)).seconds is None
 
 
 def test_a_clock_set_back_gives_no_negative_sample():

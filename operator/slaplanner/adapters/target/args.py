@@ -20,8 +20,21 @@ METRICS_PREFIX_FLAG = "--metrics-prefix"
 METRICS_PREFIX_VARIABLE = "DYN_METRICS_PREFIX"
 
 _MODE_FLAG = "--disaggregation-mode"
-_PREFILL_FLAG = "--is-prefill-worker"
-_DECODE_FLAG = "--is-decode-worker"
+_STAGE_FLAGS = {
+    "--is-prefill-worker": "prefill",
+    "--multimodal-encode-prefill-worker": "prefill",
+    "--is-decode-worker": "decode",
+    "--multimodal-decode-worker": "decode",
+    "--multimodal-encode-worker": "encode",
+    "--multimodal-processor": "processor",
+    "--embedding-worker": "embedding",
+    "--classify-worker": "classify",
+}
+"""Flags of Dynamo's engines that say which stage of a request a worker takes."""
+_STAGE_SCRIPT = re.compile(r"(?:\A|[/\w])(?P<stage>encode|processor)(?:_worker)?\.py\Z")
+"""Older multimodal deployments start a script per stage (`components/video_encode_worker.py`)."""
+_STAGES = frozenset({"prefill", "decode", "encode"})
+"""What the mode's flag can say; other modes (agg, prefill_and_decode) take whole requests."""
 _SHELL_PIECE = re.compile(
     r"""
       (?P<comment> (?<![^\s;&|()<>]) \#[^\n]* )
@@ -73,14 +86,29 @@ def model_from(words: Sequence[str]) -> str | None:
     return None
 
 
+def stage_from(words: Sequence[str]) -> str:
+    """The stage that the engine is started for: prefill, decode, encode, ...
+
+    Empty when the command line names no stage, or says that the engine takes whole requests.
+
+    >>> stage_from(["python3", "components/video_encode_worker.py"]), stage_from(["--embedding-worker"])
+    ('encode', 'embedding')
+    """
+    mode = _value_of(_MODE_FLAG, words)
+    if mode is not None:
+        return mode if mode in _STAGES else ""
+    for word in words:
+        if word in _STAGE_FLAGS:
+            return _STAGE_FLAGS[word]
+        if script := _STAGE_SCRIPT.search(word):
+            return script["stage"]
+    return ""
+
+
 def role_from(words: Sequence[str]) -> Role | None:
     """The role that the engine is started with, if its command line says one."""
-    mode = _value_of(_MODE_FLAG, words)
-    if mode in (Role.PREFILL.value, Role.DECODE.value):
-        return Role(mode)
-    if _PREFILL_FLAG in words:
-        return Role.PREFILL
-    return Role.DECODE if _DECODE_FLAG in words else None
+    stage = stage_from(words)
+    return Role(stage) if stage in (Role.PREFILL.value, Role.DECODE.value) else None
 
 
 def metrics_prefix_from(words: Sequence[str], env: Mapping[str, str]) -> str | None:

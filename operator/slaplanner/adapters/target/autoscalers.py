@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscalers and KEDA ScaledObjects that scale the same target.
+"""Who else scales the same target: HorizontalPodAutoscalers, KEDA ScaledObjects, planners inside it.
 
 KEDA that is not installed has no ScaledObjects. A listing that we may not read is reported as
 unchecked and does not stop the planner: an administrator who grants less wants less looked at.
@@ -47,6 +47,29 @@ def autoscalers_of(api: KubernetesApi, state: TargetState) -> Rivals:
         for scaler in objects:
             found.extend(_claims(kind, scaler, state))
     return Rivals(found=tuple(found), unchecked=tuple(unchecked))
+
+
+def planners_of(api: KubernetesApi, state: TargetState) -> tuple[Rival, ...]:
+    """The planners inside the target that scale it, or whose configuration does not tell."""
+
+    def read(name: str) -> Mapping[str, str] | str:
+        try:
+            return api.config_map(state.identity.namespace, name)
+        except ApiRefusal as refusal:
+            if refusal.failure.not_found:
+                return f"ConfigMap {name!r} does not exist"
+            return f"ConfigMap {name!r} cannot be read: {refusal}"
+
+    told = {name: planner.scales(read) for name, planner in state.planners.items()}
+    return tuple(
+        Rival(
+            reason=Reason.OTHER_PLANNER,
+            name=f"planner component {name!r}"
+            + (f", whose configuration is not known: {why}" if why else ""),
+        )
+        for name, why in told.items()
+        if why is not None
+    )
 
 
 def _claims(kind: _Kind, scaler: Mapping[str, Any], state: TargetState) -> Iterator[Rival]:

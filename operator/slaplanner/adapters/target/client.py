@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubernetes.client import ApiClient, Configuration, CustomObjectsApi
+from kubernetes.client import ApiClient, Configuration, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -22,10 +22,32 @@ REQUEST_TIMEOUT_S = 4.0
 """For a whole request; below the 5 s that remain after SIGTERM."""
 
 
-def bounded_client(configuration: Configuration) -> ApiClient:
-    """A client whose connections fail at once instead of retrying three times each."""
+def bounded_client(configuration: Configuration, *, may_write: Callable[[], bool] | None = None) -> ApiClient:
+    """A client whose connections fail at once instead of retrying three times each.
+
+    Args:
+        configuration: how to reach the API server.
+        may_write: asked before each request that is no GET; where it says no, nothing is sent. None: always yes.
+    """
     configuration.retries = False
-    return ApiClient(configuration)
+    return ApiClient(configuration) if may_write is None else _FencedClient(configuration, may_write)
+
+
+class NotLeaderError(HTTPError):
+    """Nothing was sent, because another operator may be the leader by now."""
+
+
+class _FencedClient(ApiClient):
+    """The one door of all requests: writes pass only while this operator is the leader."""
+
+    def __init__(self, configuration: Configuration, may_write: Callable[[], bool]) -> None:
+        super().__init__(configuration)
+        self._may_write = may_write
+
+    def call_api(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if method != "GET" and not self._may_write():
+            raise NotLeaderError("this operator is not the leader any more, so it writes nothing")
+        return super().call_api(method, *arguments, **options)
 
 
 class KubernetesApi:
@@ -33,6 +55,7 @@ class KubernetesApi:
 
     def __init__(self, api_client: ApiClient, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
         self._objects = CustomObjectsApi(api_client)
+        self._core = CoreV1Api(api_client)
         self._timeout_s = timeout_s
 
     def get(
@@ -58,6 +81,18 @@ class KubernetesApi:
                 if not refusal.failure.not_served:
                     raise
         return self.get(VERSIONS[-1], namespace, plural, name)
+
+    def config_map(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The text of a ConfigMap, by key.
+
+        Raises:
+            ApiRefusal: it could not be read.
+        """
+        try:
+            found = self._core.read_namespaced_config_map(name, namespace, _request_timeout=self._timeout_s)
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
+        return dict(found.data or {})
 
     def list(self, group: str, version: str, namespace: str, plural: str) -> list[Mapping[str, Any]]:
         """Read all objects of a kind in a namespace.

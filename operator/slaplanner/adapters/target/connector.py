@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from slaplanner.adapters.target.planners import GraphPlanner
 from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Fleet, Role
 from slaplanner.core.reasons import Reason
@@ -72,8 +73,8 @@ class TargetState:
     where Dynamo does not tell them; during a rollout they may name the older or the newer set only."""
     metrics_prefix: str | None = None
     """How the names of the frontend's metrics begin; None: the target does not override Dynamo's own."""
-    planners: tuple[Rival, ...] = ()
-    """Planners inside the target that scale it."""
+    planners: Mapping[str, GraphPlanner] = field(default_factory=dict)
+    """Planners inside the target that may scale it, by component; `Connector.rivals` tells which of them do."""
     adapters: Mapping[Role, str] = field(default_factory=dict)
     """Scaling adapters by role: the objects that an autoscaler would point to."""
     replica_managers: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
@@ -90,6 +91,8 @@ class TargetState:
     """What is odd about the target and hinders no plan; each is told once."""
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Status and message of our own conditions on the target, by type, as the last plan left them."""
+    waiting: Mapping[Role, str] = field(default_factory=dict)
+    """Roles whose replicas the target has accepted and does not carry out yet, with its own words."""
     ready_reason: str = ""
     """The target's own word for why it is (not) ready."""
     ready_message: str = ""
@@ -190,6 +193,6 @@ def require_gpus(fleet: Fleet) -> None:
         components = ", ".join(role.component or "no component" for role in missing)
         raise TargetError(
             f"GPUs per replica of {roles} ({components}) are neither in the policy's roles[].gpusPerReplica nor in the "
-            "target's status, limits or requests; nothing is planned or written without them",
+            "target's status, limits, requests, device or resource claims; nothing is planned or written without them",
             reason=Reason.GPUS_UNKNOWN,
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slaplanner.adapters.target.args import command_words
-from slaplanner.adapters.target.shapes import items, mapping, whole
+from slaplanner.adapters.target.shapes import items, mapping, text, whole
 
 MAIN_CONTAINER = "main"
 _GPU_RESOURCE = re.compile(r"^(nvidia\.com/(gpu|mig-.*)|amd\.com/gpu|gpu\.intel\.com/.*|habana\.ai/gaudi)$")
@@ -20,16 +20,32 @@ _GPU_RESOURCE = re.compile(r"^(nvidia\.com/(gpu|mig-.*)|amd\.com/gpu|gpu\.intel\
 
 def alpha_containers(service: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The containers of a v1alpha1 service, main first."""
-    pod = mapping(service.get("extraPodSpec"))
+    pod = alpha_pod(service)
     main = dict(mapping(pod.get("mainContainer")))
+    main["resources"] = {
+        **mapping(main.get("resources")),
+        "claims": [
+            *items(mapping(service.get("resources")).get("claims")),
+            *items(mapping(main.get("resources")).get("claims")),
+        ],
+    }
     main["env"] = [*items(service.get("envs")), *items(main.get("env"))]
     return [main, *_pod_containers(pod)]
 
 
+def alpha_pod(service: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pod of a v1alpha1 service, as far as it is written."""
+    return mapping(service.get("extraPodSpec"))
+
+
+def beta_pod(component: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pod of a v1beta1 component, as far as it is written."""
+    return mapping(mapping(component.get("podTemplate")).get("spec"))
+
+
 def beta_containers(component: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The containers of a v1beta1 component, main first, restartable init containers last."""
-    pod = mapping(mapping(component.get("podTemplate")).get("spec"))
-    containers = _pod_containers(pod)
+    containers = _pod_containers(beta_pod(component))
     return sorted(containers, key=lambda container: container.get("name") != MAIN_CONTAINER)
 
 
@@ -50,6 +66,28 @@ def started(container: Mapping[str, Any], shared_env: Sequence[Any] = ()) -> Sta
         if isinstance(entry, Mapping) and entry.get("name") and entry.get("value") is not None
     }
     return Started(words=command_words([str(element) for element in argv], env), env=env)
+
+
+def device_gpus(component: Mapping[str, Any]) -> int | None:
+    """GPUs of one node under `device.resources` (GPUs that a scheduler slices); None when nothing says."""
+    return _gpu_sum(mapping(mapping(component.get("device")).get("resources")))
+
+
+def claim_templates(pod: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """ResourceClaimTemplates behind the claims that the containers use, in the pod's order.
+
+    A claim that a pod shares with others (`resourceClaimName`) says nothing of GPUs per replica.
+    """
+    used = {
+        text(mapping(claim).get("name"))
+        for container in containers
+        for claim in items(mapping(container.get("resources")).get("claims"))
+    }
+    return tuple(
+        text(claim.get("resourceClaimTemplateName"))
+        for claim in map(mapping, items(pod.get("resourceClaims")))
+        if text(claim.get("name")) in used and text(claim.get("resourceClaimTemplateName"))
+    )
 
 
 def alpha_gpus(service: Mapping[str, Any], kind: str) -> int | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from slaplanner.adapters.target.graph import GraphDeployment
+from slaplanner.adapters.target.graph import Component, GraphDeployment
 from slaplanner.adapters.target.roles import RoleComponent
 from slaplanner.core.model import Fleet, Role, RoleState
+from slaplanner.core.reasons import Reason
 
 INSUFFICIENT_CAPACITY = "insufficient_capacity"
 MIXED_REASONS = "mixed_not_ready_reasons"
@@ -16,6 +17,7 @@ def fleet_of(
     graph: GraphDeployment,
     roles: Iterable[RoleComponent],
     adapter_replicas: Mapping[Role, int] | None = None,
+    committed: Mapping[Role, int] | None = None,
 ) -> Fleet:
     """The fleet as the planner sees it.
 
@@ -24,18 +26,39 @@ def fleet_of(
         roles: who plays what in it.
         adapter_replicas: what the scaling adapters ask for, for roles that have one: they are ahead of
             the deployment until its controller has copied their number.
+        committed: what the adapters' controller has granted of it, where it says so.
     """
-    asked = adapter_replicas or {}
+    asked, granted = adapter_replicas or {}, committed or {}
+    entries = tuple(roles)
+    scaled = {entry.component.name for entry in entries}
     return Fleet(
-        roles=tuple(_role_state(graph, entry, asked.get(entry.role)) for entry in roles),
+        roles=tuple(
+            _role_state(graph, entry, asked.get(entry.role), granted.get(entry.role)) for entry in entries
+        ),
         ready=graph.ready is True,
+        observed=graph.status_is_current,
+        incomplete=tuple(
+            f"{component.name} ({component.status.serving} of {component.replicas} replicas serve)"
+            for component in graph.components
+            if component.name not in scaled and _misses(component)
+        ),
     )
 
 
-def _role_state(graph: GraphDeployment, entry: RoleComponent, asked: int | None) -> RoleState:
+def _misses(component: Component) -> bool:
+    serving = component.status.serving
+    return serving is not None and serving < component.replicas
+
+
+def _role_state(
+    graph: GraphDeployment, entry: RoleComponent, asked: int | None, committed: int | None
+) -> RoleState:
     component, counts = entry.component, entry.component.status
     replicas = component.replicas if asked is None else asked
-    arrived = replicas == component.replicas and graph.status_is_current
+    granted = replicas if committed is None else committed
+    # The deployment has what was granted, and its status is about that.
+    arrived = granted == component.replicas and graph.status_is_current
+    waits_for = _waits_for(graph, granted, replicas)
     if counts.replicas is None:
         settled = arrived and graph.ready is True
     else:
@@ -50,9 +73,17 @@ def _role_state(graph: GraphDeployment, entry: RoleComponent, asked: int | None)
         present=counts.replicas if arrived else None,
         gpus_per_replica=entry.gpus_per_replica,
         rollout=component.rollout,
-        settled=settled and not component.rollout,
+        settled=settled and not component.rollout and waits_for is None,
+        updated=counts.updated,
+        waits_for=waits_for,
         unschedulable=_unschedulable(graph, entry, replicas),
     )
+
+
+def _waits_for(graph: GraphDeployment, granted: int, replicas: int) -> Reason | None:
+    if graph.scaling_deferred:
+        return Reason.SCALING_DEFERRED
+    return Reason.NOT_COMMITTED if granted != replicas else None
 
 
 def _unschedulable(graph: GraphDeployment, entry: RoleComponent, replicas: int) -> bool:

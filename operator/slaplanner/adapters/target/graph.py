@@ -10,15 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slaplanner.adapters.target.args import metrics_prefix_from, model_from, role_from
+from slaplanner.adapters.target.args import metrics_prefix_from, model_from, stage_from
 from slaplanner.adapters.target.containers import (
     alpha_containers,
     alpha_gpus,
+    alpha_pod,
     beta_containers,
+    beta_pod,
+    claim_templates,
+    device_gpus,
     pod_gpus,
     started,
 )
-from slaplanner.adapters.target.planners import advises
+from slaplanner.adapters.target.planners import GraphPlanner, planner_of
 from slaplanner.adapters.target.shapes import items, mapping, text, whole
 from slaplanner.adapters.target.status import ComponentStatus, counts_of, rolls_out
 from slaplanner.core.errors import TargetError
@@ -37,6 +41,9 @@ VERSIONS = ("v1beta1", "v1alpha1")
 _WORKER_HASHES = ("nvidia.com/current-worker-hash-v2", "nvidia.com/current-worker-hash")
 """Annotations of Dynamo's operator; each rollout of the workers changes their value."""
 
+_DEFERRED = "ScalingDeferred"
+"""Condition of deployments whose rollouts replace all components in step (Grove, since Dynamo 1.6)."""
+
 GLOBAL_DYNAMO_NAMESPACE = "dynamo"
 _PLANNER = "planner"
 _NODES_WHEN_UNSAID = 2
@@ -52,29 +59,46 @@ class Component:
     sub_type: str = ""
     replicas: int = 1
     """Absent in the spec means 1."""
-    gpu_limit: int | None = None
-    """GPUs per replica by limits, over all its nodes."""
-    gpu_request: int | None = None
+    nodes: int = 1
+    """Nodes that one replica spans."""
+    node_gpus: int | None = None
+    """GPUs per node by limits, else requests, else `device.resources`; None when none of them says."""
+    claim_templates: tuple[str, ...] = ()
+    """ResourceClaimTemplates that its containers use, which may stand for GPUs."""
     model: str | None = None
     """What its command line calls the model."""
     metrics_prefix: str | None = None
     """How its containers say that the names of their metrics begin; None: they do not say."""
-    started_as: Role | None = None
-    """The role that its command line gives the engine."""
+    started_as: str = ""
+    """The stage of a request that its command line starts the engine for (see `args.stage_from`)."""
     scaling_adapter: bool = False
     global_dynamo_namespace: bool = False
-    scales: bool = False
-    """An in-graph planner that runs and is not known to advise only."""
+    planner: GraphPlanner | None = None
+    """Present when the component is a planner that runs and is not known to advise only."""
     rollout: bool = False
     status: ComponentStatus = field(default_factory=ComponentStatus)
 
     @property
+    def scales(self) -> bool:
+        """It is a planner that scales the graph, as far as its pod tells."""
+        return self.planner is not None
+
+    @property
+    def declared(self) -> str:
+        """The stage of a request that it declares: prefill, decode, encode, ...; empty: none."""
+        return self.sub_type or (self.type if self.type in (Role.PREFILL, Role.DECODE) else "")
+
+    @property
+    def stage(self) -> str:
+        """The stage that it declares, else that it is started for; empty: it does not say."""
+        return self.declared or self.started_as
+
+    @property
     def gpus_per_replica(self) -> int | None:
-        """Reported, else limits, else requests; None when none of them says."""
-        for gpus in (self.status.gpus_per_replica, self.gpu_limit, self.gpu_request):
-            if gpus is not None:
-                return gpus
-        return None
+        """Reported, else over all nodes as the pod asks for them; None when neither says."""
+        if self.status.gpus_per_replica is not None:
+            return self.status.gpus_per_replica
+        return None if self.node_gpus is None else self.node_gpus * self.nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +118,9 @@ class GraphDeployment:
     """None: no Ready condition."""
     ready_reason: str = ""
     ready_message: str = ""
+    scaling_deferred: bool = False
+    """Dynamo carries no change of replicas out until a rollout has ended."""
+    deferred_message: str = ""
     deleting: bool = False
     managed_fields: tuple[Mapping[str, Any], ...] = ()
     conditions: tuple[Mapping[str, Any], ...] = ()
@@ -134,7 +161,8 @@ def parse_graph(manifest: object) -> GraphDeployment:
         )
     metadata, spec, status = (mapping(body.get(key)) for key in ("metadata", "spec", "status"))
     conditions = tuple(mapping(condition) for condition in items(status.get("conditions")))
-    ready = next((condition for condition in conditions if condition.get("type") == "Ready"), {})
+    by_type = {text(condition.get("type")): condition for condition in reversed(conditions)}
+    ready, deferred = by_type.get("Ready", {}), by_type.get(_DEFERRED, {})
     parse = _beta_components if api_version == V1BETA1 else _alpha_components
     components = tuple(parse(spec, status))
     if not components:
@@ -156,6 +184,8 @@ def parse_graph(manifest: object) -> GraphDeployment:
         ready={"True": True, "False": False}.get(text(ready.get("status"))),
         ready_reason=text(ready.get("reason")),
         ready_message=text(ready.get("message")),
+        scaling_deferred=deferred.get("status") == "True",
+        deferred_message=text(deferred.get("message")),
         deleting="deletionTimestamp" in metadata,
         managed_fields=tuple(mapping(entry) for entry in items(metadata.get("managedFields"))),
         conditions=conditions,
@@ -167,80 +197,78 @@ def parse_graph(manifest: object) -> GraphDeployment:
 
 def _alpha_components(spec: Mapping[str, Any], status: Mapping[str, Any]) -> list[Component]:
     shared_env = items(spec.get("envs"))
-    components = []
-    for name, value in mapping(spec.get("services")).items():
-        service = mapping(value)
-        nodes = _nodes(service)
-        components.append(
-            _component(
-                str(name),
-                service,
-                status,
-                type_key="componentType",
-                containers=alpha_containers(service),
-                shared_env=shared_env,
-                gpu_limit=_times(alpha_gpus(service, "limits"), nodes),
-                gpu_request=_times(alpha_gpus(service, "requests"), nodes),
-                adapter=mapping(service.get("scalingAdapter")).get("enabled") is True,
-            )
+    return [
+        _component(
+            str(name),
+            service,
+            status,
+            shared_env,
+            component_type=text(service.get("componentType")),
+            pod=alpha_pod(service),
+            containers=alpha_containers(service),
+            gpu_limit=alpha_gpus(service, "limits"),
+            gpu_request=alpha_gpus(service, "requests"),
+            adapter=mapping(service.get("scalingAdapter")).get("enabled") is True,
         )
-    return components
+        for name, value in mapping(spec.get("services")).items()
+        for service in (mapping(value),)
+    ]
 
 
 def _beta_components(spec: Mapping[str, Any], status: Mapping[str, Any]) -> list[Component]:
     shared_env = items(spec.get("env"))
-    components = []
-    for value in items(spec.get("components")):
-        component = mapping(value)
-        nodes = _nodes(component)
-        containers = beta_containers(component)
-        components.append(
-            _component(
-                text(component.get("name")),
-                component,
-                status,
-                type_key="type",
-                containers=containers,
-                shared_env=shared_env,
-                gpu_limit=_times(pod_gpus(containers, "limits"), nodes),
-                gpu_request=_times(pod_gpus(containers, "requests"), nodes),
-                adapter=isinstance(component.get("scalingAdapter"), Mapping),
-            )
+    return [
+        _component(
+            text(component.get("name")),
+            component,
+            status,
+            shared_env,
+            component_type=text(component.get("type")),
+            pod=beta_pod(component),
+            containers=containers,
+            gpu_limit=pod_gpus(containers, "limits"),
+            gpu_request=pod_gpus(containers, "requests"),
+            adapter=isinstance(component.get("scalingAdapter"), Mapping),
         )
-    return components
+        for component in map(mapping, items(spec.get("components")))
+        for containers in (beta_containers(component),)
+    ]
 
 
 def _component(
     name: str,
     value: Mapping[str, Any],
     status: Mapping[str, Any],
-    *,
-    type_key: str,
-    containers: Sequence[Mapping[str, Any]],
     shared_env: Sequence[Any],
+    *,
+    component_type: str,
+    pod: Mapping[str, Any],
+    containers: Sequence[Mapping[str, Any]],
     gpu_limit: int | None,
     gpu_request: int | None,
     adapter: bool,
 ) -> Component:
     starts = [started(container, shared_env) for container in containers]
-    command_lines = [start.words for start in starts]
     replicas = whole(value.get("replicas"))
     replicas = 1 if replicas is None else replicas
-    component_type = text(value.get(type_key)).lower()
+    component_type = component_type.lower()
     counts = counts_of(status, name)
     return Component(
         name=name,
         type=component_type,
         sub_type=text(value.get("subComponentType")).lower(),
         replicas=replicas,
-        gpu_limit=gpu_limit,
-        gpu_request=gpu_request,
-        model=next(filter(None, map(model_from, command_lines)), None),
+        nodes=_nodes(value),
+        node_gpus=next(
+            (gpus for gpus in (gpu_limit, gpu_request, device_gpus(value)) if gpus is not None), None
+        ),
+        claim_templates=claim_templates(pod, containers),
+        model=next(filter(None, (model_from(start.words) for start in starts)), None),
         metrics_prefix=next(filter(None, (metrics_prefix_from(one.words, one.env) for one in starts)), None),
-        started_as=next(filter(None, map(role_from, command_lines)), None),
+        started_as=next(filter(None, (stage_from(start.words) for start in starts)), ""),
         scaling_adapter=adapter,
         global_dynamo_namespace=value.get("globalDynamoNamespace") is True,
-        scales=component_type == _PLANNER and replicas > 0 and not any(map(advises, command_lines)),
+        planner=planner_of(pod, containers, starts) if component_type == _PLANNER and replicas > 0 else None,
         rollout=rolls_out(status, name, counts),
         status=counts,
     )
@@ -251,7 +279,3 @@ def _nodes(component: Mapping[str, Any]) -> int:
         return 1
     nodes = whole(component["multinode"].get("nodeCount"))
     return _NODES_WHEN_UNSAID if nodes is None else nodes
-
-
-def _times(gpus: int | None, nodes: int) -> int | None:
-    return None if gpus is None else gpus * nodes

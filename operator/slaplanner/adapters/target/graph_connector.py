@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from slaplanner.adapters.target.acting import patch_replicas, scale_adapter, take_ownership
-from slaplanner.adapters.target.autoscalers import autoscalers_of
+from slaplanner.adapters.target.autoscalers import autoscalers_of, planners_of
 from slaplanner.adapters.target.client import KubernetesApi
 from slaplanner.adapters.target.connector import ModelDiscovery, Outcome, Rivals, TargetState, always
 from slaplanner.adapters.target.graph import KIND
@@ -65,7 +65,8 @@ class GraphConnector:
 
     def rivals(self, state: TargetState) -> Rivals:
         scalers = autoscalers_of(self._api, state)
-        return Rivals(found=(*state.planners, *scalers.found), unchecked=scalers.unchecked)
+        planners = planners_of(self._api, state)
+        return Rivals(found=(*planners, *scalers.found), unchecked=scalers.unchecked)
 
     def set_replicas(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slaplanner.adapters.target.client import KubernetesApi
 from slaplanner.adapters.target.conditions import own_words
-from slaplanner.adapters.target.connector import Identity, Rival, TargetState
+from slaplanner.adapters.target.connector import Identity, TargetState
 from slaplanner.adapters.target.failures import ApiRefusal, Failure
 from slaplanner.adapters.target.fleet_state import fleet_of
 from slaplanner.adapters.target.graph import (
@@ -60,6 +60,15 @@ class Adapter:
     replicas: int
     writers: tuple[str, ...]
     """Field managers besides us that own its replicas."""
+    committed: int | None = None
+    """What its controller has granted; None: it grants what is asked for, or does not say."""
+    pending_reason: str = ""
+    """Why it has not granted the rest."""
+
+    @property
+    def pending_message(self) -> str:
+        granted = f"{ADAPTER_KIND} {self.name!r} has granted {self.committed} of {self.replicas} replicas"
+        return f"{granted} ({self.pending_reason})" if self.pending_reason else granted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +127,12 @@ def _state(
     roles: tuple[RoleComponent, ...],
     adapters: Mapping[Role, Adapter],
 ) -> TargetState:
+    fleet = fleet_of(
+        graph,
+        roles,
+        {role: adapter.replicas for role, adapter in adapters.items()},
+        {role: adapter.committed for role, adapter in adapters.items() if adapter.committed is not None},
+    )
     return TargetState(
         identity=Identity(
             namespace=target.namespace,
@@ -127,16 +142,12 @@ def _state(
             resource_version=graph.resource_version,
             api_version=graph.api_version,
         ),
-        fleet=fleet_of(graph, roles, {role: adapter.replicas for role, adapter in adapters.items()}),
+        fleet=fleet,
         dynamo_namespace=target.dynamo_namespace or dynamo_namespace(graph, roles),
         model=declared_model(graph, roles),
         runtime_namespaces=runtime_namespaces(graph, roles),
         metrics_prefix=metrics_prefix(graph),
-        planners=tuple(
-            Rival(reason=Reason.OTHER_PLANNER, name=f"planner component {component.name!r}")
-            for component in graph.components
-            if component.scales
-        ),
+        planners={component.name: component.planner for component in graph.components if component.planner},
         adapters={role: adapter.name for role, adapter in adapters.items()},
         replica_managers={
             entry.role: replica_managers(graph, entry.component.name)
@@ -150,6 +161,13 @@ def _state(
             for entry in roles
         },
         told=own_words(graph.conditions),
+        waiting={
+            state.role: graph.deferred_message
+            if state.waits_for is Reason.SCALING_DEFERRED
+            else adapters[state.role].pending_message
+            for state in fleet.roles
+            if state.waits_for is not None
+        },
         ready_reason=graph.ready_reason,
         ready_message=graph.ready_message,
     )
@@ -162,12 +180,17 @@ def _adapter(api: KubernetesApi, graph: GraphDeployment, component: Component) -
     except ApiRefusal as refusal:
         message, reason = adapter_trouble(refusal.failure, name, component.name)
         raise TargetError(message, reason=reason) from refusal
-    replicas = whole(mapping(body.get("spec")).get("replicas"))
+    replicas, status = whole(mapping(body.get("spec")).get("replicas")), mapping(body.get("status"))
+    committed, pending = whole(status.get("committedReplicas")), text(status.get("pendingReason"))
+    if committed is None and pending and whole(status.get("requestedReplicas")) is not None:
+        committed = 0
     return Adapter(
         name=name,
         version=text(body.get("apiVersion")).removeprefix(f"{GROUP}/"),
         replicas=component.replicas if replicas is None else replicas,
         writers=scale_writers(map(mapping, items(mapping(body.get("metadata")).get("managedFields")))),
+        committed=committed,
+        pending_reason=pending,
     )
 
 

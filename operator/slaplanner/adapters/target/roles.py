@@ -3,14 +3,17 @@
 A role is found by what the component declares (`subComponentType`, or the type itself), else by the
 names that Dynamo's own deployments use, else by how its engine is started. `roles[].component` of
 the policy answers where none of them does. Two components that declare the same role are refused
-even then: a policy that sized one pool of two would read the traffic of both.
+even then: a policy that sized one pool of two would read the traffic of both. Mode agg sizes the
+worker that says nothing of a stage; what only encodes or embeds plays no role in any mode.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from slaplanner.adapters.target.claims import ClaimReader, claimed_gpus, no_claims
 from slaplanner.adapters.target.graph import GLOBAL_DYNAMO_NAMESPACE, Component, GraphDeployment
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, Role, RolePolicy
@@ -23,6 +26,9 @@ DYNAMO_NAMES = {
 """vLLM; SGLang and the mocker; TensorRT-LLM (which also writes Trtllm: case does not count)."""
 
 _FRONTEND = "frontend"
+_FRONT_DOORS = (_FRONTEND, "epp")
+"""Where a graph takes requests from outside: its frontend, or the gateway's endpoint picker."""
+_HELPER_NAME = re.compile(r"encode|processor|embed", re.IGNORECASE)
 _WORKER_TYPES = ("worker", "prefill", "decode")
 _SILENT_TYPES = ("", "worker", "main")
 """Types that say nothing of the role; older manifests call every component `main`."""
@@ -39,9 +45,11 @@ class RoleComponent:
 
 
 def resolve_roles(
-    graph: GraphDeployment, mode: Mode, policies: Iterable[RolePolicy] = ()
+    graph: GraphDeployment, mode: Mode, policies: Iterable[RolePolicy] = (), *, claim: ClaimReader = no_claims
 ) -> tuple[RoleComponent, ...]:
     """The components that *mode* sizes, in its order.
+
+    GPUs that only a ResourceClaimTemplate tells are looked up with *claim*.
 
     Raises:
         TargetError: a role is played by nobody, or by several; components are grouped.
@@ -58,13 +66,11 @@ def resolve_roles(
         policy = by_role.get(role, RolePolicy(role=role))
         component = _component_of(graph, role, policy.component)
         gpus = policy.gpus_per_replica
-        resolved.append(
-            RoleComponent(
-                role=role,
-                component=component,
-                gpus_per_replica=component.gpus_per_replica if gpus is None else gpus,
-            )
-        )
+        if gpus is None:
+            gpus = component.gpus_per_replica
+        if gpus is None and (claimed := claimed_gpus(component.claim_templates, claim)) is not None:
+            gpus = claimed * component.nodes
+        resolved.append(RoleComponent(role=role, component=component, gpus_per_replica=gpus))
     _distinct(graph, resolved)
     return tuple(resolved)
 
@@ -139,22 +145,9 @@ def metrics_prefix(graph: GraphDeployment) -> str | None:
 
 
 def _component_of(graph: GraphDeployment, role: Role, named: str | None) -> Component:
-    declared = [component for component in graph.components if _declares(component, role)]
-    if len(declared) > 1:
-        raise _duplicate(graph, role, declared)
     if named is not None:
-        component = graph.component(named)
-        if component is None:
-            names = ", ".join(component.name for component in graph.components)
-            raise TargetError(
-                f"roles[].component says that {named!r} is the {role} worker; {_title(graph)} has only "
-                f"{names}",
-                reason=Reason.ROLE_NOT_FOUND,
-            )
-        if declared and declared[0].name != named:
-            raise _duplicate(graph, role, [*declared, component])
-        return component
-    found = declared or _undeclared(graph, role)
+        return _named(graph, role, named)
+    found = _whole_request_workers(graph) if role is Role.AGG else _stage_workers(graph, role)
     if len(found) > 1:
         raise _duplicate(graph, role, found)
     if not found:
@@ -166,23 +159,92 @@ def _component_of(graph: GraphDeployment, role: Role, named: str | None) -> Comp
     return found[0]
 
 
-def _declares(component: Component, role: Role) -> bool:
-    return role is not Role.AGG and (component.sub_type or component.type) == role.value
+def _named(graph: GraphDeployment, role: Role, named: str) -> Component:
+    """The component that the policy names, unless the graph contradicts it."""
+    component = graph.component(named)
+    if component is None:
+        names = ", ".join(component.name for component in graph.components)
+        raise TargetError(
+            f"roles[].component says that {named!r} is the {role} worker; {_title(graph)} has only {names}",
+            reason=Reason.ROLE_NOT_FOUND,
+        )
+    if role is Role.AGG:
+        if component.stage == Role.PREFILL:
+            raise _wrong_mode(graph, [component])
+        return component
+    declared = _declaring(graph, role)
+    if declared and declared != [component]:
+        raise _duplicate(graph, role, dict.fromkeys((*declared, component)))
+    if component.declared not in ("", role):
+        raise TargetError(
+            f"roles[].component says that {named!r} is the {role} worker; {_title(graph)} says that it is "
+            f"{component.declared}",
+            reason=Reason.ROLE_NOT_FOUND,
+        )
+    return component
 
 
-def _undeclared(graph: GraphDeployment, role: Role) -> list[Component]:
-    """Components that say nothing of their role: by Dynamo's names, else by how they are started."""
-    silent = [
+def _declaring(graph: GraphDeployment, role: Role) -> list[Component]:
+    return [component for component in graph.components if component.declared == role.value]
+
+
+def _stage_workers(graph: GraphDeployment, role: Role) -> list[Component]:
+    """Who plays prefill or decode: by declaration, else by Dynamo's names, else by how it is started."""
+    if declared := _declaring(graph, role):
+        return declared
+    silent = _silent(graph)
+    names = {name.lower() for name in DYNAMO_NAMES[role]}
+    by_name = [component for component in silent if component.name.lower() in names]
+    return by_name or [component for component in silent if component.started_as == role.value]
+
+
+def _silent(graph: GraphDeployment) -> list[Component]:
+    """Components that declare nothing of their role."""
+    return [
         component
         for component in graph.components
         if component.type in _SILENT_TYPES and not component.sub_type
     ]
-    if role is Role.AGG:
-        workers = [component for component in graph.components if component.type in _WORKER_TYPES]
-        return workers or [component for component in silent if component.gpus_per_replica]
-    names = {name.lower() for name in DYNAMO_NAMES[role]}
-    by_name = [component for component in silent if component.name.lower() in names]
-    return by_name or [component for component in silent if component.started_as is role]
+
+
+def _whole_request_workers(graph: GraphDeployment) -> list[Component]:
+    """Workers that both prefill and decode. Encoders, processors and embedding workers do neither.
+
+    A lone decode worker behind a frontend takes whole requests, since nobody else prefills there. In
+    a graph without a frontend it is one pool of several, and their other half lies elsewhere.
+
+    Raises:
+        TargetError: the graph's workers say that they prefill, or only decode (reason RoleNotFound).
+    """
+    typed = [component for component in graph.components if component.type in _WORKER_TYPES]
+    workers = typed or [component for component in _silent(graph) if component.gpus_per_replica]
+    prefilling = [component for component in workers if component.stage == Role.PREFILL]
+    decoding = [component for component in workers if component.stage == Role.DECODE]
+    whole = [component for component in workers if not component.stage]
+    lone = not whole and len(decoding) == 1 and decoding[0].started_as != Role.DECODE
+    if prefilling or (decoding and not whole and not (lone and _has_front_door(graph))):
+        raise _wrong_mode(graph, [*prefilling, *decoding])
+    found = [*whole, *decoding]
+    # Names decide last: they are the users' own, and only a hint.
+    return [component for component in found if not _HELPER_NAME.search(component.name)] or found
+
+
+def _has_front_door(graph: GraphDeployment) -> bool:
+    return any(component.type in _FRONT_DOORS for component in graph.components)
+
+
+def _wrong_mode(graph: GraphDeployment, found: Iterable[Component]) -> TargetError:
+    """Mode agg was asked for, and the workers take one stage each."""
+    stages = {component.name: component.stage for component in found}
+    says = ", ".join(f"{name!r} says that it is {stage}" for name, stage in stages.items())
+    both = len(set(stages.values())) > 1 or any(
+        not component.stage for component in graph.components if component.type in _WORKER_TYPES
+    )
+    fitting = Mode.DISAGG if both else Mode(next(iter(stages.values())))
+    return TargetError(
+        f"mode agg sizes workers that take whole requests; in {_title(graph)} {says}; wanted mode {fitting}",
+        reason=Reason.ROLE_NOT_FOUND,
+    )
 
 
 def _distinct(graph: GraphDeployment, resolved: Iterable[RoleComponent]) -> None:
@@ -198,9 +260,12 @@ def _distinct(graph: GraphDeployment, resolved: Iterable[RoleComponent]) -> None
 
 
 def _duplicate(graph: GraphDeployment, role: Role, found: Iterable[Component]) -> TargetError:
-    names = ", ".join(component.name for component in found)
+    components = tuple(found)
+    names = ", ".join(component.name for component in components)
+    declared = role is not Role.AGG and any(component.declared for component in components)
+    way_out = "" if declared else "; where only one of them does, roles[].component names it"
     return TargetError(
-        f"{names} of {_title(graph)} all play {role}; several pools of one role are not supported",
+        f"{names} of {_title(graph)} all play {role}; several pools of one role are not supported{way_out}",
         reason=Reason.DUPLICATE_ROLE,
     )
 
@@ -211,6 +276,6 @@ def _title(graph: GraphDeployment) -> str:
 
 def _described(graph: GraphDeployment) -> str:
     return ", ".join(
-        f"{component.name} ({component.sub_type or component.type or 'no type'})"
+        f"{component.name} ({component.stage or component.type or 'no type'})"
         for component in graph.components
     )

@@ -152,23 +152,64 @@ def test_a_warm_up_lies_at_negative_times(desk: Desk) -> None:
     assert document["intervals"][0]["t"] == 0
 
 
-def test_gpus_per_replica_are_the_targets_where_the_policy_does_not_say(desk: Desk) -> None:
-    def worker(role: str, gpus: int) -> dict[str, Any]:
-        return {
+def _graph(name: str, *, prefill: int, decode: int) -> dict[str, Any]:
+    services = {
+        role: {
             "componentType": "worker",
             "subComponentType": role,
-            "replicas": 1,
             "resources": {"limits": {"gpu": str(gpus)}},
         }
-
-    graph = {
+        for role, gpus in (("prefill", prefill), ("decode", decode))
+    }
+    return {
         "apiVersion": "nvidia.com/v1alpha1",
         "kind": "DynamoGraphDeployment",
-        "metadata": {"name": "llama-8b", "namespace": "serving"},
-        "spec": {"services": {"P": worker("prefill", 2), "D": worker("decode", 4)}},
+        "metadata": {"name": name, "namespace": "serving"},
+        "spec": {"services": services},
     }
-    target = desk.write("graph.yaml", yaml.safe_dump(graph))
+
+
+CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "engine"}, "data": {"a": "b"}}
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        pytest.param([_graph("llama-8b", prefill=2, decode=4)], id="alone"),
+        pytest.param([CONFIG_MAP, _graph("other-name", prefill=2, decode=4)], id="the-only-graph"),
+        pytest.param(
+            [_graph("big", prefill=8, decode=8), CONFIG_MAP, _graph("llama-8b", prefill=2, decode=4)],
+            id="which-the-policy-names",
+        ),
+    ],
+)
+def test_gpus_per_replica_are_the_targets_where_the_policy_does_not_say(
+    desk: Desk, documents: list[dict[str, Any]]
+) -> None:
+    target = desk.write("graph.yaml", yaml.safe_dump_all(documents))
     assert desk.json("--target", target)["intervals"][0]["gpus"] == 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        pytest.param([CONFIG_MAP], "graph.yaml: found ConfigMap, wanted a DynamoGraphDeployment", id="no-graph"),
+        pytest.param(
+            [_graph("a", prefill=1, decode=1), _graph("b", prefill=1, decode=1)],
+            "graph.yaml: found 2 graphs, serving/a, serving/b; wanted 'llama-8b'", id="several",
+        ),
+    ],
+)  # fmt: skip
+def test_a_target_file_without_the_graph_is_refused_by_its_name(
+    desk: Desk, documents: list[dict[str, Any]], message: str
+) -> None:
+    _refused(desk.run("--target", desk.write("graph.yaml", yaml.safe_dump_all(documents))), message)
+
+
+def test_a_file_that_is_no_text_is_refused_by_its_name(desk: Desk) -> None:
+    (desk.folder / "binary.yaml").write_bytes(b"\xff\xfe")
+    _refused(desk.run(policy=desk.folder / "binary.yaml"), "binary.yaml: is not UTF-8 text: byte 0 is 0xff")
+    _refused(desk.run("--target", desk.folder / "binary.yaml"), "binary.yaml: is not UTF-8 text")
 
 
 def test_correction_and_behavior_are_asked_for(desk: Desk) -> None:
