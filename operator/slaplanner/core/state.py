@@ -21,6 +21,8 @@ from slaplanner.core.placement import PlacementWatch
 from slaplanner.core.readings import Series
 from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.sizing.learning import Learning
+from slaplanner.core.sizing.mix import Mix
 from slaplanner.core.stalls import StallWatch
 from slaplanner.core.startup import StartupWatch
 
@@ -42,6 +44,8 @@ class RoleMemory:
     """What the target asked for at the last plan."""
     desired: int | None = None
     """What the last plan asked for."""
+    learning: Learning = field(default_factory=Learning)
+    """What measured misses have shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,9 @@ class PlannerState:
     """Fits and residuals; learnt again from history after a restart, so not persisted."""
     warm_up: Series | None = None
     """What stood before the history when `forecast` was learnt."""
+    isl_mix: Mix = field(default_factory=Mix)
+    osl_mix: Mix = field(default_factory=Mix)
+    """Which lengths requests have."""
     burstiness: Burstiness = field(default_factory=Burstiness)
     """How unevenly requests arrive."""
     unready_since_s: float | None = None
@@ -128,6 +135,11 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         "fail": state.failures,
         **({"len": _rounded(state.lengths.isl_tokens, state.lengths.osl_tokens)} if state.lengths else {}),
         "corr": state.correction.to_document(),
+        **(
+            {"mix": [state.isl_mix.to_document(), state.osl_mix.to_document()]}
+            if state.isl_mix.counts
+            else {}
+        ),
         **({"burst": state.burstiness.to_document()} if state.burstiness.plans else {}),
         **({"unready": round(state.unready_since_s)} if state.unready_since_s is not None else {}),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
@@ -148,6 +160,8 @@ def from_document(document: object) -> PlannerState:
             failures=int(document["fail"]),
             lengths=Lengths(isl_tokens=float(lengths[0]), osl_tokens=float(lengths[1])) if lengths else None,
             correction=CorrectionState.from_document(document["corr"]),
+            isl_mix=_mix(document, 0),
+            osl_mix=_mix(document, 1),
             burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
             rivalry=rivalry.from_document(document.get("rival", {})),
             unready_since_s=float(document["unready"]) if "unready" in document else None,
@@ -155,6 +169,10 @@ def from_document(document: object) -> PlannerState:
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return PlannerState()
+
+
+def _mix(document: Mapping[str, Any], which: int) -> Mix:
+    return Mix.from_document(document["mix"][which]) if "mix" in document else Mix()
 
 
 def _role_document(memory: RoleMemory) -> dict[str, Any]:
@@ -173,6 +191,8 @@ def _role_document(memory: RoleMemory) -> dict[str, Any]:
         document["rep"] = memory.replicas
     if memory.desired is not None:
         document["des"] = memory.desired
+    if memory.learning != Learning():
+        document["learn"] = memory.learning.to_document()
     if startup.samples_s:
         document["up"] = [round(sample) for sample in startup.samples_s]
     if memory.placement != PlacementWatch():
@@ -214,6 +234,7 @@ def _role_memory(role: Role, document: Mapping[str, Any]) -> RoleMemory:
         ),
         replicas=None if replicas is None else int(replicas),
         desired=None if desired is None else int(desired),
+        learning=Learning.from_document(document["learn"]) if "learn" in document else Learning(),
     )
 
 
