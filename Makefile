@@ -103,6 +103,10 @@ bench-simulate: $(READY)  ## Time and memory of simulations and dry-runs of a da
 bench-live: bed  ## The live fleet under the operator beside the simulator: ten real minutes
 	$(BIN)/python -m benchmarks.live
 
+.PHONY: dynamo-facts
+dynamo-facts: $(READY)  ## How the metrics of Dynamo's frontends differ from those recorded in tests/dynamo/facts: some minutes
+	@$(BIN)/python -m tests.dynamo.record
+
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit
 

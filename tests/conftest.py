@@ -36,8 +36,8 @@ settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("quick")
 
-collect_ignore = ["dynamo_side.py"]
-"""Run by another Python, which has Dynamo's wheel."""
+collect_ignore = ["dynamo_side.py", "dynamo/model_files.py"]
+"""Run by another Python, which has Dynamo's wheels."""
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and so would be everything that
 # tests start, and end by it.

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from slaplanner.api.conditions import set_conditions
-from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
-from slaplanner.core.attainment import Share
+from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
+from slaplanner.core.attainment import Attainment, Share
 from slaplanner.core.correction import Correction, Factor
 from slaplanner.core.decision import Decision, RoleDecision
 from slaplanner.core.expect import Expectation
@@ -117,7 +117,11 @@ def sample_figures(**changes: Any) -> StatusFigures:
             Expectation(role=Role.DECODE, ttft_ms=None, itl_ms=27.77, utilisation=None),
         ),
         startup=Startup(seconds=123.456, source="Measured"),
-        last_hour=Marginals(ttft=Share(lower_percent=97.123, upper_percent=99.567)),
+        last_hour=Attainment(ttft=Share(lower_percent=97.123, upper_percent=99.567)),
+        last_day=Attainment(
+            ttft=Share(lower_percent=99.6, upper_percent=99.6),
+            itl=Share(lower_percent=98, upper_percent=99.5),
+        ),
         planner_state={"v": 1, "n": 17, "at": 1_800_000_000},
     )
     return dataclasses.replace(figures, **changes)

@@ -27,6 +27,7 @@ __all__ = [
     "ClientCertificate",
     "EtcdConnection",
     "HttpMethod",
+    "LeaderElection",
     "PrometheusConnection",
     "Settings",
     "SettingsError",
@@ -51,6 +52,9 @@ MAX_WAIT_VARIABLE: Final = "SCALING_MAX_WAIT_TIME"
 
 CHECK_INTERVAL_VARIABLE: Final = "SCALING_CHECK_INTERVAL"
 """Environment variable with `scalingCheckIntervalSeconds`, likewise."""
+
+LEAST_LEASE_S: Final = 12.0
+MOST_LEASE_S: Final = 300.0
 
 MAX_FILE_BYTES: Final = 1_000_000
 """A ConfigMap holds at most 1 MiB, so anything longer is the wrong file."""
@@ -146,6 +150,25 @@ class EtcdConnection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderElection:
+    """A Lease by which several operators choose the one that plans and writes; the others stand by."""
+
+    namespace: str | None = None
+    """Namespace of the Lease; absent: that of the operator's pod."""
+    name: str = "slaplanner"
+    """Name of the Lease. Operators that share it stand by for each other."""
+    lease_s: float = 12.0
+    """Seconds that a renewal counts. After a crash a standby takes over that much later. At least 12, so that
+    a request with its time-out of 4 seconds ends while nobody else can lead."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lease_s) and LEAST_LEASE_S <= self.lease_s <= MOST_LEASE_S):
+            raise ValueError(
+                f"leaseSeconds: found {self.lease_s}, wanted {LEAST_LEASE_S:g} to {MOST_LEASE_S:g}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything about the operator's process; each field has a default that works."""
 
@@ -166,6 +189,9 @@ class Settings:
     heartbeat_s: float = 5.0
     """Seconds between two looks at whether a policy's plan is due. Shorter answers sooner to an edited
     policy, longer spares the CPU where there are many policies."""
+    replica_ceiling: int = 100
+    """Replicas beyond which no role grows for which the user set neither `gpuBudget.max` nor `maxReplicas`:
+    a Prometheus that reports nonsense must not ask for thousands of GPUs. It never shrinks a role."""
     watched_namespaces: tuple[str, ...] = ()
     """Namespaces whose policies are served; none: all of them."""
     scaling_max_wait_s: float = 1800.0
@@ -174,6 +200,8 @@ class Settings:
     scaling_check_interval_s: float = 10.0
     """Seconds between two looks for an acknowledgement, for policies of the connector Virtual that do
     not say `checkIntervalSeconds`."""
+    leader_election: LeaderElection | None = None
+    """Run with a standby. Absent: this operator is the only one."""
     port: int = 8080
     """Port of `/metrics`, `/healthz` and `/readyz`."""
 
@@ -186,6 +214,8 @@ class Settings:
         _check_positive("heartbeatSeconds", self.heartbeat_s)
         _check_positive("scalingMaxWaitSeconds", self.scaling_max_wait_s)
         _check_positive("scalingCheckIntervalSeconds", self.scaling_check_interval_s)
+        if self.replica_ceiling < 1:
+            raise ValueError(f"replicaCeiling: found {self.replica_ceiling}, wanted 1 or more")
         if not 0 < self.port < 65536:
             raise ValueError(f"port: found {self.port}, wanted 1 to 65535")
 

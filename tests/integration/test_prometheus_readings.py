@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from slaplanner.adapters.prometheus import (
-    Attainment,
     Client,
     Deadline,
     Matcher,
@@ -22,7 +21,7 @@ from slaplanner.adapters.prometheus import (
     read_attainment,
     read_history,
 )
-from slaplanner.core.attainment import Share
+from slaplanner.core.attainment import Attainment, Share
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import HttpMethod, PrometheusConnection
@@ -559,11 +558,13 @@ def test_attainment_lies_between_the_edges_around_the_target(story: Story) -> No
             deadline=deadline(),
         )
         assert found[3600] == found[86400]
-        assert found[3600] == Attainment(ttft=found[3600].ttft, itl=Share(lower_percent=0, upper_percent=100))
+        assert found[3600] == Attainment(
+            ttft=found[3600].ttft, itl=Share(lower_percent=0, upper_percent=100, between=(0, math.inf))
+        )
         return found[3600].ttft
 
     assert shares(220) == Share(lower_percent=75, upper_percent=75)
-    assert shares(300) == Share(lower_percent=75, upper_percent=100)
+    assert shares(300) == Share(lower_percent=75, upper_percent=100, between=(220, 470))
     assert shares(470) == Share(lower_percent=100, upper_percent=100)
 
 

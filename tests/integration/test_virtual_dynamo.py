@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from slaplanner.virtual import (
     etcd_channel,
 )
 from tests.testbed import EtcdFactory, EtcdServer, wait_until
-from tests.testbed.dynamo_runtime import find_dynamo_runtime
+from tests.testbed.dynamo_wheels import NEWEST, find_dynamo
 from tests.testbed.missing import or_skip
 
 NAMESPACE = "fleet"
@@ -62,7 +63,7 @@ class DynamoSide:
 
 @pytest.fixture(scope="module")
 def dynamo_python() -> Path:
-    return or_skip(find_dynamo_runtime)
+    return or_skip(partial(find_dynamo, NEWEST))
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ class Target:
     address: str
     labels: Mapping[str, str] = field(default_factory=dict)
     metrics_path: str = "/metrics"
+    honor_labels: bool = False
+    """What the endpoint itself says of a label wins over `labels`, as Dynamo's PodMonitors have it; of a whole job."""
 
 
 class PrometheusServer:
@@ -125,6 +127,7 @@ class PrometheusServer:
             "scrape_configs": [
                 {
                     "job_name": job,
+                    "honor_labels": any(t.honor_labels for t in self._targets.values() if t.job == job),
                     "static_configs": [
                         {
                             "targets": [target.address],

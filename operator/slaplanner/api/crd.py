@@ -28,6 +28,8 @@ COLUMNS = (
     _column("Prefill", ".status.summary.prefill", "Prefill replicas: current/desired."),
     _column("Decode", ".status.summary.decode", "Decode or agg replicas: current/desired."),
     _column("GPUs", ".status.summary.gpus", "GPUs: desired/budget."),
+    _column("Attained", ".status.summary.attained", "Percent in time in the last hour/promised."),
+    _column("Why", ".status.summary.why", "Reason of the last decision, or the limit that bit."),
     _column("Reason", f"{_READY}.reason", "Why the policy is ready or not.", priority=1),
     _column("Age", ".metadata.creationTimestamp", "Time since the policy was created.", kind="date"),
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slaplanner.api.conditions import Condition
-from slaplanner.core.attainment import Share
+from slaplanner.core.attainment import Attainment
 from slaplanner.core.decision import Decision
 from slaplanner.core.expect import Expectation
 from slaplanner.core.model import Fleet, Policy
@@ -23,14 +23,6 @@ class TargetFacts:
     uid: str | None = None
     model: str | None = None
     dynamo_namespace: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marginals:
-    """Shares that met each target by itself; None while nothing was observed."""
-
-    ttft: Share | None = None
-    itl: Share | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +47,8 @@ class StatusFigures:
     expected: Sequence[Expectation] = ()
     """At the size that was decided."""
     startup: Startup | None = None
-    last_hour: Marginals | None = None
-    last_day: Marginals | None = None
+    last_hour: Attainment | None = None
+    last_day: Attainment | None = None
     planner_state: Mapping[str, Any] | None = None
 
 

@@ -17,6 +17,7 @@ from slaplanner.core.attainment import Share
 from slaplanner.core.decision import Decision, RoleDecision
 from slaplanner.core.expect import Expectation
 from slaplanner.core.model import Fleet, Policy, Role
+from slaplanner.core.promise import attained, budget_left_percent
 from slaplanner.core.readings import Known, Observation, Reading
 
 
@@ -53,7 +54,9 @@ def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None =
             "lastDecision",
             "decisions",
         )
-        document |= {name: before.get(name) for name in (*kept, "summary")}
+        document |= {name: before.get(name) for name in kept}
+        summary = before.get("summary") or {}
+        document["summary"] = summary | _attained(figures, summary)
         return _without_unknown(document)
     document |= {
         "roles": [_role(role, figures.fleet) for role in decision.roles],
@@ -68,7 +71,7 @@ def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None =
         "correction": _correction(decision),
         "lastDecision": _decision(decision),
         "decisions": _decisions(decision, before.get("decisions") or ()),
-        "summary": _summary(decision, figures.policy),
+        "summary": _summary(decision, figures.policy) | _attained(figures, before.get("summary")),
     }
     return _without_unknown(document)
 
@@ -100,11 +103,24 @@ def _startup(startup: Startup | None) -> dict[str, Any] | None:
 
 def _attainment(figures: StatusFigures) -> dict[str, Any]:
     spans = {"lastHour": figures.last_hour, "lastDay": figures.last_day}
-    return {
-        name: {"ttft": _share(marginals.ttft), "itl": _share(marginals.itl)}
-        for name, marginals in spans.items()
-        if marginals is not None
+    shares: dict[str, Any] = {
+        name: {"ttft": _share(attainment.ttft), "itl": _share(attainment.itl)}
+        for name, attainment in spans.items()
+        if attainment is not None
     }
+    if (day := figures.last_day) is not None:
+        shares["errorBudget"] = {
+            "ttft": _budget_left(day.ttft, figures.policy),
+            "itl": _budget_left(day.itl, figures.policy),
+        }
+    return shares
+
+
+def _budget_left(share: Share | None, policy: Policy) -> dict[str, Any] | None:
+    if share is None:
+        return None
+    lower, upper = budget_left_percent(share, promised_percent=policy.sla.attainment_percent)
+    return {"lower": significant(lower), "upper": significant(upper)}
 
 
 def _share(share: Share | None) -> dict[str, Any] | None:
@@ -222,7 +238,20 @@ def _summary(decision: Decision, policy: Policy) -> dict[str, Any]:
         "prefill": _pair(roles.get(Role.PREFILL)),
         "decode": _pair(decode),
         "gpus": f"{_or_dash(decision.gpus(desired=True))}/{_or_dash(policy.gpu_budget)}",
+        "why": _why(decision),
     }
+
+
+def _why(decision: Decision) -> str:
+    """The limit that bit, else the decision's own reason."""
+    limits = dict.fromkeys(str(role.limited_by) for role in decision.roles if role.limited_by is not None)
+    return f"Limited: {', '.join(limits)}" if limits else str(decision.reason)
+
+
+def _attained(figures: StatusFigures, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The attained share for its column; what was known stands while it cannot be read."""
+    text = attained(figures.policy, figures.last_hour) if figures.last_hour is not None else None
+    return {"attained": text} if text else {"attained": (before or {}).get("attained")}
 
 
 def _text(reading: Reading) -> str:

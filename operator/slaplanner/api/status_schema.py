@@ -155,11 +155,28 @@ class MarginalsStatus(Part):
     itl: ShareStatus | None = _said("Output tokens whose latency met its target.")
 
 
+class BudgetLeftStatus(Part):
+    """A share of the allowed misses that is known to lie between two figures."""
+
+    lower: float | None = _said("At least this share is left, in percent. Below 0: overspent.")
+    upper: float | None = _said("At most this share is left, in percent. Below 0: overspent.")
+
+
+class ErrorBudgetStatus(Part):
+    """What is left of the allowed misses, each latency by itself."""
+
+    ttft: BudgetLeftStatus | None = _said("Of the requests that may miss the TTFT target.")
+    itl: BudgetLeftStatus | None = _said("Of the tokens that may miss the ITL target.")
+
+
 class AttainmentStatus(Part):
     """How well the promise was kept."""
 
     last_hour: MarginalsStatus | None = _said("Over the last hour.")
     last_day: MarginalsStatus | None = _said("Over the last 24 hours.")
+    error_budget: ErrorBudgetStatus | None = _said(
+        "How much of the misses that spec.sla.attainment allows is left of the last 24 hours."
+    )
 
 
 class RoleMoveStatus(Part):
@@ -229,6 +246,13 @@ class SummaryStatus(Part):
     prefill: str | None = _said("Current and desired prefill replicas: 3/4.")
     decode: str | None = _said("Current and desired decode (or agg) replicas: 6/8.")
     gpus: str | None = _said("GPUs of the desired replicas and the budget: 20/64.")
+    attained: str | None = _said(
+        "Percent that met the worse of the two targets in the last hour, and the promise: 98.7/99. "
+        "Two figures (0-88.8/99): the histogram's buckets leave it open."
+    )
+    why: str | None = _said(
+        "Reason of the last decision, or the limit that kept replicas from the load's need."
+    )
 
 
 class Status(Part):

@@ -54,7 +54,11 @@ def run(
       PROMETHEUS_ENDPOINT=http://localhost:9090 slaplanner run --kubeconfig ~/.kube/config --log-format text
       slaplanner run --settings settings.yaml --namespace serving
     """  # noqa: D301 - click wants the character
-    from slaplanner.controller.process import NoClusterError, run_operator  # noqa: PLC0415 - kopf is heavy, --help is not
+    from slaplanner.controller.process import (  # noqa: PLC0415 - kopf is heavy, --help is not
+        LeadershipLostError,
+        NoClusterError,
+        run_operator,
+    )
     from slaplanner.settings import SettingsError, load_settings  # noqa: PLC0415
 
     try:
@@ -70,7 +74,7 @@ def run(
             verbose=verbose,
             json_logs=log_format == "json",
         )
-    except NoClusterError as error:
+    except (NoClusterError, LeadershipLostError) as error:
         raise click.ClickException(str(error)) from error
     _end()
 

@@ -36,6 +36,7 @@ _BAD_WHEN: Mapping[ConditionType, bool] = {
     ConditionType.METRICS_AVAILABLE: False,
     ConditionType.FORECAST_AVAILABLE: False,
     ConditionType.SLA_ATTAINABLE: False,
+    ConditionType.SLA_MET: False,
     ConditionType.BUDGET_LIMITED: True,
     ConditionType.FALLBACK: True,
     ConditionType.TARGET_CONFLICT: True,
@@ -52,6 +53,8 @@ _NAMES: Mapping[tuple[ConditionType, bool], str] = {
     (ConditionType.FORECAST_AVAILABLE, True): "ForecastAvailable",
     (ConditionType.SLA_ATTAINABLE, False): "SLAUnattainable",
     (ConditionType.SLA_ATTAINABLE, True): "SLAAttainable",
+    (ConditionType.SLA_MET, False): "SLAMissed",
+    (ConditionType.SLA_MET, True): "SLAMet",
     (ConditionType.BUDGET_LIMITED, True): "BudgetExceeded",
     (ConditionType.BUDGET_LIMITED, False): "WithinBudget",
     (ConditionType.FALLBACK, True): "FallbackStarted",
@@ -141,3 +144,12 @@ def write_failed(reason: Reason, message: str) -> Event:
 def remarked(reason: Reason, message: str) -> Event:
     """Something about the target is odd, and hinders no plan."""
     return Event(EventType.WARNING, reason.value, message)
+
+
+def state_dropped(error: str) -> Event:
+    """What an earlier operator remembered in the status cannot be used."""
+    return Event(
+        EventType.WARNING,
+        "PlannerStateDropped",
+        f"status.plannerState is not what a planner wrote, planning starts afresh without it: {error}",
+    )

@@ -10,7 +10,7 @@ from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.adapters.target import Outcome
 from slaplanner.controller import metrics
 from slaplanner.controller.metrics import number
-from slaplanner.controller.reconcile import Plan
+from slaplanner.controller.planning import Plan
 from slaplanner.controller.records import Record
 from slaplanner.core.decision import Decision
 from slaplanner.core.expect import Expectation

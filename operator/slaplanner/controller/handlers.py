@@ -12,12 +12,11 @@ import contextlib
 import copy
 import logging
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import kopf
 
 from slaplanner.api.policy import GROUP, PLURAL, VERSION
-from slaplanner.controller.events import Event
 from slaplanner.controller.runtime import Operator
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, *, namespaced:
         operator.seen(_snapshot(event["object"]), gone=event["type"] == "DELETED")
 
     @kopf.timer(*resource, registry=registry, interval=operator.settings.heartbeat_s)
-    async def heartbeat(body: kopf.Body, **kwargs: Any) -> None:
-        await _raced(operator, _snapshot(body), kwargs["stopped"])
+    async def heartbeat(uid: str, **kwargs: Any) -> None:
+        await _raced(operator, uid, kwargs["stopped"])
 
 
 def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
@@ -59,22 +58,20 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
     settings.queueing.exit_timeout = 0.5
     # For kopf's own patches and events, which it would else wait five minutes for.
     settings.networking.request_timeout = KOPF_REQUEST_TIMEOUT_S
-    # Events are ours to choose; log lines do not become events.
-    settings.posting.loggers = False
-    settings.posting.reporting_component = "slaplanner"
-    settings.posting.event_name_prefix = "slaplanner-"
+    # Events are ours to choose and to post (`posting`).
+    settings.posting.enabled = False
 
 
-async def _raced(operator: Operator, document: Mapping[str, Any], stopped: kopf.DaemonStopped) -> None:
+async def _raced(operator: Operator, uid: str, stopped: kopf.DaemonStopped) -> None:
     """One heartbeat, dropped as soon as kopf wants the timer to stop: kopf itself never cancels it."""
-    beat = asyncio.ensure_future(operator.beat(document))
+    tick = asyncio.ensure_future(operator.tick(uid))
     stop = asyncio.ensure_future(stopped.wait())
     try:
-        await asyncio.wait({beat, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({tick, stop}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (beat, stop):
+        for task in (tick, stop):
             task.cancel()
-        for task in (beat, stop):
+        for task in (tick, stop):
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
 
@@ -83,10 +80,3 @@ def _snapshot(body: Mapping[str, Any]) -> dict[str, Any]:
     """A copy: kopf's view of the object changes while handlers run."""
     snapshot: dict[str, Any] = copy.deepcopy(dict(body))
     return snapshot
-
-
-def post(target: Mapping[str, Any], event: Event) -> None:
-    """Post an event about *target*."""
-    kopf.event(
-        cast("kopf.Body", dict(target)), type=event.type.value, reason=event.reason, message=event.message
-    )

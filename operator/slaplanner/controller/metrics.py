@@ -15,6 +15,12 @@ REGISTRY = CollectorRegistry()
 _POLICY = ("namespace", "policy")
 _ROLE = (*_POLICY, "role")
 
+LEADER = Gauge(
+    "slaplanner_leader",
+    "1 while this operator plans and writes, 0 while it stands by for another; 1 without leader election.",
+    registry=REGISTRY,
+)
+LEADER.set(1)
 PLAN_TIMESTAMP = Gauge(
     "slaplanner_last_plan_timestamp_seconds",
     "Unix time of the policy's last finished plan; its age is time() minus this.",
@@ -36,7 +42,7 @@ PLAN_DURATION = Histogram(
 )
 PLANS_FAILED = Counter(
     "slaplanner_plans_failed_total",
-    "Plans that ended without a decision, by reason.",
+    "Plans that did not go through all of their steps, by reason.",
     (*_POLICY, "reason"),
     registry=REGISTRY,
 )
@@ -165,6 +171,12 @@ OUTSIDE_ERRORS = Counter(
 STATUS_WRITES = Counter(
     "slaplanner_status_writes_total",
     "Writes of policies' status, by outcome.",
+    ("outcome",),
+    registry=REGISTRY,
+)
+EVENTS = Counter(
+    "slaplanner_events_total",
+    "Kubernetes events, by outcome: posted, refused by the API server, or dropped from a full queue.",
     ("outcome",),
     registry=REGISTRY,
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import signal
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,24 @@ import kubernetes
 from kubernetes import aio
 from kubernetes.config.config_exception import ConfigException
 
+from slaplanner.adapters.leases import Leases
 from slaplanner.adapters.target import bounded_client
 from slaplanner.controller import handlers
+from slaplanner.controller.leadership import Leadership, request_timeout_s
 from slaplanner.controller.logs import set_up_logging
 from slaplanner.controller.runtime import Operator
-from slaplanner.settings import Settings
+from slaplanner.settings import LeaderElection, Settings
+
+POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where a pod finds the name of its namespace."""
 
 
 class NoClusterError(Exception):
     """Neither a kubeconfig nor a pod's account leads to an API server."""
+
+
+class LeadershipLostError(Exception):
+    """Another operator may lead now, so this process ends."""
 
 
 def run_operator(
@@ -36,17 +48,18 @@ def run_operator(
 
     Raises:
         NoClusterError: there is no way to an API server.
+        LeadershipLostError: another operator may lead now.
     """
     set_up_logging(verbose=verbose, json=json_logs)
 
     def credentials() -> kubernetes.client.Configuration:
         return _credentials(kubeconfig=kubeconfig, context=context)
 
+    leadership = _leadership(settings, credentials) if settings.leader_election is not None else None
     operator = Operator(
         settings=settings,
-        api_client=bounded_client(credentials()),
+        api_client=bounded_client(credentials(), may_write=leadership.may_write if leadership else None),
         watching_client=_watching(kubeconfig=kubeconfig, context=context),
-        post=handlers.post,
     )
     registry = kopf.OperatorRegistry()
     handlers.register(registry, operator, namespaced=bool(namespaces))
@@ -56,13 +69,102 @@ def run_operator(
         # Asked again whenever the server refuses a token, so a rotated one is read afresh.
         return _connection(await asyncio.to_thread(credentials))
 
-    asyncio.run(
-        kopf.operator(
+    async def operate(stop: asyncio.Event | None = None) -> None:
+        await kopf.operator(
             registry=registry,
             clusterwide=not namespaces,
             namespaces=list(namespaces),
             standalone=True,
+            stop_flag=stop,
         )
+
+    async def main() -> None:
+        operator.serve_probes()
+        try:
+            if leadership is None:
+                await operate()
+            else:
+                await lead(leadership, operator, operate)
+        finally:
+            operator.stop_probes()
+
+    asyncio.run(main())
+
+
+async def lead(
+    leadership: Leadership, operator: Operator, operate: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+) -> None:
+    """Stand by until this operator is the leader, then operate until a signal or until it is not any more.
+
+    Raises:
+        LeadershipLostError: another operator may lead now; the process must end, and a new one stands by.
+    """
+    operator.liveness.standing_by = True
+    if not await _won_before_signal(leadership):
+        return
+    operator.liveness.standing_by = False
+    if leadership.term:
+        # The Lease had another holder, and that one writes no more: there is less to wait for than at a first start.
+        operator.take_over()
+    stop = asyncio.Event()
+    operating = asyncio.create_task(operate(stop), name="operating")
+    losing = asyncio.create_task(leadership.lost(), name="losing the lease")
+    try:
+        await asyncio.wait({operating, losing}, return_when=asyncio.FIRST_COMPLETED)
+        lost = losing.done() and not operating.done()
+        stop.set()
+        await operating
+    finally:
+        losing.cancel()
+    if lost:
+        raise LeadershipLostError("the lease could not be renewed in time, or another operator holds it")
+    await leadership.released()
+
+
+async def _won_before_signal(leadership: Leadership) -> bool:
+    """Wait for leadership; False when a signal came first. kopf has handlers of its own once it runs."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    winning = asyncio.create_task(leadership.won(), name="winning the lease")
+    stopping = asyncio.create_task(stopped.wait(), name="signal")
+    try:
+        await asyncio.wait({winning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if winning.done() and stopped.is_set():
+            await leadership.released()
+        return winning.done() and not stopped.is_set()
+    finally:
+        for task in (winning, stopping):
+            task.cancel()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _leadership(settings: Settings, credentials: Callable[[], kubernetes.client.Configuration]) -> Leadership:
+    """This process's part in the election that the settings name.
+
+    Raises:
+        NoClusterError: nobody said in which namespace the Lease lies.
+    """
+    election = settings.leader_election or LeaderElection()
+    namespace = election.namespace
+    if namespace is None:
+        try:
+            namespace = POD_NAMESPACE_FILE.read_text().strip()
+        except OSError as error:
+            raise NoClusterError(
+                f"found no namespace for the Lease ({POD_NAMESPACE_FILE} cannot be read: {error.strerror}); "
+                "wanted leaderElection.namespace in the settings, or a pod"
+            ) from error
+    return Leadership(
+        Leases(
+            bounded_client(credentials()),
+            namespace=namespace,
+            name=election.name,
+            timeout_s=request_timeout_s(election.lease_s),
+        ),
+        identity=f"{socket.gethostname()}_{uuid.uuid4()}",
+        lease_s=election.lease_s,
     )
 
 

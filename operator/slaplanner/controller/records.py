@@ -6,6 +6,7 @@ heartbeat (what was planned, seen and still has to be written).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from slaplanner.adapters.target.conditions import Verdict
 from slaplanner.adapters.target.conflicts import Claim, policy_rivals
 from slaplanner.adapters.target.connector import Outcome, TargetState
 from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller.backoff import READY, Backoff
 from slaplanner.controller.schedule import Fingerprint
 from slaplanner.controller.virtual import published_place
 from slaplanner.core.decision import Decision
@@ -39,12 +41,21 @@ class Record:
     withdrawn: bool = False
     """Whether its traces on the target are being removed."""
 
-    beating: bool = False
+    ticking: bool = False
     """A heartbeat is under way: there is never a second one beside it."""
-    beaten_at_s: float = field(default_factory=time.monotonic)
+    ticked_at_s: float = field(default_factory=time.monotonic)
     """Monotonic time of the end of the last heartbeat; before the first, of when it was first seen."""
     silent: bool = False
     """Its own timer was found to be silent: it is told once."""
+    checked_at_s: float = -math.inf
+    """Monotonic time at which the API server was last asked whether the policy still exists."""
+
+    turn_at_s: float | None = None
+    """Monotonic time from which its first plan may be made; None before it asked for its turn."""
+    retry: Backoff = READY
+    """Of reads and writes of the target that failed for want of the API server, or met somebody else's."""
+    status_retry: Backoff = READY
+    """Of writes of the status."""
 
     policy: SLAPolicy | None = None
     """The parsed object; None when it does not parse."""
@@ -77,6 +88,8 @@ class Record:
     """Why the last write of replicas failed, while it does: it is told once."""
     remarks: tuple[Remark, ...] = ()
     """What the last look found odd about the target: it is told once."""
+    clock_remark: Remark | None = None
+    """That Prometheus' clock was off at the last plan."""
     limited: bool = False
     """Whether the last plan gave a role less than its load needs, by the user's own rules."""
     verdict: Verdict | None = None

@@ -17,24 +17,28 @@ from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState, Verdict
 from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 from slaplanner.api.conditions import set_conditions, shortened
-from slaplanner.api.figures import Marginals, Startup, StatusFigures, TargetFacts
+from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import KIND, SLAPolicy
 from slaplanner.api.status import build_status
 from slaplanner.api.status_diff import nothing_but_the_clock
 from slaplanner.controller import events, gauges, metrics
+from slaplanner.controller.backoff import READY
 from slaplanner.controller.events import Event
 from slaplanner.controller.merging import merge_patch
-from slaplanner.controller.reconcile import Plan, Task
+from slaplanner.controller.planning import Plan, Task
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.schedule import last_slot_s
 from slaplanner.controller.verdicts import verdict
 from slaplanner.core.decision import Decision, Finding
-from slaplanner.core.errors import PlanningError
+from slaplanner.core.errors import InternalError, PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.state import PlannerState, caught_up, from_document, to_document
+from slaplanner.core.state import PlannerState, caught_up, read_back, to_document
 
 logger = logging.getLogger(__name__)
+
+CLOCKS_DIFFER_S = 60.0
+"""How far the clock of the node that wrote a planner state may have been ahead of this one's."""
 
 _TRUTH: Mapping[str, bool | None] = {"True": True, "False": False}
 
@@ -43,6 +47,7 @@ class Desk(Protocol):
     """Where reports are written."""
 
     def now_s(self) -> float: ...
+    def monotonic_s(self) -> float: ...
     async def write_status(
         self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
     ) -> None: ...
@@ -57,21 +62,25 @@ class Reporter:
     records: Records
     post: Callable[[Mapping[str, Any], Event], None]
     """Posts an event about an object."""
+    retry_base_s: float = 5.0
+    """Seconds until a status that was refused is written again; longer with each refusal."""
 
     def restore(self, record: Record) -> None:
         """Read back what the operator before this one left in the status."""
         status = record.document.get("status") or {}
         record.latest_status = status
-        document: Any = None
-        state = PlannerState()
-        try:
-            document = _finite_json(status.get("plannerState") or "null")
-            state = from_document(document)
-        except (ValueError, OverflowError, RecursionError):
-            logger.warning("planner state does not parse, starting afresh", extra=_who(record))
+        now_s, document, state = self.desk.now_s(), None, PlannerState()
+        interval_s = float(record.policy.spec.planning.interval_seconds) if record.policy is not None else 0.0
+        text = status.get("plannerState")
+        if text:
+            try:
+                document = _finite_json(text)
+                state = read_back(document, latest_s=now_s + interval_s + CLOCKS_DIFFER_S)
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                document = None
+                self._dropped(record, error)
         if record.policy is not None:
-            interval_s = record.policy.spec.planning.interval_seconds
-            slot_s = last_slot_s(now_s=self.desk.now_s(), uid=record.uid, interval_s=interval_s)
+            slot_s = last_slot_s(now_s=now_s, uid=record.uid, interval_s=interval_s)
             # The latest slot is planned next, perhaps again, which decides the same. So the memory ends
             # one slot before it: what it says of the slot itself would hold that slot's growth up.
             state = caught_up(state, to_s=slot_s - interval_s)
@@ -80,31 +89,51 @@ class Reporter:
         if isinstance(document, Mapping) and record.attempted_at_s is not None:
             record.seen_digest = str(document.get("seen", ""))
 
+    def _dropped(self, record: Record, error: Exception) -> None:
+        """The planner's state in the status is none: say so, because what it knew is lost."""
+        logger.warning("planner state dropped", extra=_who(record) | {"error": str(error)})
+        if record.policy is not None:
+            self._post(record, record.policy, events.state_dropped(shortened(str(error))))
+
     async def planned(
         self, record: Record, task: Task, plan: Plan, *, digest: str | None, took_s: float
     ) -> None:
-        """A plan ended, with a decision or without."""
+        """A plan ended, with a decision or without.
+
+        The status comes first: nothing that fails afterwards, such as an event, costs it.
+        """
         before = _conditions_before(record)
         figures = self._figures(record, task, plan, digest=digest)
-        self._post_events(record, task.policy, plan, before)
+        await self._write(record, build_status(figures, previous=record.told_status))
         if not record.deleted:
             # Its series were dropped, and nobody would drop them again.
             gauges.show(record, task.core, plan, figures.conditions, now_s=self.desk.now_s(), took_s=took_s)
         _log(record, plan, took_s=took_s)
-        await self._write(record, build_status(figures, previous=record.told_status))
+        self._post_events(record, task.policy, plan, before)
         await self._tell_target(record, task, plan, figures.conditions)
 
     async def progressed(self, record: Record, policy: SLAPolicy, finding: Finding) -> None:
         """Between plans: the target started or stopped moving. Told only when that changed."""
-        told = record.told_status
-        if told is None:
-            return
+        if record.told_status is not None:
+            await self._found(record, policy, finding)
+
+    async def broke(self, record: Record, error: Exception) -> None:
+        """A heartbeat met a defect: no plan can be trusted until it goes on."""
+        finding = Finding(
+            type=ConditionType.METRICS_AVAILABLE,
+            status=False,
+            reason=Reason.INTERNAL_ERROR,
+            message=shortened(str(InternalError.of(error))),
+        )
+        if record.policy is not None:
+            await self._found(record, record.policy, finding)
+
+    async def _found(self, record: Record, policy: SLAPolicy, finding: Finding) -> None:
+        """One condition, outside of a plan; told only when it changed."""
+        status = dict(record.told_status or {})
         before = _conditions_before(record)
         if before.get(finding.type) == (finding.status, finding.reason.value):
             return
-        for event in events.on_findings(before, [finding]):
-            self._post(record, policy, event)
-        status = dict(told)
         status["conditions"] = set_conditions(
             status.get("conditions") or (),
             [finding],
@@ -114,6 +143,8 @@ class Reporter:
         )
         gauges.show_conditions(record, status["conditions"])
         await self._write(record, status)
+        for event in events.on_findings(before, [finding]):
+            self._post(record, policy, event)
 
     def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: Outcome) -> None:
         """Replicas were written, or refused, after their plan."""
@@ -123,10 +154,14 @@ class Reporter:
             gauges.count_moves(record, outcome)
 
     def remarked(self, record: Record, policy: SLAPolicy) -> None:
-        """What is odd about the target, and was not before."""
+        """What is odd about the target or the clocks, and was not before."""
         remarks = record.target.remarks if record.target is not None else ()
+        if record.clock_remark is not None:
+            remarks = (*remarks, record.clock_remark)
+        told = {remark.reason for remark in record.remarks if remark.reason is Reason.CLOCK_OFF}
         for remark in remarks:
-            if remark not in record.remarks:
+            # The difference of clocks is measured anew with every plan; the figure is no news.
+            if remark not in record.remarks and remark.reason not in told:
                 self._post(record, policy, events.remarked(remark.reason, remark.message))
         record.remarks = remarks
 
@@ -160,8 +195,8 @@ class Reporter:
             await self._try_to_tell_target(record, self._silence(record))
 
     async def retry(self, record: Record) -> None:
-        """Write what could not be written before."""
-        if record.unwritten_status is not None:
+        """Write what could not be written before, unless that failed just now."""
+        if record.unwritten_status is not None and record.status_retry.over(now_s=self.desk.monotonic_s()):
             await self._write(record, record.unwritten_status)
 
     def age(self, record: Record, *, now_s: float) -> None:
@@ -194,11 +229,7 @@ class Reporter:
             planned=True,
             now_s=self.desk.now_s(),
         )
-        attainment = plan.traffic.attainment if plan.traffic else None
-        marginals = {
-            window_s: Marginals(ttft=shares.ttft, itl=shares.itl)
-            for window_s, shares in (attainment or {}).items()
-        }
+        attainment = (plan.traffic.attainment if plan.traffic else None) or {}
         return StatusFigures(
             generation=task.policy.metadata.generation,
             policy=task.core,
@@ -208,8 +239,8 @@ class Reporter:
             decision=plan.decision,
             expected=plan.expected,
             startup=_startup(task.core, plan),
-            last_hour=marginals.get(HOUR_S),
-            last_day=marginals.get(DAY_S),
+            last_hour=attainment.get(HOUR_S),
+            last_day=attainment.get(DAY_S),
             planner_state=to_document(plan.state) | ({"seen": digest} if digest else {}),
         )
 
@@ -232,9 +263,14 @@ class Reporter:
             self._post(record, policy, event)
 
     def _post(self, record: Record, policy: SLAPolicy, event: Event) -> None:
-        self.post(record.document, event)
+        objects = [record.document]
         if record.target is not None and policy.spec.target_ref.name is not None:
-            self.post(_target_reference(record.target, policy), event)
+            objects.append(_target_reference(record.target, policy))
+        for told in objects:
+            try:
+                self.post(told, event)
+            except Exception:
+                logger.exception("event was not posted", extra=_who(record) | {"event": event.reason})
 
     async def _write(self, record: Record, status: Mapping[str, Any]) -> None:
         before = _without_publications(record.latest_status or {})
@@ -254,10 +290,13 @@ class Reporter:
                 record.unwritten_status = None
                 return
             record.unwritten_status = status
+            record.status_retry = record.status_retry.failed(
+                now_s=self.desk.monotonic_s(), base_s=self.retry_base_s
+            )
             metrics.STATUS_WRITES.labels("refused").inc()
             logger.warning("status was not written", extra=_who(record) | {"error": refusal.failure.message})
             return
-        record.latest_status, record.unwritten_status = status, None
+        record.latest_status, record.unwritten_status, record.status_retry = status, None, READY
         metrics.STATUS_WRITES.labels("written").inc()
 
     async def _tell_target(

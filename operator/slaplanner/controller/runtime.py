@@ -7,17 +7,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
-from aiohttp import web
 from kubernetes import aio
 from kubernetes.client import ApiClient
 
 from slaplanner.adapters.object_versions import ObjectVersions
 from slaplanner.controller import health, metrics
-from slaplanner.controller.events import Event
-from slaplanner.controller.health import Pulse
-from slaplanner.controller.heartbeat import Heart
+from slaplanner.controller.defects import DefectLog
+from slaplanner.controller.health import Liveness, ProbeServer
+from slaplanner.controller.posting import EventPoster
+from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.watches import Watches
@@ -30,15 +31,18 @@ logger = logging.getLogger(__name__)
 WITHDRAWAL_TIMEOUT_S = 30.0
 """For tidying up a target after its policy was deleted; then its conditions are left."""
 
-MISSED_BEATS = 3
-"""So many, and the heartbeat of a policy is made up for here.
+TAKEOVER_SETTLE_S = 1.0
+"""Seconds before the first write of an operator that takes over, so that it has seen all policies."""
+
+EXISTENCE_CHECK_S = 60.0
+"""Seconds between two questions whether a policy with a silent timer still exists."""
+
+MISSED_TICKS = 3
+"""Heartbeats that a timer may miss; then the operator runs the policy's heartbeats itself.
 
 kopf starts a policy's timer after it has put its finalizer on, tries that once per event, and sees no
 event when a missing permission has been granted or the API server is well again.
 """
-
-PROBES_TIMEOUT_S = 0.5
-"""For whoever still reads metrics when the operator ends."""
 
 
 class Operator:
@@ -50,50 +54,68 @@ class Operator:
         settings: Settings,
         api_client: ApiClient,
         watching_client: Callable[[], Awaitable[aio.client.ApiClient]],
-        post: Callable[[Mapping[str, Any], Event], None],
     ) -> None:
         """*watching_client* makes the asynchronous client, inside the event loop."""
         self.settings = settings
-        self.pulse = Pulse()
+        self.liveness = Liveness()
         self.records = Records()
+        self._probes = ProbeServer(self.liveness, port=settings.port)
         self._world = World(settings=settings, api_client=api_client)
         self._watching_client = watching_client
-        self._reporter = Reporter(desk=self._world, records=self.records, post=post)
-        self._heart: Heart | None = None
+        self._events = EventPoster(self._world.create_event)
+        self._reporter = Reporter(
+            desk=self._world,
+            records=self.records,
+            post=self._events.post,
+            retry_base_s=settings.heartbeat_s,
+        )
+        self._defects = DefectLog()
+        self._reconciler: Reconciler | None = None
         self._resources = contextlib.AsyncExitStack()
         self._errands: set[asyncio.Task[None]] = set()
+        self._fallback_ticks: dict[str, asyncio.Task[None]] = {}
+        """By uid: heartbeats under way of policies whose timer is silent."""
+
+    def serve_probes(self) -> None:
+        """Serve probes and metrics, also while standing by. Raises OSError when the port is taken."""
+        self._probes.start()
+
+    def stop_probes(self) -> None:
+        self._probes.stop()
+
+    def take_over(self) -> None:
+        """Another operator led until now: wait for less before the first write."""
+        self.settings = replace(self.settings, settle_s=min(TAKEOVER_SETTLE_S, self.settings.settle_s))
 
     async def start(self) -> None:
-        """Serve probes and metrics, and get ready to plan."""
-        runner = web.AppRunner(
-            health.application(self.pulse), access_log=None, shutdown_timeout=PROBES_TIMEOUT_S
-        )
-        await runner.setup()
-        self._resources.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, port=self.settings.port).start()
+        """Get ready to plan."""
         client = await self._watching_client()
         self._resources.push_async_callback(client.close)
         watches = Watches(ObjectVersions(client))
         self._resources.push_async_callback(watches.close)
-        lag = asyncio.create_task(health.watch_loop_lag(), name="loop lag")
-        self._resources.callback(lag.cancel)
-        made_up = asyncio.create_task(self.make_up_for_missed_beats(), name="missed heartbeats")
-        self._resources.callback(made_up.cancel)
-        self._heart = Heart(
+        self._reconciler = Reconciler(
             world=self._world,
             records=self.records,
             watches=watches,
             reporter=self._reporter,
-            pulse=self.pulse,
+            liveness=self.liveness,
             settings=self.settings,
+            defects=self._defects,
         )
-        self.pulse.started = True
+        for name, work in (
+            ("loop lag", health.watch_loop_lag(self.liveness)),
+            ("silent timers", self.tick_for_silent_timers()),
+            ("refits", self._reconciler.refits.work()),
+            ("events", self._events.work()),
+        ):
+            self._resources.callback(asyncio.create_task(work, name=name).cancel)
+        self.liveness.started = True
 
     async def stop(self) -> None:
         """Write nothing from now on, and let go of everything."""
-        if self._heart is not None:
-            self._heart.stopping = True
-        self.pulse.started = False
+        if self._reconciler is not None:
+            self._reconciler.stopping = True
+        self.liveness.started = False
         # What is not cancelled here, kopf waits five seconds for.
         for errand in self._errands:
             errand.cancel()
@@ -107,50 +129,94 @@ class Operator:
         metrics.POLICIES.set(len(self.records))
         if record.deleted and not record.withdrawn:
             record.withdrawn = True
-            self.pulse.gone(record.uid)
+            if self._reconciler is not None:
+                self._reconciler.gone(record.uid)
+            if (fallback := self._fallback_ticks.pop(record.uid, None)) is not None:
+                fallback.cancel()
             self._run(self._withdraw(record), name=f"withdraw {record.name}")
-        if self._heart is not None:
-            self._heart.forget()
+        if self._reconciler is not None:
+            self._reconciler.forget()
 
-    async def beat(self, document: Mapping[str, Any]) -> None:
-        """One heartbeat of one policy. What is unforeseen is logged, and the next heartbeat is the retry."""
-        record = self.records.get(document["metadata"]["uid"])
+    async def tick(self, uid: str) -> None:
+        """One heartbeat of one policy, from its own timer."""
+        record = self.records.get(uid)
         # The watch shows a policy before its timer starts, so one that is unknown here has gone.
-        if self._heart is None or record is None or record.deleted or record.beating:
-            return
-        record.beating = True
-        try:
-            await self._heart.beat(record)
-        except Exception:
-            logger.exception("heartbeat failed", extra=_who(record))
-            self._tried(record)
-        finally:
-            record.beating, record.beaten_at_s = False, time.monotonic()
+        if record is not None:
+            record.silent = False
+            await self._tick(record)
 
-    async def make_up_for_missed_beats(self) -> None:
-        """Run for ever, and beat for policies whose own timer does not."""
+    async def _tick(self, record: Record) -> None:
+        """What is unforeseen is logged, and the next heartbeat is the retry."""
+        if self._reconciler is None or record.deleted or record.ticking:
+            return
+        record.ticking = True
+        try:
+            await self._reconciler.tick(record)
+        except Exception as error:  # noqa: BLE001 - it is told in the log and in a condition
+            await self._broke(record, error)
+        finally:
+            record.ticking, record.ticked_at_s = False, time.monotonic()
+
+    async def tick_for_silent_timers(self) -> None:
+        """Run for ever, and run the heartbeats of policies whose own timer does not fire."""
         while True:
             await asyncio.sleep(self.settings.heartbeat_s)
-            latest_s = time.monotonic() - MISSED_BEATS * self.settings.heartbeat_s
+            latest_s = time.monotonic() - MISSED_TICKS * self.settings.heartbeat_s
             for record in self.records:
-                if record.beating or record.deleted or record.beaten_at_s >= latest_s:
+                if record.ticking or record.deleted or record.ticked_at_s >= latest_s:
+                    continue
+                if record.uid in self._fallback_ticks:
                     continue
                 if not record.silent:
-                    logger.warning("a timer is silent, its heartbeats are made up for", extra=_who(record))
+                    logger.warning(
+                        "kopf timer not firing, running heartbeats from the fallback loop", extra=_who(record)
+                    )
                 record.silent = True
-                self._run(self.beat(record.document), name=f"beat {record.name}")
+                self._fallback_ticks[record.uid] = self._run(
+                    self._fallback_tick(record), name=f"tick {record.name}"
+                )
 
-    def _tried(self, record: Record) -> None:
+    async def _fallback_tick(self, record: Record) -> None:
+        """A heartbeat, unless the policy does not exist any more.
+
+        kopf tells nobody of a policy that was deleted while its watch was down; planning for such a one
+        would take the deployment from the policy that came after it.
+        """
+        try:
+            if not await self._is_gone(record):
+                await self._tick(record)
+        finally:
+            self._fallback_ticks.pop(record.uid, None)
+
+    async def _is_gone(self, record: Record) -> bool:
+        """Ask the API server now and then; a policy that it does not have is forgotten."""
+        now_s = time.monotonic()
+        if now_s - record.checked_at_s < EXISTENCE_CHECK_S:
+            return False
+        record.checked_at_s = now_s
+        if await self._world.exists(record.namespace, record.name, record.uid):
+            return False
+        logger.warning("policy is gone, its deletion was not seen", extra=_who(record))
+        self._fallback_ticks.pop(record.uid, None)  # Or it would cancel itself.
+        self.seen(record.document, gone=True)
+        return True
+
+    async def _broke(self, record: Record, error: Exception) -> None:
         """A plan that broke was a plan: the next slot is the retry, and nobody else is restarted for it."""
+        who = f"{record.namespace}/{record.name}"
+        self._defects.tell(error, policy=who, doing="a heartbeat")
         record.attempted_at_s = self._world.now_s()
-        if record.policy is not None:
-            interval_s = record.policy.spec.planning.interval_seconds
-            self.pulse.tried(record.uid, interval_s=float(interval_s))
+        self.liveness.tried(record.uid)
+        try:
+            await self._reporter.broke(record, error)
+        except Exception as second:  # noqa: BLE001 - telling broke as well; the log is what remains
+            self._defects.tell(second, policy=who, doing="telling of a defect")
 
-    def _run(self, errand: Coroutine[Any, Any, None], *, name: str) -> None:
+    def _run(self, errand: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(errand, name=name)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+        return task
 
     async def _withdraw(self, record: Record) -> None:
         """Beside the deletion, which never waits for it: our conditions on the target go."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from slaplanner.adapters.target import Verdict
 from slaplanner.adapters.target.conditions import MET, Status, said_by
-from slaplanner.controller.reconcile import Plan
+from slaplanner.controller.planning import Plan
 from slaplanner.controller.records import Record
 from slaplanner.core.model import Policy, Role
 from slaplanner.core.readings import Known, Observation

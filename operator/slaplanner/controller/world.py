@@ -22,7 +22,6 @@ from urllib3.exceptions import HTTPError
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile, load_config_map, load_directory
 from slaplanner.adapters.prometheus import (
-    Attainment,
     Connections,
     Deadline,
     Matcher,
@@ -55,10 +54,12 @@ from slaplanner.api.policy import PLURAL as POLICY_PLURAL
 from slaplanner.api.policy import VERSION, SLAPolicy
 from slaplanner.api.words import VirtualBackend
 from slaplanner.controller import metrics
+from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.histories import joined, points_to_read
 from slaplanner.controller.pools import Pool
 from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.controller.warmup import WarmUps, config_map_bytes, file_bytes
+from slaplanner.core.attainment import Attainment
 from slaplanner.core.errors import MetricsError, PlanningError, ProfileError, ProfileNotFound, WarmUpError
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Known, Observation, Series
@@ -94,6 +95,8 @@ class Traffic:
     observation: Observation
     attainment: Mapping[int, Attainment] | None = None
     """By window in seconds; None when it could not be read."""
+    clock_offset_s: float | None = None
+    """How far Prometheus' clock is ahead of ours; None when it did not say."""
 
 
 class World:
@@ -114,12 +117,17 @@ class World:
         }
         self._etcd = Pool("etcd", size=ETCD_THREADS)
         self._files = Pool("files", size=FILE_THREADS)
+        self.api_server = ApiServer()
         self.numerics = Pool("numerics", size=NUMERICS_THREADS)
         self.refits = Pool("refits", size=NUMERICS_THREADS)
 
     def now_s(self) -> float:
         """Unix seconds."""
         return time.time()
+
+    def monotonic_s(self) -> float:
+        """Seconds that never jump, for pauses and ages."""
+        return time.monotonic()
 
     def connector(self, policy: SLAPolicy) -> Connector:
         """Whoever carries this policy's decisions out."""
@@ -201,15 +209,19 @@ class World:
             gpu_budget=budget,
             still_wanted=still_wanted,
         )
-        if outcome.error is not None:
-            metrics.OUTSIDE_ERRORS.labels(system, outcome.error.reason).inc()
-        return outcome
+        if outcome.error is None:
+            return outcome
+        error = self.api_server.explained(f"{system} set_replicas", outcome.error)
+        metrics.OUTSIDE_ERRORS.labels(system, error.reason).inc()
+        return replace(outcome, error=error)
 
     async def profile(self, policy: SLAPolicy) -> LoadedProfile:
         """The policy's profile. Raises ProfileError."""
         spec = policy.spec.profile
         if spec.config_map_ref is not None:
-            return await self._kubernetes.run(
+            return await self._timed(
+                "kubernetes",
+                self._kubernetes,
                 self._config_map_profile,
                 policy.metadata.namespace,
                 spec.config_map_ref.name,
@@ -228,8 +240,12 @@ class World:
             name = trace.path or ""
             data = await self._mounted(file_bytes, name, hanging=WarmUpError)
         else:
-            data = await self._kubernetes.run(
-                self._config_map_trace, policy.metadata.namespace, reference.name
+            data = await self._timed(
+                "kubernetes",
+                self._kubernetes,
+                self._config_map_trace,
+                policy.metadata.namespace,
+                reference.name,
             )
             name = f"ConfigMap {reference.name!r}"
         interval_s = float(policy.spec.planning.interval_seconds)
@@ -259,6 +275,17 @@ class World:
         patch = {"metadata": {"uid": uid}, "status": status}
         await self._timed("kubernetes", self._kubernetes, self._write_status, namespace, name, patch)
 
+    async def exists(self, namespace: str, name: str, uid: str) -> bool:
+        """Whether this very policy still exists; True while the API server does not say."""
+        try:
+            return await self._timed("kubernetes", self._kubernetes, self._uid, namespace, name) == uid
+        except ApiRefusal as refusal:
+            return not refusal.failure.not_found
+
+    async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Post an event. Raises ApiRefusal."""
+        await self._timed("kubernetes", self._kubernetes, self._create_event, namespace, event)
+
     async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
         """Keep our two conditions on the deployment. Raises ActuationError."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -286,6 +313,22 @@ class World:
                 _content_type="application/merge-patch+json",
                 _request_timeout=REQUEST_TIMEOUT_S,
             )
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
+
+    def _uid(self, namespace: str, name: str) -> str:
+        try:
+            found: Any = self._custom.get_namespaced_custom_object(
+                POLICY_GROUP, VERSION, namespace, POLICY_PLURAL, name, _request_timeout=REQUEST_TIMEOUT_S
+            )
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
+        return str(found["metadata"]["uid"])
+
+    def _create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        body: Any = event
+        try:
+            self._core.create_namespaced_event(namespace, body, _request_timeout=REQUEST_TIMEOUT_S)
         except (ApiException, HTTPError, OSError) as error:
             raise ApiRefusal(failure_of(error)) from error
 
@@ -348,7 +391,7 @@ class World:
             deadline=deadline,
         )
         if not isinstance(observation.requests, Known):
-            return Traffic(observation=observation)
+            return Traffic(observation=observation, clock_offset_s=prometheus.clock_offset_s)
         history = attainment = None
         with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
             read = read_history(
@@ -369,7 +412,11 @@ class World:
                 itl_ms=core.sla.itl_ms,
                 deadline=deadline,
             )
-        return Traffic(observation=replace(observation, history=history), attainment=attainment)
+        return Traffic(
+            observation=replace(observation, history=history),
+            attainment=attainment,
+            clock_offset_s=prometheus.clock_offset_s,
+        )
 
     def _asking(self, policy: SLAPolicy) -> Pool:
         """The threads of the policy's connection: one that hangs keeps nobody from asking another."""
@@ -396,14 +443,25 @@ class World:
         self, system: str, pool: Pool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         started = time.monotonic()
+        request = f"{system} {function.__name__}"
         try:
-            return await pool.run(function, *args, **kwargs)
+            answer = await pool.run(function, *args, **kwargs)
         except PlanningError as error:
-            metrics.OUTSIDE_ERRORS.labels(system, error.reason).inc()
-            raise
+            told = self.api_server.explained(request, error)
+            metrics.OUTSIDE_ERRORS.labels(system, told.reason).inc()
+            if told is error:
+                raise
+            raise told from error
         except ApiRefusal as refusal:
-            metrics.OUTSIDE_ERRORS.labels(system, refusal.failure.reason).inc()
-            raise
+            explained = self.api_server.explained_refusal(request, refusal)
+            metrics.OUTSIDE_ERRORS.labels(system, explained.failure.reason).inc()
+            if explained is refusal:
+                raise
+            raise explained from refusal
+        else:
+            if not (isinstance(answer, Outcome) and answer.error is not None):
+                self.api_server.answered(request)
+            return answer
         finally:
             metrics.OUTSIDE_REQUESTS.labels(system).observe(time.monotonic() - started)
 

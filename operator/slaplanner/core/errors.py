@@ -10,7 +10,8 @@
     ├── ForecastError          a forecaster failed
     │   ├── InsufficientHistory
     │   └── WarmUpError
-    └── ActuationError         a write was refused
+    ├── ActuationError         a write was refused
+    └── InternalError          a defect of the planner itself
 
 Messages carry what was found and what was wanted.
 """
@@ -93,3 +94,14 @@ class ActuationError(PlanningError):
     """A write to the target was refused."""
 
     default_reason = Reason.API_UNAVAILABLE
+
+
+class InternalError(PlanningError):
+    """Something raised what nobody foresaw: a defect of the planner itself."""
+
+    default_reason = Reason.INTERNAL_ERROR
+
+    @classmethod
+    def of(cls, error: Exception) -> InternalError:
+        """*error* as something that a plan can fail with."""
+        return cls(f"a defect of the planner, please report it: {type(error).__name__}: {error}")

@@ -119,6 +119,19 @@ def _sla(roles: Sequence[RoleDecision], policy: Policy) -> Finding:
 
 def _budget(policy: Policy, allotted: Allotted, roles: Sequence[RoleDecision]) -> Finding:
     desired = sum(role.desired * (role.gpus_per_replica or 0) for role in roles)
+    cut = [role for role in roles if Reason.REPLICA_CEILING in role.limits]
+    if cut:
+        counts = ", ".join(
+            f"{role.role} wants {role.sized.replicas if role.sized else 'more'} and gets {role.desired}"
+            for role in cut
+        )
+        message = (
+            f"{counts}: neither gpuBudget.max nor maxReplicas is set, so no role grows beyond "
+            f"{policy.replica_ceiling} replicas (replicaCeiling of the administrator's settings)"
+        )
+        return Finding(
+            type=ConditionType.BUDGET_LIMITED, status=True, reason=Reason.REPLICA_CEILING, message=message
+        )
     limited = allotted.reason in {Reason.BUDGET_EXCEEDED, Reason.BUDGET_INFEASIBLE}
     if allotted.reason is Reason.NO_BUDGET:
         message = f"{desired} GPUs, no budget is set"

@@ -230,6 +230,13 @@ class Policy:
     fallback: Fallback = field(default_factory=Fallback)
     pause: Pause = Pause.NONE
     actuation: Actuation = Actuation.ENFORCE
+    replica_ceiling: int | None = None
+    """The administrator's limit on the growth of roles for which the user set none; None: no limit."""
+
+    def ceiling(self, role: Role) -> int | None:
+        """How far *role* may grow by the administrator's word: not at all limited where the user set a limit."""
+        limited = self.gpu_budget is not None or self.role(role).max_replicas is not None
+        return None if limited else self.replica_ceiling
 
     def role(self, role: Role) -> RolePolicy:
         """What is said of *role*; defaults where nothing is."""

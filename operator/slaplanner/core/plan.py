@@ -19,7 +19,16 @@ from slaplanner.core.explain import explain
 from slaplanner.core.findings import findings
 from slaplanner.core.forecast import Forecast, forecast, horizon_steps, warmed_up
 from slaplanner.core.gates import gate
-from slaplanner.core.model import DEFAULT_STARTUP_S, FallbackMode, Fleet, Policy, Role, RolePolicy, Sizing
+from slaplanner.core.model import (
+    DEFAULT_STARTUP_S,
+    FallbackMode,
+    Fleet,
+    Policy,
+    Role,
+    RolePolicy,
+    RoleState,
+    Sizing,
+)
 from slaplanner.core.placement import patience_s, watch_placement
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series, Unknown
@@ -68,10 +77,10 @@ def decide(
         ProfileError: the profile lacks the stage of a role.
     """
     gpus = _gpus(fleet)
-    state = _notice(state, fleet, policy, now_s=now_s)
     load = _load(observation, state, policy)
     if load is None:
-        return _without_load(state, observation, fleet, policy, now_s=now_s)
+        return hold(state, observation, fleet, policy, now_s=now_s)
+    state = _notice(state, fleet, policy, now_s=now_s)
 
     startup_s = startup_seconds(policy, fleet)
     state = _warmed(state, observation, policy)
@@ -316,7 +325,8 @@ def _steps(
     for role in fleet.roles:
         need = sized.role(role.role)
         rules = policy.role(role.role)
-        bounded, bound = _bounded(need.replicas, rules)
+        most = policy.ceiling(role.role)
+        bounded, bound = _bounded(need.replicas, rules, role, ceiling=most)
         memory = state.role(role.role)
         damped = damp(
             current=role.replicas,
@@ -328,7 +338,7 @@ def _steps(
             sooner=need.sooner,
         )
         # A bound acts at once, also on what damping remembers from before it was set.
-        within, again = _bounded(damped.replicas, rules)
+        within, again = _bounded(damped.replicas, rules, role, ceiling=most)
         opening = gate(
             role,
             fleet=fleet,
@@ -370,18 +380,27 @@ def _changed(replicas: int, made: Iterable[tuple[tuple[Reason | None, ...], int]
     return tuple(changed)
 
 
-def _bounded(replicas: int, rules: RolePolicy) -> tuple[int, Reason | None]:
+def _bounded(
+    replicas: int, rules: RolePolicy, role: RoleState, *, ceiling: int | None
+) -> tuple[int, Reason | None]:
+    """*replicas* inside the user's bounds, and below the *ceiling*, which limits growth only."""
     if replicas < rules.min_replicas:
         return rules.min_replicas, Reason.TOO_FEW_REPLICAS
     if rules.max_replicas is not None and replicas > rules.max_replicas:
         return rules.max_replicas, Reason.TOO_MANY_REPLICAS
+    if ceiling is not None and replicas > (most := max(ceiling, role.replicas, rules.min_replicas)):
+        return most, Reason.REPLICA_CEILING
     return replicas, None
 
 
-def _without_load(
+def hold(
     state: PlannerState, observation: Observation, fleet: Fleet, policy: Policy, *, now_s: float
 ) -> tuple[PlannerState, Decision]:
-    """The load is unknown: hold, and after enough failures what the user chose for that."""
+    """The decision while the load is unknown: hold, and after enough failures what the user chose for that.
+
+    Args and Returns as of `decide`; no profile is needed.
+    """
+    state = _notice(state, fleet, policy, now_s=now_s)
     failures = state.failures + 1
     state = replace(state, failures=failures)
     fallen_back = failures >= policy.fallback.after

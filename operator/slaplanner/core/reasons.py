@@ -14,6 +14,7 @@ class ConditionType(StrEnum):
     METRICS_AVAILABLE = "MetricsAvailable"
     FORECAST_AVAILABLE = "ForecastAvailable"
     SLA_ATTAINABLE = "SLAAttainable"
+    SLA_MET = "SLAMet"
     BUDGET_LIMITED = "BudgetLimited"
     PROGRESSING = "Progressing"
     FALLBACK = "Fallback"
@@ -29,6 +30,10 @@ class Reason(StrEnum):
     """No plan was made yet."""
     PLANNED = "Planned"
     """The last plan ran on known figures."""
+
+    # Any condition
+    INTERNAL_ERROR = "InternalError"
+    """A defect of the planner itself ended this step; the log has its traceback."""
 
     # TargetResolved
     RESOLVED = "Resolved"
@@ -96,6 +101,8 @@ class Reason(StrEnum):
     SERIES_UNDER_OTHER_LABELS = "SeriesUnderOtherLabels"
     STALE = "Stale"
     NOT_A_NUMBER = "NotANumber"
+    CLOCK_OFF = "ClockOff"
+    """The clocks of Prometheus and of the operator differ, so old figures may be taken for new ones."""
     LENGTHS_UNKNOWN = "LengthsUnknown"
     """Requests arrive and none has produced its first token: a stall."""
     NOT_REPORTED = "NotReported"
@@ -115,6 +122,16 @@ class Reason(StrEnum):
     TTFT_UNATTAINABLE = "TTFTUnattainable"
     ITL_UNATTAINABLE = "ITLUnattainable"
 
+    # SLAMet
+    TARGETS_MET = "TargetsMet"
+    """Over the last hour at least the promised share met each target."""
+    TARGETS_MISSED = "TargetsMissed"
+    """Over the last hour less than the promised share met a target."""
+    BUCKETS_TOO_COARSE = "BucketsTooCoarse"
+    """The frontend's histogram buckets are too wide around a target to tell whether the promise was kept."""
+    NOTHING_SERVED = "NothingServed"
+    """No request was observed in the last hour."""
+
     # BudgetLimited
     WITHIN_BUDGET = "WithinBudget"
     NO_BUDGET = "NoBudget"
@@ -122,6 +139,9 @@ class Reason(StrEnum):
     """More GPUs would be needed than the budget has: the decision was cut."""
     BUDGET_INFEASIBLE = "BudgetInfeasible"
     """The floors alone need more GPUs than the budget has."""
+
+    REPLICA_CEILING = "ReplicaCeiling"
+    """Neither gpuBudget.max nor maxReplicas is set, so the administrator's replicaCeiling cut the decision."""
 
     # Progressing
     SCALING = "Scaling"

@@ -2,12 +2,14 @@
 
 Load, latencies and lengths are read back from Prometheus; what cannot be (own recommendations,
 changes, failures, measured start-ups, the smoothed correction) travels through the policy's
-status as a small versioned document. Reading it back never fails a plan: what does not parse is
-dropped, and the planner starts afresh with what it can see.
+status as a small versioned document. Anybody who may write a status may have written it, so reading
+it back checks every number; what does not hold is dropped, and the planner starts afresh with what it
+can see.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,11 +26,20 @@ from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.learning import Learning
 from slaplanner.core.sizing.mix import Mix
 from slaplanner.core.stalls import StallWatch
-from slaplanner.core.startup import StartupWatch
+from slaplanner.core.startup import LONGEST_S, StartupWatch
 
 VERSION = 1
 
 _ORDER = tuple(Role)
+
+_MOST_REPLICAS = 2**31 - 1
+_MOST_COUNT = 2**53
+_LONGEST_PAUSE_S = 86_400.0
+"""The longest planning interval, and so the longest pause that the planner itself takes."""
+
+
+class StateError(ValueError):
+    """A document is no state that a planner wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,30 +160,107 @@ def to_document(state: PlannerState) -> dict[str, Any]:
 
 def from_document(document: object) -> PlannerState:
     """Read the persistent part back; what does not parse is a fresh state."""
-    if not isinstance(document, Mapping) or document.get("v") != VERSION:
-        return PlannerState()
     try:
-        lengths = document.get("len")
-        return PlannerState(
-            target=str(document["uid"]),
-            decisions=int(document["n"]),
-            planned_at_s=float(document["at"]) if "at" in document else None,
-            failures=int(document["fail"]),
-            lengths=Lengths(isl_tokens=float(lengths[0]), osl_tokens=float(lengths[1])) if lengths else None,
-            correction=CorrectionState.from_document(document["corr"]),
-            isl_mix=_mix(document, 0),
-            osl_mix=_mix(document, 1),
-            burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
-            rivalry=rivalry.from_document(document.get("rival", {})),
-            unready_since_s=float(document["unready"]) if "unready" in document else None,
-            roles=tuple(_role_memory(Role(name), entry) for name, entry in document["roles"].items()),
-        )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return read_back(document)
+    except StateError:
         return PlannerState()
 
 
-def _mix(document: Mapping[str, Any], which: int) -> Mix:
-    return Mix.from_document(document["mix"][which]) if "mix" in document else Mix()
+def read_back(document: object, *, latest_s: float = math.inf) -> PlannerState:
+    """Read the persistent part back.
+
+    Args:
+        document: what `to_document` wrote, or anything else.
+        latest_s: the latest Unix time that may stand in it; a later one would hold plans up until then.
+
+    Raises:
+        StateError: it is of another version, a part is missing, or a number cannot be what it stands for.
+    """
+    try:
+        if not isinstance(document, Mapping) or document["v"] != VERSION:
+            raise StateError(f"wanted a state of version {VERSION}")
+        for key, part in document.items():
+            _check_values(part, texts=key in _TEXTS)
+        return _read(document, latest_s=latest_s)
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise StateError(f"{type(error).__name__}: {error}") from error
+
+
+_TEXTS = frozenset({"uid", "seen", "rival"})
+"""Members that hold texts; all others hold numbers only."""
+
+
+def _check_values(part: object, *, texts: bool) -> None:
+    """Every value is a finite number or None, or also a text: "NaN" would be read as one."""
+    if isinstance(part, Mapping | list | tuple):
+        for value in part.values() if isinstance(part, Mapping) else part:
+            _check_values(value, texts=texts)
+    elif isinstance(part, str):
+        if not texts:
+            raise StateError(f"found the text {part[:20]!r}, wanted a number")
+    elif part is not None and (isinstance(part, bool) or not isinstance(part, int | float)):
+        raise StateError(f"found {type(part).__name__}, wanted a number")
+    elif part is not None and not abs(part) <= _MOST_COUNT:
+        raise StateError(f"found {part}, wanted a number of at most {_MOST_COUNT}")
+
+
+def _read(document: Mapping[str, Any], *, latest_s: float) -> PlannerState:
+    lengths = document.get("len")
+    isl_mix, osl_mix = _mixes(document["mix"], latest_s=latest_s) if "mix" in document else (Mix(), Mix())
+    state = PlannerState(
+        target=str(document["uid"]),
+        decisions=_count(document["n"], most=_MOST_COUNT),
+        planned_at_s=_time(document["at"], latest_s=latest_s) if "at" in document else None,
+        failures=_count(document["fail"], most=_MOST_COUNT),
+        lengths=Lengths(isl_tokens=_length(lengths[0]), osl_tokens=_length(lengths[1])) if lengths else None,
+        correction=CorrectionState.from_document(document["corr"]),
+        isl_mix=isl_mix,
+        osl_mix=osl_mix,
+        burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
+        rivalry=rivalry.from_document(document.get("rival", {})),
+        unready_since_s=_time(document["unready"], latest_s=latest_s) if "unready" in document else None,
+        roles=tuple(
+            _role_memory(Role(name), entry, latest_s=latest_s) for name, entry in document["roles"].items()
+        ),
+    )
+    for learnt in state.correction.stages.values():
+        for at_s in (learnt.at_s, learnt.workers_since_s):
+            if at_s is not None:
+                _time(at_s, latest_s=latest_s)
+    fight = state.rivalry
+    for at_s in fight.reverted_at_s:
+        _time(at_s, latest_s=latest_s)
+    _within(fight.pause_s, most=_LONGEST_PAUSE_S)
+    _within(fight.retry_at_s, most=latest_s + _LONGEST_PAUSE_S)
+    return state
+
+
+def _within(value: float, *, most: float, least: float = 0.0) -> float:
+    if not least <= value <= most:
+        raise StateError(f"found {value}, wanted {least:g} to {most:g}")
+    return float(value)
+
+
+def _time(value: float, *, latest_s: float) -> float:
+    return _within(value, most=latest_s)
+
+
+def _count(value: int, *, most: int = _MOST_REPLICAS) -> int:
+    return int(_within(value, most=most))
+
+
+def _length(value: float) -> float:
+    if not value > 0:
+        raise StateError(f"found {value} tokens, wanted more than 0")
+    return float(value)
 
 
 def _role_document(memory: RoleMemory) -> dict[str, Any]:
@@ -204,9 +292,11 @@ def _role_document(memory: RoleMemory) -> dict[str, Any]:
     return document
 
 
-def _role_memory(role: Role, document: Mapping[str, Any]) -> RoleMemory:
+def _role_memory(role: Role, document: Mapping[str, Any], *, latest_s: float) -> RoleMemory:
     def stamped(key: str) -> tuple[Stamped, ...]:
-        return tuple(Stamped(float(at_s), int(count)) for at_s, count in document.get(key, ()))
+        return tuple(
+            Stamped(_time(at_s, latest_s=latest_s), _count(count)) for at_s, count in document.get(key, ())
+        )
 
     ask = document.get("ask")
     since_s, until_s = document.get("room", (None, None))
@@ -218,24 +308,38 @@ def _role_memory(role: Role, document: Mapping[str, Any]) -> RoleMemory:
             highs=stamped("hi"), lows=stamped("lo"), added=stamped("add"), removed=stamped("rem")
         ),
         startup=StartupWatch(
-            samples_s=tuple(float(sample) for sample in document.get("up", ())),
-            asked_at_s=float(ask[0]) if ask else None,
-            asked_for=int(ask[1]) if ask else 0,
-            last_replicas=None if replicas is None else int(replicas),
+            samples_s=tuple(_within(sample, most=LONGEST_S) for sample in document.get("up", ())),
+            asked_at_s=_time(ask[0], latest_s=latest_s) if ask else None,
+            asked_for=_count(ask[1]) if ask else 0,
+            last_replicas=None if replicas is None else _count(replicas),
         ),
         placement=PlacementWatch(
-            pending_since_s=None if since_s is None else float(since_s),
+            pending_since_s=None if since_s is None else _time(since_s, latest_s=latest_s),
             closed_until_s=None if until_s is None else float(until_s),
         ),
         stall=StallWatch(
-            since_s=None if stalled_s is None else float(stalled_s),
-            replicas=int(asked_for),
-            updated=None if updated is None else int(updated),
+            since_s=None if stalled_s is None else _time(stalled_s, latest_s=latest_s),
+            replicas=_count(asked_for),
+            updated=None if updated is None else _count(updated),
         ),
-        replicas=None if replicas is None else int(replicas),
-        desired=None if desired is None else int(desired),
-        learning=Learning.from_document(document["learn"]) if "learn" in document else Learning(),
+        replicas=None if replicas is None else _count(replicas),
+        desired=None if desired is None else _count(desired),
+        learning=_learning(document["learn"], latest_s=latest_s) if "learn" in document else Learning(),
     )
+
+
+def _learning(document: Mapping[str, Any], *, latest_s: float) -> Learning:
+    learning = Learning.from_document(document)
+    for at_s in (learning.busiest_at_s, learning.experience.at_s or 0.0):
+        _time(at_s, latest_s=latest_s)
+    return learning
+
+
+def _mixes(documents: Any, *, latest_s: float) -> tuple[Mix, Mix]:
+    isl, osl = (Mix.from_document(document) for document in documents)
+    for mix in (isl, osl):
+        _time(mix.at_s, latest_s=latest_s)
+    return isl, osl
 
 
 def _rounded(*values: float) -> list[float]:

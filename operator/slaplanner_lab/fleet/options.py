@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from slaplanner_lab.engine import EngineTables
+from slaplanner_lab.fleet.engines import Engines
 from slaplanner_lab.fleet.frontend import Dialect
+from slaplanner_lab.fleet.graph import Graph
 from slaplanner_lab.fleet.truth import Targets
 from slaplanner_lab.simulation.traffic import Traffic
 
@@ -33,3 +36,5 @@ class Options:
     """Only graphs of this namespace; None: of all."""
     every_graph: bool = False
     """Also graphs without the label that says they are simulated."""
+    engines: Callable[[Graph], Engines] | None = None
+    """Makes what serves a graph; None: it is played."""

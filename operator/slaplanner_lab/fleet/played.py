@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slaplanner_lab.fleet import adapters, names, paths
+from slaplanner_lab.fleet.engines import Engines
 from slaplanner_lab.fleet.graph import Component, Faults, Graph, read_graph
 from slaplanner_lab.fleet.kube import JSON_PATCH, MERGE
 from slaplanner_lab.fleet.names import Json
@@ -38,7 +39,7 @@ class Played:
     """As the API server last sent it."""
     graph: Graph
     pools: dict[str, Pool]
-    serving: Serving
+    serving: Engines
     startup_s: float
     faults: Faults | None = None
     """Told over the control port; they replace the annotations'."""
@@ -51,19 +52,11 @@ class Played:
             FleetError: the object cannot be read.
         """
         graph = read_graph(obj)
-        serving = Serving(
-            graph=graph,
-            tables=options.tables,
-            dialect=options.dialect,
-            traffic=_share(options, graph.amplify),
-            loop_s=options.loop_s,
-            now_s=now_s,
-            targets=options.targets,
-        )
         pools = {
             one.name: adopt(serving=_serving(obj, one), revision=one.revision, now_s=now_s)
             for one in graph.components
         }
+        serving = _played(graph, options, now_s) if options.engines is None else options.engines(graph)
         return cls(obj=obj, graph=graph, pools=pools, serving=serving, startup_s=options.startup_s)
 
     def observe(self, obj: Json) -> None:
@@ -82,7 +75,7 @@ class Played:
     def move(self, now_s: float) -> None:
         """Serve until *now_s*, then let replicas come and go."""
         self.serving.advance(now_s, self.pools)
-        drained = self.serving.drained(self.pools)
+        drained, up = self.serving.drained(self.pools), self.serving.up()
         faults = self.faults or self.graph.faults
         for component in self.graph.components:
             wanted = Wanted(
@@ -90,6 +83,7 @@ class Played:
                 revision=component.revision,
                 startup_s=self.startup_s if self.graph.startup_s is None else self.graph.startup_s,
                 crash_looping=faults.crash_looping.get(component.name, 0),
+                up=None if up is None else up.get(component.name, frozenset()),
                 drained=drained[component.name],
                 placeable=self._placeable(component, faults.capacity_gpus),
             )
@@ -153,9 +147,6 @@ class Played:
         return {
             "model": self.graph.model,
             "dynamoNamespace": self.graph.dynamo_namespace,
-            "unfinished": self.serving.engine.unfinished,
-            "engines": self.serving.gauges(),
-            "traceEnded": self.serving.replay is not None and self.serving.replay.ended,
             "replicas": {
                 component.name: {
                     "wanted": component.replicas,
@@ -164,8 +155,20 @@ class Played:
                 }
                 for component in self.graph.components
             },
-            **self.serving.truth.report(),
+            **self.serving.report(),
         }
+
+
+def _played(graph: Graph, options: Options, now_s: float) -> Serving:
+    return Serving(
+        graph=graph,
+        tables=options.tables,
+        dialect=options.dialect,
+        traffic=_share(options, graph.amplify),
+        loop_s=options.loop_s,
+        now_s=now_s,
+        targets=options.targets,
+    )
 
 
 def _share(options: Options, own: int | None) -> Traffic | None:

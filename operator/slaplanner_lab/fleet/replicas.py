@@ -62,6 +62,8 @@ class Wanted:
     startup_s: float
     crash_looping: int = 0
     """So many replicas never become ready."""
+    up: frozenset[int] | None = None
+    """Replicas that say themselves that they are ready; None: each is so `startup_s` after it was placed."""
     drained: frozenset[int] = field(default_factory=frozenset)
     """Draining replicas that have finished their last request."""
     placeable: int | None = None
@@ -87,7 +89,7 @@ def step(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
         revisions = (*revisions[-1:], wanted.revision)
     left = tuple(r for r in pool.replicas if not (r.draining and r.id in wanted.drained))
     pool = replace(pool, replicas=left, revisions=revisions)
-    for move in (_drain, _create, _place, _crash, _finish_rollout):
+    for move in (_drain, _create, _place, _crash, _hear, _finish_rollout):
         pool = move(pool, wanted, now_s)
     return pool
 
@@ -147,6 +149,20 @@ def _crash(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
         return replica
 
     return replace(pool, replicas=tuple(map(moved, pool.replicas)))
+
+
+def _hear(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+    """Take the replicas' own word for who is ready, and since when."""
+    up = wanted.up
+    if up is None:
+        return pool
+
+    def heard(replica: Replica) -> Replica:
+        if replica.draining or replica.id in up:
+            return replace(replica, ready_s=min(replica.ready_s or now_s, now_s))
+        return replace(replica, ready_s=None)
+
+    return replace(pool, replicas=tuple(heard(r) if not r.crashing else r for r in pool.replicas))
 
 
 def _finish_rollout(pool: Pool, wanted: Wanted, now_s: float) -> Pool:

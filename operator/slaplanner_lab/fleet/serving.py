@@ -113,12 +113,21 @@ class Serving:
             for name, pool in pools.items()
         }
 
-    def gauges(self) -> Json:
-        """How busy the engines are: requests running and waiting, and the share of the KV in use."""
+    def up(self) -> Mapping[str, frozenset[int]] | None:
+        """Nobody says that it is ready: a replica is so after the fleet's start-up time."""
+        return None
+
+    def report(self) -> Json:
+        """How busy the engines are (requests running and waiting, share of the KV in use), and the truth."""
         found = {role: self.engine.gauges(role) for role in _PLAYED_BY[Role.AGG]}
         return {
-            role.value: {"running": one.running, "waiting": one.waiting, "kvUsage": one.kv_usage}
-            for role, one in found.items()
+            "unfinished": self.engine.unfinished,
+            "engines": {
+                role.value: {"running": one.running, "waiting": one.waiting, "kvUsage": one.kv_usage}
+                for role, one in found.items()
+            },
+            "traceEnded": self.replay is not None and self.replay.ended,
+            **self.truth.report(),
         }
 
     def _arrive(self, now_s: float) -> None:

@@ -19,7 +19,7 @@ from slaplanner_lab.fleet.graph import Faults
 from slaplanner_lab.fleet.names import Json
 from slaplanner_lab.fleet.played import Played
 from slaplanner_lab.fleet.program import Fleet
-from slaplanner_lab.fleet.serving import Controls
+from slaplanner_lab.fleet.serving import Controls, Serving
 
 FLEET = web.AppKey("fleet", Fleet)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
@@ -70,13 +70,13 @@ async def listening(
 
 
 async def _all_metrics(request: web.Request) -> web.Response:
-    played = request.app[FLEET].played.values()
-    families = [family for one in played for family in one.serving.frontend.families]
+    served = (played.serving for played in request.app[FLEET].played.values())
+    families = [family for one in served if isinstance(one, Serving) for family in one.frontend.families]
     return web.Response(body=render(families).encode(), headers={"Content-Type": EXPOSITION})
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    text = render(_find(request).serving.frontend.families)
+    text = render(_find_played(request).frontend.families)
     return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
 
@@ -89,7 +89,7 @@ async def _graph(request: web.Request) -> web.Response:
 
 
 async def _set_controls(request: web.Request) -> web.Response:
-    serving = _find(request).serving
+    serving = _find_played(request)
     serving.controls = read_controls(await request.json(), serving.controls)
     return web.json_response(dataclasses.asdict(serving.controls))
 
@@ -150,6 +150,15 @@ def _find(request: web.Request) -> Played:
         return request.app[FLEET].played[key]
     except KeyError:
         raise web.HTTPNotFound(text=f"no graph {key} is played") from None
+
+
+def _find_played(request: web.Request) -> Serving:
+    serving = _find(request).serving
+    if not isinstance(serving, Serving):
+        raise web.HTTPNotFound(
+            text=f"{request.match_info['name']} has processes of its own: ask its frontend"
+        )
+    return serving
 
 
 @web.middleware

@@ -49,7 +49,9 @@ def test_the_printer_columns_are_those_that_users_look_for() -> None:
     (version,) = custom_resource_definition()["spec"]["versions"]
     shown = [column["name"] for column in version["additionalPrinterColumns"] if not column.get("priority")]
 
-    assert shown == ["Ready", "Mode", "TTFT(ms)", "ITL(ms)", "Prefill", "Decode", "GPUs", "Age"]
+    assert shown == [
+        *("Ready", "Mode", "TTFT(ms)", "ITL(ms)", "Prefill", "Decode", "GPUs", "Attained", "Why", "Age"),
+    ]
 
 
 def test_printer_columns_point_at_fields_that_exist() -> None:

@@ -90,7 +90,11 @@ def test_the_whole_document() -> None:
             {"name": "prefill", "factor": 1.1, "raw": 1.23},
             {"name": "decode", "factor": 1, "ignored": "workers changed"},
         ],
-        "attainment": {"lastHour": {"ttft": {"lower": 97.1, "upper": 99.6}}},
+        "attainment": {
+            "lastHour": {"ttft": {"lower": 97.1, "upper": 99.6}},
+            "lastDay": {"ttft": {"lower": 99.6, "upper": 99.6}, "itl": {"lower": 98, "upper": 99.5}},
+            "errorBudget": {"ttft": {"lower": 60, "upper": 60}, "itl": {"lower": -100, "upper": 50}},
+        },
         "lastDecision": {
             "id": 17,
             "time": "2027-01-15T08:00:00Z",
@@ -100,7 +104,15 @@ def test_the_whole_document() -> None:
             "message": "prefill 3 -> 4, decode 8 -> 6: for 13.3 requests/s",
         },
         "decisions": [status["lastDecision"]],
-        "summary": {"ttft": "431/500", "itl": "28.1/50", "prefill": "3/4", "decode": "8/6", "gpus": "32/64"},
+        "summary": {
+            "ttft": "431/500",
+            "itl": "28.1/50",
+            "prefill": "3/4",
+            "decode": "8/6",
+            "gpus": "32/64",
+            "attained": "97.1-99.5/99",
+            "why": "Limited: ScaleDownLimit",
+        },
         "plannerState": '{"v":1,"n":17,"at":1800000000}',
     }
 
@@ -111,7 +123,9 @@ def test_the_whole_document() -> None:
         pytest.param(sample_figures(), id="a-full-one"),
         pytest.param(sample_figures(decision=None), id="without-a-decision"),
         pytest.param(
-            sample_figures(target=None, fleet=None, startup=None, last_hour=None, planner_state=None),
+            sample_figures(
+                target=None, fleet=None, startup=None, last_hour=None, last_day=None, planner_state=None
+            ),
             id="bare",
         ),
         pytest.param(sample_figures(decision=sample_decision(why="m" * 50_000)), id="a-long-message"),

@@ -1,4 +1,4 @@
-"""A heart beside somebody who writes the replicas back: it stops, says with whom, tries again, recovers."""
+"""A reconciler beside somebody who writes the replicas back: it stops, says with whom, tries again, recovers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slaplanner.core.model import Role
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import FIRST_PAUSE_S, REVERTS
 from slaplanner.core.state import from_document, to_document
-from tests.heart import FakeWorld, Patient, document, patient, target
+from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 ARGOCD = "argocd-controller"
 THEIRS = {Role.PREFILL: (ARGOCD,), Role.DECODE: (ARGOCD,)}
@@ -19,32 +19,32 @@ SPEC = {
 }
 
 
-def beat(one: Patient) -> None:
-    asyncio.run(one.beat())
+def tick(one: OnePolicy) -> None:
+    asyncio.run(one.tick())
 
 
-def later(one: Patient, seconds: float = INTERVAL_S) -> None:
+def later(one: OnePolicy, seconds: float = INTERVAL_S) -> None:
     """Time passes, and the next plan is made."""
     one.world.time_s += seconds
-    beat(one)
+    tick(one)
 
 
-def moves(one: Patient) -> list[dict[Role, int]]:
+def moves(one: OnePolicy) -> list[dict[Role, int]]:
     """What was ordered, without taking ownership."""
     return [dict(order) for order in one.world.orders if order]
 
 
-def fought() -> Patient:
+def fought() -> OnePolicy:
     """Each plan's write was turned back to 1, until it was too much."""
-    one = patient(FakeWorld(target(replica_writers=THEIRS)), document(**SPEC))
-    beat(one)
+    one = one_policy(FakeWorld(target(replica_writers=THEIRS)), document(**SPEC))
+    tick(one)
     for _ in range(REVERTS):
         one.world.moved()
         later(one)
     return one
 
 
-def told(one: Patient) -> tuple[str, str, str]:
+def told(one: OnePolicy) -> tuple[str, str, str]:
     status = one.record.told_status or {}
     found = next(c for c in status["conditions"] if c["type"] == ConditionType.TARGET_CONFLICT)
     return found["status"], found["reason"], found["message"]
@@ -86,7 +86,7 @@ def test_plan_now_tries_at_once():
     one = fought()
     written = len(moves(one))
     one.shows(document(annotations={"slaplanner.io/plan-requested-at": "now"}, **SPEC))
-    beat(one)
+    tick(one)
     assert len(moves(one)) == written + 1
 
 
@@ -110,9 +110,9 @@ def test_a_restarted_operator_does_not_begin_anew():
 
 
 def test_a_person_who_pauses_and_corrects_is_no_rival():
-    one = patient(FakeWorld(target(replica_writers=THEIRS)), document(**SPEC))
+    one = one_policy(FakeWorld(target(replica_writers=THEIRS)), document(**SPEC))
     paused = document(annotations={"slaplanner.io/paused": "true"}, **SPEC)
-    beat(one)
+    tick(one)
     for _ in range(2 * REVERTS):
         one.shows(paused)
         one.world.moved()

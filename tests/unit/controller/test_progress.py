@@ -15,8 +15,8 @@ from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rebalance import Write
 from slaplanner.core.stalls import Stall
 from slaplanner.core.state import PlannerState
-from tests.heart import target
 from tests.planning import fleet, observation, policy, profile, role
+from tests.reconciling import target
 
 GROWTH = Write(role=Role.DECODE, before=1, replicas=4)
 SHRINK = Write(role=Role.PREFILL, before=4, replicas=1)

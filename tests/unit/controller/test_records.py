@@ -7,7 +7,7 @@ from typing import Any
 from slaplanner.adapters.target import Verdict
 from slaplanner.controller.records import Records
 from slaplanner.core.model import Mode
-from tests.heart import UID, document
+from tests.reconciling import UID, document
 
 
 def shown(name: str = "llama", uid: str = UID, *, deleted: bool = False, **spec: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from slaplanner.controller.world import Traffic
 from slaplanner.core.readings import Series
-from tests.heart import FakeWorld, Patient, document, patient, target
 from tests.planning import fleet, observation
+from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 INTERVAL_S = 60.0
 PLANNING = {"intervalSeconds": 60, "predictor": {"type": "Constant"}}
@@ -79,7 +79,7 @@ def run(loads: list[tuple[float, bool, bool]], sizing: str = "Throughput") -> li
     """
     world = ServingWorld(target())
     shown = document(planning=PLANNING | {"sizing": sizing}, behavior=BEHAVIOR)
-    one: Patient = patient(world, shown)
+    one: OnePolicy = one_policy(world, shown)
     status: dict[str, Any] = {}
     decided = []
 
@@ -87,7 +87,7 @@ def run(loads: list[tuple[float, bool, bool]], sizing: str = "Throughput") -> li
         nonlocal one, status
         for requests, world.clumped, killed in loads:
             world.loads.append(requests * INTERVAL_S)
-            await one.beat()
+            await one.tick()
             decision = one.record.decision
             assert decision is not None
             decided.append(
@@ -103,7 +103,7 @@ def run(loads: list[tuple[float, bool, bool]], sizing: str = "Throughput") -> li
             world.statuses.clear()
             world.carry_out()
             if killed:
-                one = patient(world, {**shown, "status": status})
+                one = one_policy(world, {**shown, "status": status})
             world.time_s += INTERVAL_S
 
     asyncio.run(live())

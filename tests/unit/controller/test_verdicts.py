@@ -9,15 +9,15 @@ import pytest
 
 from slaplanner.adapters.target import Verdict
 from slaplanner.adapters.target.conditions import MET
-from slaplanner.controller.reconcile import Plan
+from slaplanner.controller.planning import Plan
 from slaplanner.controller.records import Record
 from slaplanner.controller.verdicts import sla_met, verdict
 from slaplanner.controller.world import Traffic
 from slaplanner.core.model import Mode
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.state import PlannerState
-from tests.heart import UID, document, target
 from tests.planning import observation, policy, unknown
+from tests.reconciling import UID, document, target
 
 READY = [{"type": "Ready", "status": "True", "reason": "Planned", "message": "all is well"}]
 GOOD = observation()

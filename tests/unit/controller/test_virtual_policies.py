@@ -15,7 +15,7 @@ from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings, SettingsError, load_settings
-from tests.heart import document
+from tests.reconciling import document
 
 ACKNOWLEDGED = "slaplanner.io/scaled-decision-id"
 

@@ -16,7 +16,7 @@ from slaplanner.controller.warmup import WarmUps, config_map_bytes, file_bytes
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
-from tests.heart import FakeWorld, Patient, document, patient, target
+from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 MINUTES = 10
 
@@ -165,16 +165,16 @@ EARLIER = Series(
 )
 
 
-def with_trace(*answers: Series | WarmUpError) -> Patient:
+def with_trace(*answers: Series | WarmUpError) -> OnePolicy:
     planning = {
         "intervalSeconds": 3600,
         "sizing": "Throughput",
         "predictor": {"warmupTrace": {"configMapRef": {"name": "monday"}}},
     }
-    return patient(WarmWorld(target(), answers=list(answers)), document(planning=planning))
+    return one_policy(WarmWorld(target(), answers=list(answers)), document(planning=planning))
 
 
-def forecast_condition(one: Patient) -> tuple[str, str, str]:
+def forecast_condition(one: OnePolicy) -> tuple[str, str, str]:
     status = one.record.told_status
     assert status is not None
     (found,) = [entry for entry in status["conditions"] if entry["type"] == "ForecastAvailable"]
@@ -184,12 +184,12 @@ def forecast_condition(one: Patient) -> tuple[str, str, str]:
 class TestAPlan:
     async def test_forecasts_at_once_from_the_trace(self) -> None:
         one = with_trace(EARLIER)
-        await one.beat()
+        await one.tick()
         assert forecast_condition(one)[:2] == ("True", "Forecast")
 
     async def test_goes_on_without_a_trace_and_says_why(self) -> None:
         one = with_trace(GONE)
-        await one.beat()
+        await one.tick()
         status, reason, message = forecast_condition(one)
         assert (status, reason) == ("False", "WarmupTraceUnusable")
         assert message == f"1 of 5 points of history; the last value stands in; {GONE}"
@@ -197,25 +197,25 @@ class TestAPlan:
 
     async def test_follows_at_once_when_the_trace_changes(self) -> None:
         one = with_trace(GONE, EARLIER)
-        await one.beat()
-        await one.beat()
+        await one.tick()
+        await one.tick()
         assert forecast_condition(one)[0] == "False"
         one.world.versions["warm-up"] = "2"
-        await one.beat()
+        await one.tick()
         assert forecast_condition(one)[:2] == ("True", "Forecast")
 
     async def test_keeps_what_it_learnt_of_a_trace_that_went(self) -> None:
         one = with_trace(EARLIER, GONE)
-        await one.beat()
+        await one.tick()
         one.world.versions["warm-up"] = ""
-        await one.beat()
+        await one.tick()
         status, reason, message = forecast_condition(one)
         assert (status, reason) == ("True", "WarmupTraceUnusable")
         assert message.endswith(str(GONE))
 
     async def test_fits_on_the_trace_after_it(self) -> None:
         one = with_trace(EARLIER)
-        await one.beat()
+        await one.tick()
         assert one.record.state is not None
         learnt = one.record.state.forecast
         assert learnt is not None

@@ -17,7 +17,7 @@ from slaplanner.controller.world import World
 from slaplanner.core.errors import ProfileError, WarmUpError
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import PrometheusConnection, Settings
-from tests.heart import document, target
+from tests.reconciling import document, target
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ error; `selectors` says whose series are meant; `observe`, `history`, `attainmen
 and interpret. All functions are synchronous and bounded by a deadline: callers run them in an executor.
 """
 
-from slaplanner.adapters.prometheus.attainment import Attainment, read_attainment
+from slaplanner.adapters.prometheus.attainment import read_attainment
 from slaplanner.adapters.prometheus.client import Client, Prometheus, QueryHook
 from slaplanner.adapters.prometheus.connections import Connections
 from slaplanner.adapters.prometheus.deadline import Deadline
@@ -16,7 +16,6 @@ from slaplanner.adapters.prometheus.selectors import Matcher, Scope
 from slaplanner.core.model import MatchOperator, MetricsSource
 
 __all__ = [
-    "Attainment",
     "Client",
     "Connections",
     "Deadline",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from slaplanner.adapters.prometheus import batch, series
@@ -12,22 +11,11 @@ from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram
 from slaplanner.adapters.prometheus.selectors import Scope
 from slaplanner.adapters.prometheus.series import Expressions, duration
-from slaplanner.core.attainment import Share, share_within
+from slaplanner.core.attainment import Attainment, Share, share_within
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86400
 WINDOWS_S: Final = (HOUR_S, DAY_S)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attainment:
-    """Share of the requests within the TTFT target and of the tokens within the ITL target.
-
-    None: nothing was observed. The two are not about the same things, so there is none for both.
-    """
-
-    ttft: Share | None
-    itl: Share | None
 
 
 def read_attainment(

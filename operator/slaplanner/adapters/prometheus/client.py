@@ -76,6 +76,7 @@ class Client:
         self.name = name
         self._connection = connection
         self._hook = hook
+        self._session: GuardedSession | None = None
         self._lock = Lock()
         self._open: tuple[tuple[object, ...], PrometheusConnect] | None = None
 
@@ -83,6 +84,11 @@ class Client:
     def max_query_chars(self) -> int:
         """Longest query that this connection should be sent."""
         return MAX_QUERY_CHARS[self._connection.http_method]
+
+    @property
+    def clock_offset_s(self) -> float | None:
+        """How far the server's clock was ahead of ours at its last answer; None while that is unknown."""
+        return None if self._session is None else self._session.clock_offset_s
 
     def instant(self, query: str, *, at_s: float, deadline: Deadline) -> list[Sample]:
         """See `Prometheus.instant`."""
@@ -151,12 +157,13 @@ class Client:
             return self._open[1]
 
     def _connect(self) -> PrometheusConnect:
+        self._session = GuardedSession(self._connection)
         return PrometheusConnect(
             url=self._connection.url.rstrip("/"),
             headers=dict(self._connection.headers),
             retry=Retry(total=0),
             auth=FileCredentials(self._connection),  # type: ignore[arg-type] # handed to requests as it is
-            session=GuardedSession(self._connection),
+            session=self._session,
             method=self._connection.http_method.value,
         )
 

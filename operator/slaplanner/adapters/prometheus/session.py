@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +58,8 @@ class GuardedSession(requests.Session):
     def __init__(self, connection: PrometheusConnection) -> None:
         super().__init__()
         self._connection = connection
+        self.clock_offset_s: float | None = None
+        """How far the server's clock is ahead of ours, by its last answer; None: it does not say."""
         self.verify = not connection.insecure_skip_verify
         if connection.ca_file is not None:
             self.verify = str(connection.ca_file)
@@ -83,6 +87,7 @@ class GuardedSession(requests.Session):
             stream=True,
             **options,
         )
+        self.clock_offset_s = clock_offset_s(response.headers.get("Date"), now_s=time.time())
         try:
             body = _read_all(response, timeout)
         finally:
@@ -99,6 +104,19 @@ class GuardedSession(requests.Session):
         return min(self._connection.connect_timeout_s, remaining), min(
             self._connection.read_timeout_s, remaining
         )
+
+
+def clock_offset_s(date: str | None, *, now_s: float) -> float | None:
+    """How many seconds an answer's Date header is ahead of *now_s*; None when there is no such date.
+
+    >>> clock_offset_s("Thu, 01 Jan 1970 00:01:40 GMT", now_s=60.0)
+    40.0
+    >>> clock_offset_s("some day", now_s=60.0)
+    """
+    try:
+        return parsedate_to_datetime(date or "").timestamp() - now_s
+    except (ValueError, OverflowError):
+        return None
 
 
 def read_secret(path: Path) -> str:

@@ -22,10 +22,32 @@ REQUEST_TIMEOUT_S = 4.0
 """For a whole request; below the 5 s that remain after SIGTERM."""
 
 
-def bounded_client(configuration: Configuration) -> ApiClient:
-    """A client whose connections fail at once instead of retrying three times each."""
+def bounded_client(configuration: Configuration, *, may_write: Callable[[], bool] | None = None) -> ApiClient:
+    """A client whose connections fail at once instead of retrying three times each.
+
+    Args:
+        configuration: how to reach the API server.
+        may_write: asked before each request that is no GET; where it says no, nothing is sent. None: always yes.
+    """
     configuration.retries = False
-    return ApiClient(configuration)
+    return ApiClient(configuration) if may_write is None else _FencedClient(configuration, may_write)
+
+
+class NotLeaderError(HTTPError):
+    """Nothing was sent, because another operator may be the leader by now."""
+
+
+class _FencedClient(ApiClient):
+    """The one door of all requests: writes pass only while this operator is the leader."""
+
+    def __init__(self, configuration: Configuration, may_write: Callable[[], bool]) -> None:
+        super().__init__(configuration)
+        self._may_write = may_write
+
+    def call_api(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if method != "GET" and not self._may_write():
+            raise NotLeaderError("this operator is not the leader any more, so it writes nothing")
+        return super().call_api(method, *arguments, **options)
 
 
 class KubernetesApi:

@@ -39,6 +39,8 @@ class Failure:
     """The server does not know the kind or the version."""
     not_found: bool = False
     """The server knows the kind and has no such object."""
+    retry_after_s: float = 0.0
+    """Seconds of rest that the server asked for; 0: none."""
 
 
 class ApiRefusal(Exception):  # noqa: N818 - a refusal is an answer too
@@ -78,7 +80,13 @@ def failure_of(error: ApiException | HTTPError | OSError) -> Failure:
         message, reason = "the API server does not accept our credentials (401)", Reason.FORBIDDEN
     else:
         message, reason = f"the API server answered {status}: {message}", Reason.API_UNAVAILABLE
-    return Failure(reason=reason, message=message, status=status)
+    return Failure(reason=reason, message=message, status=status, retry_after_s=_retry_after_s(error))
+
+
+def _retry_after_s(error: ApiException) -> float:
+    """The header Retry-After in seconds; its other form, a date, is not sent by API servers."""
+    value = (error.headers or {}).get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
 
 
 def _forbidden(message: str) -> tuple[str, Reason]:

@@ -81,7 +81,7 @@ def forecast(
                 state=learnt,
             )
     except Exception as error:  # noqa: BLE001 - a plan goes on whatever a forecaster does; the reason says so
-        return _last_value(series, policy, steps, lengths, f"{type(error).__name__}: {error}")
+        return _last_value(series, policy, steps, lengths, error)
 
 
 def refit(
@@ -280,7 +280,7 @@ def _newest(values: tuple[float, ...]) -> float:
 
 
 def _last_value(
-    series: Series, policy: PredictorPolicy, steps: int, lengths: tuple[float, float], message: str
+    series: Series, policy: PredictorPolicy, steps: int, lengths: tuple[float, float], error: Exception
 ) -> Forecast:
     """What can be said when everything else failed."""
     newest = [_newest(values) for values in (series.requests, series.isl_tokens, series.osl_tokens)]
@@ -300,5 +300,6 @@ def _last_value(
         prefill=demands[0],
         decode=demands[1],
         reason=Reason.FORECAST_FAILED,
-        message=f"{message}; the last value stands in",
+        message=f"{type(error).__name__}: {error}; the last value stands in",
+        error=error,
     )

@@ -102,6 +102,8 @@ class Forecast:
     message: str = ""
     state: ForecastState | None = field(default=None, repr=False, compare=False)
     """What was learnt up to the last point; pass it to the next forecast."""
+    error: Exception | None = field(default=None, repr=False, compare=False)
+    """The defect that made the forecaster fail, for the log; None: it did not fail."""
 
     @property
     def horizon_steps(self) -> int:

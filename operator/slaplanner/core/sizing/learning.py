@@ -97,6 +97,8 @@ class Learning:
             KeyError, TypeError, ValueError, IndexError: it is not such a document.
         """
         serving, queued, busiest, busiest_at_s = document["now"]
+        if (serving or 0) < 0 or not (queued >= 0.0 and busiest >= 0.0 and busiest_at_s >= 0.0):
+            raise ValueError(f"counts and utilisations are not negative, found {document['now']}")
         return cls(
             experience=Experience.from_document(document["exp"]),
             serving=None if serving is None else int(serving),

@@ -5,7 +5,6 @@ import math
 import pytest
 
 from slaplanner.adapters.prometheus import (
-    Attainment,
     Deadline,
     Matcher,
     Scope,
@@ -14,7 +13,7 @@ from slaplanner.adapters.prometheus import (
 )
 from slaplanner.adapters.prometheus.answers import Sample
 from slaplanner.adapters.prometheus.histograms import read_histogram
-from slaplanner.core.attainment import Share
+from slaplanner.core.attainment import Attainment, Share
 from slaplanner.core.readings import Histogram
 from tests.fakes import FakePrometheus, buckets
 
@@ -32,9 +31,10 @@ def test_attainment_is_a_lower_and_an_upper_figure_for_each_window_and_latency()
     found = read_attainment(prometheus, SCOPE, at_s=0, ttft_ms=500, itl_ms=24, deadline=Deadline.after(60))
     assert found == {
         3600: Attainment(
-            ttft=Share(lower_percent=90, upper_percent=98), itl=Share(lower_percent=50, upper_percent=50)
+            ttft=Share(lower_percent=90, upper_percent=98, between=(470, 1000)),
+            itl=Share(lower_percent=50, upper_percent=50),
         ),
-        86400: Attainment(ttft=Share(lower_percent=50, upper_percent=100), itl=None),
+        86400: Attainment(ttft=Share(lower_percent=50, upper_percent=100, between=(470, 1000)), itl=None),
     }
     assert len(prometheus.queries) == 1
 

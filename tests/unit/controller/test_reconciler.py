@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -11,45 +12,45 @@ from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rebalance import Write
-from tests.heart import FakeWorld, Patient, document, patient, target
+from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 P, D = Role.PREFILL, Role.DECODE
 BY_OTHERS = {P: ("argocd-controller",), D: ("argocd-controller",)}
 CONFLICT = Outcome(error=ActuationError("somebody else wrote it", reason=Reason.CONFLICT))
 
 
-def beats(one: Patient, count: int = 1) -> None:
+def ticks(one: OnePolicy, count: int = 1) -> None:
     async def run() -> None:
         for _ in range(count):
-            await one.beat()
+            await one.tick()
 
     asyncio.run(run())
 
 
 def test_the_first_heartbeat_plans_and_the_next_ones_rest():
-    one = patient()
-    beats(one, 4)
+    one = one_policy()
+    ticks(one, 4)
     assert len(one.world.orders) == 1
     assert one.record.decision is not None
     assert one.record.decision.id == 1
 
 
 def test_an_operator_that_has_not_settled_plans_nothing():
-    one = patient(settle_s=3600.0)
-    beats(one, 2)
+    one = one_policy(settle_s=3600.0)
+    ticks(one, 2)
     assert (one.world.looks, one.world.orders, one.world.statuses) == (0, [], [])
 
 
 def test_an_operator_that_ends_writes_nothing():
-    one = patient()
-    one.heart.stopping = True
-    beats(one)
+    one = one_policy()
+    one.reconciler.stopping = True
+    ticks(one)
     assert (one.world.orders, one.world.statuses) == ([], [])
 
 
 class TestAPolicyThatChangesMeanwhile:
     def test_a_plan_for_the_old_spec_leaves_no_trace_and_is_made_anew_at_once(self):
-        one = patient()
+        one = one_policy()
         changed = document(generation=2, roles=[{"name": "prefill", "maxReplicas": 2}])
 
         def change() -> None:
@@ -57,36 +58,36 @@ class TestAPolicyThatChangesMeanwhile:
             one.world.during_plan = lambda: None
 
         one.world.during_plan = change
-        beats(one)
+        ticks(one)
         assert (one.world.orders, one.world.statuses, one.record.decision) == ([], [], None)
-        beats(one)
+        ticks(one)
         assert [order[P] for order in one.world.orders] == [2]
 
     def test_one_that_was_paused_meanwhile_writes_nothing(self):
-        one = patient()
+        one = one_policy()
         one.world.during_plan = lambda: one.shows(document(annotations={"slaplanner.io/paused": "true"}))
-        beats(one, 2)
+        ticks(one, 2)
         assert one.world.orders == []
         assert one.record.decision is not None
         assert not one.record.decision.changes
 
     def test_one_that_was_deleted_meanwhile_writes_nothing(self):
-        one = patient()
+        one = one_policy()
         gone = document()
         gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
         one.world.during_plan = lambda: one.shows(gone)
-        beats(one)
+        ticks(one)
         assert (one.world.orders, one.world.statuses) == ([], [])
 
     def test_the_rest_of_a_move_is_not_finished_for_another_spec(self):
         waiting = (Write(role=D, before=1, replicas=3),)
         world = FakeWorld(target(), outcomes=[Outcome(waiting=waiting, waiting_for=Reason.GPU_BUDGET)])
-        one = patient(world)
-        beats(one)
+        one = one_policy(world)
+        ticks(one)
         # A watch that starts anew tells nothing for a moment, so no plan is due.
         world.versions["profile"] = None
         one.shows(document(generation=2))
-        beats(one, 3)
+        ticks(one, 3)
         assert len(world.orders) == 1
 
 
@@ -94,38 +95,38 @@ class TestAMoveThatWaits:
     def test_it_goes_on_with_every_heartbeat_until_all_is_written(self):
         waiting = Outcome(waiting=(Write(role=D, before=1, replicas=3),), waiting_for=Reason.GPU_BUDGET)
         world = FakeWorld(target(), outcomes=[waiting, waiting])
-        one = patient(world)
-        beats(one, 5)
+        one = one_policy(world)
+        ticks(one, 5)
         assert len(world.orders) == 3
         assert world.orders[0] == world.orders[1] == world.orders[2]
 
     def test_a_conflict_is_tried_again_although_the_target_moved(self):
         world = FakeWorld(target(), outcomes=[CONFLICT])
-        one = patient(world)
-        beats(one)
+        one = one_policy(world)
+        ticks(one)
         world.moved()
-        beats(one, 3)
+        ticks(one, 3)
         assert len(world.orders) == 2
 
     def test_a_refusal_is_told_once(self):
         world = FakeWorld(target(), outcomes=[CONFLICT] * 4)
-        one = patient(world)
-        beats(one, 5)
+        one = one_policy(world)
+        ticks(one, 5)
         assert [event.reason for event in one.events].count("ScaleFailed") == 2  # policy and deployment
 
     def test_a_refused_permission_waits_for_the_next_plan(self):
         denied = Outcome(error=ActuationError("missing permission", reason=Reason.FORBIDDEN))
         world = FakeWorld(target(), outcomes=[denied])
-        beats(patient(world), 5)
+        ticks(one_policy(world), 5)
         assert len(world.orders) == 1
 
 
 class TestReplicasThatOthersOwn:
     def test_they_become_ours_between_plans(self):
-        one = patient()
-        beats(one, 2)
+        one = one_policy()
+        ticks(one, 2)
         one.world.moved(replica_managers=BY_OTHERS)
-        beats(one)
+        ticks(one)
         assert one.world.orders[1:] == [{}]
 
     @pytest.mark.parametrize(
@@ -140,86 +141,121 @@ class TestReplicasThatOthersOwn:
         ],
     )
     def test_they_stay_theirs_while_somebody_else_scales(self, world: FakeWorld):
-        one = patient(world)
-        beats(one, 2)
+        one = one_policy(world)
+        ticks(one, 2)
         world.moved(replica_managers=BY_OTHERS)
-        beats(one, 2)
+        ticks(one, 2)
         assert world.orders == []
 
     def test_they_stay_theirs_under_observe(self):
-        one = patient(shown=document(actuation="Observe"))
-        beats(one, 2)
+        one = one_policy(shown=document(actuation="Observe"))
+        ticks(one, 2)
         one.world.moved(replica_managers=BY_OTHERS)
-        beats(one, 2)
+        ticks(one, 2)
         assert one.world.orders == []
 
 
 def test_whoever_waited_for_an_older_policy_plans_as_soon_as_it_goes():
-    one = patient()
+    one = one_policy()
     older = document()
     older["metadata"] |= {"name": "older", "uid": "0", "creationTimestamp": "2025-01-01T00:00:00Z"}
-    one.heart.records.seen(older)
-    beats(one, 3)
+    one.reconciler.records.seen(older)
+    ticks(one, 3)
     assert one.record.contested
     assert one.world.orders == []
-    one.heart.records.gone("0")
-    beats(one, 2)
+    one.reconciler.records.gone("0")
+    ticks(one, 2)
     assert len(one.world.orders) == 1
 
 
 class TestATargetThatIsAbsent:
     def test_it_is_looked_for_with_every_heartbeat(self):
         world = FakeWorld(TargetError("no such deployment", reason=Reason.TARGET_NOT_FOUND))
-        one = patient(world)
-        beats(one, 3)
+        one = one_policy(world)
+        ticks(one, 3)
         assert world.orders == []
         world.target = target()
-        beats(one, 2)
+        ticks(one, 2)
         assert len(world.orders) == 1
 
     def test_one_that_is_recreated_starts_afresh(self):
-        one = patient()
-        beats(one, 2)
+        one = one_policy()
+        ticks(one, 2)
         state = one.record.state
         assert state is not None
         before = one.world.target
         assert not isinstance(before, Exception)
         one.world.target = TargetError("gone", reason=Reason.TARGET_NOT_FOUND)
         one.world.versions["target"] = ""
-        beats(one, 2)
+        ticks(one, 2)
         one.world.target = target()
         one.world.moved(identity=before.identity.__class__(namespace="serving", name="llama", uid="target-2"))
-        beats(one, 2)
+        ticks(one, 2)
         assert one.record.state is not None
         assert one.record.state.target == "target-2"
         assert len(one.world.orders) == 2
 
 
 def test_a_policy_that_cannot_be_read_says_so_once_and_is_not_waited_for():
-    one = patient()
-    beats(one)
+    one = one_policy()
+    ticks(one)
     one.shows(document(generation=2, mode="sideways"))
     written = len(one.world.statuses)
-    beats(one, 3)
+    ticks(one, 3)
     (told,) = one.world.statuses[written:]
     resolved = next(entry for entry in told["conditions"] if entry["type"] == "TargetResolved")
     assert (resolved["status"], resolved["reason"]) == ("False", "InvalidSpec")
     assert "spec.mode" in resolved["message"]
-    one.heart.pulse.clock = lambda: 1e9
-    assert one.heart.pulse.overdue() == []
+    one.reconciler.liveness.clock = lambda: 1e9
+    assert one.reconciler.liveness.overdue() == []
 
 
 def test_only_what_some_policy_names_is_watched_on():
-    one = patient(
+    one = one_policy(
         shown=document(planning={"predictor": {"warmupTrace": {"configMapRef": {"name": "monday"}}}})
     )
-    watches = one.heart.watches
-    beats(one)
-    one.heart.forget()
+    watches = one.reconciler.watches
+    ticks(one)
+    one.reconciler.forget()
     assert watches.kept == {"target", "profile", "warm-up"}
     one.shows(document(generation=2))
-    one.heart.forget()
+    one.reconciler.forget()
     assert watches.kept == {"target", "profile"}
     one.records.gone(one.record.uid)
-    one.heart.forget()
+    one.reconciler.forget()
     assert watches.kept == set()
+
+
+class TestFirstPlans:
+    def test_those_of_many_policies_take_turns(self):
+        """A restart asks nobody for all policies in one instant, and waiting is no reason to be killed."""
+        count = 40
+        one = one_policy()
+        shown = [document() for _ in range(count)]
+        for number, other in enumerate(shown):
+            other["metadata"] |= {"name": f"llama-{number}", "uid": f"uid-{number}"}
+            other["spec"]["targetRef"] = {"name": f"llama-{number}"}
+        records = [one.reconciler.records.seen(other) for other in shown]
+
+        async def everybody_ticks() -> int:
+            for record in records:
+                await one.reconciler.tick(record)
+            return sum(record.decision is not None for record in records)
+
+        planned = []
+        while not planned or planned[-1] < count:
+            planned.append(asyncio.run(everybody_ticks()))
+            one.world.time_s += 1.0
+        assert planned[0] <= 5
+        assert all(later - earlier <= 5 for earlier, later in pairwise(planned))
+        assert len(planned) <= 60
+
+    def test_one_that_waits_for_its_turn_counts_as_tried(self):
+        one = one_policy()
+        one.reconciler.turns.free_at_s = one.world.time_s + 1000.0
+        one.reconciler.liveness.clock = lambda: one.world.time_s
+        for _ in range(100):
+            ticks(one)
+            one.world.time_s += 5.0
+            assert one.reconciler.liveness.overdue() == []
+        assert one.world.orders == []

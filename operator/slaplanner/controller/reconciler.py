@@ -8,7 +8,6 @@ second half waited for GPUs), and when a plan is due it makes one.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -16,16 +15,20 @@ from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.target import Outcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.controller.health import Pulse
+from slaplanner.controller.backoff import READY
+from slaplanner.controller.defects import DefectLog
+from slaplanner.controller.health import Liveness
+from slaplanner.controller.planning import Task, clock_remark, make_plan, with_startup
 from slaplanner.controller.progress import progress
-from slaplanner.controller.reconcile import Task, make_plan
 from slaplanner.controller.records import Record, Records
+from slaplanner.controller.refits import RefitQueue
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
+from slaplanner.controller.turns import Turns
 from slaplanner.controller.watches import Watches
 from slaplanner.controller.world import World
 from slaplanner.core.errors import PlanningError
-from slaplanner.core.forecast import horizon_steps, refit
+from slaplanner.core.forecast import ForecastState, horizon_steps, refit
 from slaplanner.core.model import Actuation, Policy
 from slaplanner.core.plan import learnable, startup_seconds
 from slaplanner.core.reasons import ConditionType, Reason
@@ -47,32 +50,53 @@ _GATED = frozenset(
 )
 """Limits that end with the target's own moves: when it settles, a plan follows at once."""
 
+_UNANSWERED = frozenset({Reason.API_UNAVAILABLE, Reason.ETCD_UNAVAILABLE, Reason.FORBIDDEN})
+"""Failures that a repetition at every heartbeat would only make worse."""
+
 
 @dataclass(slots=True, kw_only=True)
-class Heart:
+class Reconciler:
     """Beats for every policy of this operator."""
 
     world: World
     records: Records
     watches: Watches
     reporter: Reporter
-    pulse: Pulse
+    liveness: Liveness
     settings: Settings
-    started_at_s: float = field(default_factory=time.monotonic)
+    started_at_s: float = field(init=False)
+    defects: DefectLog = field(default_factory=DefectLog)
     stopping: bool = False
     """Set when the operator ends: from then on nothing is written."""
+    turns: Turns = field(default_factory=Turns)
+    refits: RefitQueue = field(init=False)
 
-    async def beat(self, record: Record) -> None:
+    def __post_init__(self) -> None:
+        self.started_at_s = self.world.monotonic_s()
+        self.refits = RefitQueue(self._refit)
+
+    async def tick(self, record: Record) -> None:
         """One heartbeat. Raises nothing but cancellation: `make_plan` and the reporter see to that."""
         policy = record.policy
         if policy is None:
-            self.pulse.gone(record.uid)
+            self.liveness.gone(record.uid)
             await self.reporter.invalid(record)
             return
         core = self._resolved(policy)
-        self.pulse.seen(record.uid, interval_s=core.interval_s)
+        self.liveness.seen(record.uid, interval_s=core.interval_s)
+        self.liveness.began(record.uid)
+        try:
+            await self._tick(record, policy, core)
+        finally:
+            self.liveness.ended(record.uid)
+
+    async def _tick(self, record: Record, policy: SLAPolicy, core: Policy) -> None:
+        if self.world.api_server.resting():
+            # Its plan waits, so it is not overdue.
+            self.liveness.tried(record.uid)
+            return
         await self.reporter.retry(record)
-        if time.monotonic() - self.started_at_s < self.settings.settle_s:
+        if self.world.monotonic_s() - self.started_at_s < self.settings.settle_s:
             return
         if record.state is None:
             self.reporter.restore(record)
@@ -87,12 +111,26 @@ class Heart:
             before=record.fingerprint,
             after=fingerprint,
         )
-        if planned is not None:
+        if planned is not None and not self._may_begin(record):
+            self.liveness.tried(record.uid)
+        elif planned is not None:
             await self._plan(record, policy, core, planned, seen=fingerprint)
         else:
             record.fingerprint = fingerprint or record.fingerprint
             await self._finish_move(record, policy, core)
         self.reporter.age(record, now_s=now_s)
+
+    def gone(self, uid: str) -> None:
+        """The policy was deleted: nothing is waited for any more."""
+        self.liveness.gone(uid)
+        self.refits.drop(uid)
+
+    def _may_begin(self, record: Record) -> bool:
+        """Whether the policy's first plan in this process has its turn; later plans need none."""
+        now_s = self.world.monotonic_s()
+        if record.turn_at_s is None:
+            record.turn_at_s = self.turns.take(now_s=now_s, policies=len(self.records))
+        return now_s >= record.turn_at_s
 
     def forget(self) -> None:
         """End the watches that no policy needs any more."""
@@ -106,7 +144,7 @@ class Heart:
         self.watches.keep(watched for watched in wanted if watched is not None)
 
     def _resolved(self, policy: SLAPolicy) -> Policy:
-        core = policy.to_core()
+        core = replace(policy.to_core(), replica_ceiling=self.settings.replica_ceiling)
         return replace(core, actuation=Actuation.OBSERVE) if self.settings.observe else core
 
     def _fingerprint(self, record: Record, policy: SLAPolicy) -> Fingerprint | None:
@@ -141,12 +179,17 @@ class Heart:
             version = self._target_version(policy, record.target)
             if version is None or version == record.target_version:
                 return
+        if not record.retry.over(now_s=self.world.monotonic_s()):
+            return
         try:
             target = await self.world.look(policy)
-        except PlanningError:
+        except PlanningError as error:
             # The next plan says why; until then the target counts as unknown.
             record.target = None
+            if error.reason in _UNANSWERED:
+                self._back_off(record)
             return
+        record.retry = READY
         record.target, record.target_version = target, version
         self.reporter.remarked(record, policy)
         record.state = _learn_startup(record.state or PlannerState(), target, now_s=now_s)
@@ -156,6 +199,9 @@ class Heart:
             record.outcome = None
             await self._own(record, policy, core, target)
         await self.reporter.progressed(record, policy, progress(record.decision, target, record.outcome))
+
+    def _back_off(self, record: Record) -> None:
+        record.retry = record.retry.failed(now_s=self.world.monotonic_s(), base_s=self.settings.heartbeat_s)
 
     def _target_version(self, policy: SLAPolicy, target: TargetState) -> str | None:
         polled = self.world.polled_version(policy)
@@ -177,7 +223,7 @@ class Heart:
     async def _plan(
         self, record: Record, policy: SLAPolicy, core: Policy, planned: Due, *, seen: Fingerprint | None
     ) -> None:
-        started = time.monotonic()
+        started = self.world.monotonic_s()
         planned_for = (policy.metadata.generation, policy.metadata.annotations.get(PAUSED))
         state = record.state or PlannerState()
         if record.fingerprint is not None and seen is not None and seen.asks_more_than(record.fingerprint):
@@ -194,7 +240,9 @@ class Heart:
             still_wanted=self._still_wanted(record, planned_for),
         )
         plan = await make_plan(self.world, task)
-        self.pulse.tried(record.uid, interval_s=core.interval_s)
+        for error in plan.all_defects:
+            self.defects.tell(error, policy=f"{record.namespace}/{record.name}", doing="planning")
+        self.liveness.tried(record.uid)
         if not task.still_wanted() and not (plan.outcome and plan.outcome.written):
             # Discarded without a trace: whatever ended it asks for the next plan.
             return
@@ -202,6 +250,7 @@ class Heart:
         if plan.target is not None and record.target is None:
             record.target_version = self._target_version(policy, plan.target)
         record.target = plan.target
+        record.clock_remark = clock_remark(plan.traffic) if plan.traffic is not None else None
         self.reporter.remarked(record, policy)
         record.state, record.outcome = plan.state, plan.outcome
         if plan.target is not None:
@@ -221,9 +270,10 @@ class Heart:
             task,
             plan,
             digest=fingerprint.digest() if fingerprint is not None else None,
-            took_s=time.monotonic() - started,
+            took_s=self.world.monotonic_s() - started,
         )
-        await self._refit(record, core)
+        if _refit_due(record.state):
+            self.refits.ask(record.uid)
 
     def _still_wanted(self, record: Record, planned_for: tuple[int, str | None]) -> Callable[[], bool]:
         def still_wanted() -> bool:
@@ -241,7 +291,11 @@ class Heart:
         if target is None or decision is None or core.actuation is Actuation.OBSERVE:
             return
         still_wanted = self._still_wanted(record, record.planned_for)
-        if not _unfinished(outcome) or not still_wanted():
+        if (
+            not _unfinished(outcome)
+            or not still_wanted()
+            or not record.retry.over(now_s=self.world.monotonic_s())
+        ):
             return
         record.outcome = await self.world.scale(
             policy,
@@ -249,25 +303,46 @@ class Heart:
             decision.desired,
             still_wanted=still_wanted,
         )
+        if record.outcome.error is not None:
+            self._back_off(record)
+        else:
+            record.retry = READY
         if record.state is not None:
             record.state = replace(record.state, rivalry=wrote(record.state.rivalry, record.outcome.written))
         self.reporter.moved(record, policy, decision, record.outcome)
         await self.reporter.progressed(record, policy, progress(decision, target, record.outcome))
 
-    async def _refit(self, record: Record, core: Policy) -> None:
-        """Fit slow forecasters again when that is due, after the plan was told, off the event loop."""
+    async def _refit(self, uid: str) -> None:
+        """Fit a policy's forecaster to what is known now, off the event loop, and put the fit in place."""
+        record = self.records.get(uid)
+        if record is None or record.policy is None or record.target is None or self.stopping:
+            return
         state, history = record.state, record.history
-        if state is None or history is None or record.target is None:
+        if state is None or history is None or not _refit_due(state):
             return
-        if state.forecast is not None and not state.forecast.refit_due:
-            return
+        core = self._resolved(record.policy)
         steps = horizon_steps(
-            interval_s=core.interval_s, startup_s=startup_seconds(core, record.target.fleet)
+            interval_s=core.interval_s,
+            startup_s=startup_seconds(core, with_startup(record.target, state).fleet),
         )
         fitted = await self.world.refits.run(
             refit, learnable(state, history), policy=core.predictor, state=state.forecast, horizon_steps=steps
         )
-        record.state = replace(record.state or state, forecast=fitted)
+        # Plans went on meanwhile; the next one learns the points since from this fit.
+        if record.state is not None and _still_fits(record.state, state, fitted):
+            record.state = replace(record.state, forecast=fitted)
+
+
+def _still_fits(latest: PlannerState, before: PlannerState, fitted: ForecastState) -> bool:
+    """Whether *fitted*, made from *before*, is about the target, past and settings of *latest*."""
+    same_use = latest.forecast is None or latest.forecast.fits(
+        policy=fitted.policy, step_s=fitted.step_s, horizon_steps=fitted.horizon_steps
+    )
+    return same_use and latest.target == before.target and latest.warm_up is before.warm_up
+
+
+def _refit_due(state: PlannerState | None) -> bool:
+    return state is not None and (state.forecast is None or state.forecast.refit_due)
 
 
 def _learn_startup(state: PlannerState, target: TargetState, *, now_s: float) -> PlannerState:

@@ -14,7 +14,7 @@ from slaplanner.adapters.target import TargetState
 from slaplanner.controller.world import Traffic
 from slaplanner.core.errors import MetricsError, PlanningError, ProfileNotFound, TargetError
 from slaplanner.core.reasons import Reason
-from tests.heart import FakeWorld, Patient, document, patient, target
+from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 SILENT = MetricsError("Prometheus does not answer")
 STATIC = {
@@ -47,25 +47,25 @@ class TroubledWorld(FakeWorld):
         return await FakeWorld.traffic(self, *arguments, **options)
 
 
-def plans(one: Patient, count: int = 1) -> None:
+def plans(one: OnePolicy, count: int = 1) -> None:
     """Let that many intervals pass."""
 
     async def run() -> None:
         for _ in range(count):
-            await one.beat()
+            await one.tick()
             one.world.time_s += 3600.0
 
     asyncio.run(run())
 
 
-def condition(one: Patient, kind: str) -> tuple[str, str, str]:
+def condition(one: OnePolicy, kind: str) -> tuple[str, str, str]:
     status = one.record.told_status
     assert status is not None
     (found,) = [entry for entry in status["conditions"] if entry["type"] == kind]
     return found["status"], found["reason"], found["message"]
 
 
-def asked(one: Patient) -> list[dict[str, int]]:
+def asked(one: OnePolicy) -> list[dict[str, int]]:
     return [{str(role): count for role, count in order.items()} for order in one.world.orders]
 
 
@@ -73,7 +73,7 @@ def asked(one: Patient) -> list[dict[str, int]]:
 def test_a_silent_prometheus_holds_and_then_falls_back_whichever_question_it_left_open(
     trouble: dict[str, Any],
 ):
-    one = patient(TroubledWorld(target(), **trouble), document(**STATIC))
+    one = one_policy(TroubledWorld(target(), **trouble), document(**STATIC))
     plans(one)
     assert condition(one, "MetricsAvailable") == ("False", "PrometheusUnavailable", str(SILENT))
     assert condition(one, "TargetResolved")[0] == "True"
@@ -85,7 +85,7 @@ def test_a_silent_prometheus_holds_and_then_falls_back_whichever_question_it_lef
 
 def test_a_model_that_nobody_names_is_a_target_that_is_not_resolved():
     nameless = TargetError("no argument names the model", reason=Reason.MODEL_NOT_FOUND)
-    one = patient(TroubledWorld(target(), no_model=nameless), document(**STATIC))
+    one = one_policy(TroubledWorld(target(), no_model=nameless), document(**STATIC))
     plans(one, 3)
     assert condition(one, "TargetResolved")[:2] == ("False", "ModelNotFound")
     assert condition(one, "Ready")[:2] == ("False", "ModelNotFound")
@@ -93,7 +93,7 @@ def test_a_model_that_nobody_names_is_a_target_that_is_not_resolved():
 
 
 def test_traffic_is_told_while_the_profile_is_missing():
-    one = patient(TroubledWorld(target(), no_profile=ProfileNotFound("no ConfigMap")))
+    one = one_policy(TroubledWorld(target(), no_profile=ProfileNotFound("no ConfigMap")))
     plans(one)
     assert condition(one, "ProfileLoaded")[:2] == ("False", "ProfileNotFound")
     assert condition(one, "MetricsAvailable")[:2] == ("True", "MetricsRead")
@@ -103,14 +103,14 @@ def test_traffic_is_told_while_the_profile_is_missing():
 def test_unreadable_gpus_are_planned_with_as_soon_as_they_are_known():
     unreadable = target()
     roles = tuple(replace(role, gpus_per_replica=None) for role in unreadable.fleet.roles)
-    one = patient(FakeWorld(replace(unreadable, fleet=replace(unreadable.fleet, roles=roles))))
+    one = one_policy(FakeWorld(replace(unreadable, fleet=replace(unreadable.fleet, roles=roles))))
     plans(one)
     status, reason, message = condition(one, "TargetResolved")
     assert (status, reason) == ("False", "GPUsUnknown")
     assert "prefill, decode" in message
     assert asked(one) == []
     one.world.moved(fleet=target().fleet)
-    asyncio.run(one.beat())
-    asyncio.run(one.beat())
+    asyncio.run(one.tick())
+    asyncio.run(one.tick())
     assert condition(one, "TargetResolved")[0] == "True"
     assert len(asked(one)) == 1

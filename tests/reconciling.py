@@ -1,4 +1,4 @@
-"""A heart that beats on demand, in a world of plain values."""
+"""A reconciler that ticks on demand, in a world of plain values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.target import ApiRefusal, Identity, Outcome, Rivals, TargetState, Verdict
 from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.events import Event
-from slaplanner.controller.health import Pulse
-from slaplanner.controller.heartbeat import Heart
+from slaplanner.controller.health import Liveness
+from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.world import Traffic
@@ -63,11 +64,15 @@ class FakeWorld:
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     numerics: Inline = field(default_factory=Inline)
     refits: Inline = field(default_factory=Inline)
+    api_server: ApiServer = field(default_factory=ApiServer)
     versions: dict[str, str | None] = field(
         default_factory=lambda: {"target": "1", "profile": "1", "warm-up": "1"}
     )
 
     def now_s(self) -> float:
+        return self.time_s
+
+    def monotonic_s(self) -> float:
         return self.time_s
 
     def watched_target(self, target: TargetState) -> str:  # noqa: ARG002 - there is one
@@ -195,38 +200,38 @@ def document(
 
 
 @dataclass(slots=True)
-class Patient:
-    """One policy, and the heart that beats for it."""
+class OnePolicy:
+    """One policy, and the reconciler that ticks for it."""
 
     world: FakeWorld
     records: Records
-    heart: Heart
+    reconciler: Reconciler
     record: Record
     events: list[Event]
 
-    async def beat(self) -> None:
-        await self.heart.beat(self.record)
+    async def tick(self) -> None:
+        await self.reconciler.tick(self.record)
 
     def shows(self, shown: Mapping[str, Any]) -> None:
         """The watch shows the policy in a new form."""
         self.records.seen(copy.deepcopy(dict(shown)))
 
 
-def patient(
+def one_policy(
     world: FakeWorld | None = None, shown: Mapping[str, Any] | None = None, **settings: Any
-) -> Patient:
+) -> OnePolicy:
     """A policy that was just seen by an operator that has settled."""
     world = world or FakeWorld(target())
     records = Records()
     record = records.seen(copy.deepcopy(dict(shown or document())))
     told: list[Event] = []
     reporter = Reporter(desk=world, records=records, post=lambda _, event: told.append(event))
-    heart = Heart(
-        world=world,  # type: ignore[arg-type]  # as much of one as a heart needs
+    reconciler = Reconciler(
+        world=world,  # type: ignore[arg-type]  # as much of one as a reconciler needs
         records=records,
         watches=FakeWatches(world),  # type: ignore[arg-type]
         reporter=reporter,
-        pulse=Pulse(),
+        liveness=Liveness(),
         settings=Settings(**({"settle_s": 0.0} | settings)),
     )
-    return Patient(world, records, heart, record, told)
+    return OnePolicy(world, records, reconciler, record, told)

@@ -1,7 +1,8 @@
 """One plan, in a straight line: look, observe, decide, act; then it is told to whoever wants to know.
 
-What goes wrong on the way becomes a finding, never an exception: the next plan is the retry. A plan
-whose policy changed meanwhile is dropped before it writes.
+What goes wrong on the way becomes a finding, never an exception: the next plan is the retry. That
+includes defects of the planner itself: they count as a failed observation, so that the user's fallback
+begins in time. A plan whose policy changed meanwhile is dropped before it writes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
+from slaplanner.adapters.prometheus.attainment import HOUR_S
 from slaplanner.adapters.target import (
     Claim,
     Outcome,
@@ -26,15 +28,17 @@ from slaplanner.controller.pools import Pool
 from slaplanner.controller.progress import conflict, fight, progress, resolved
 from slaplanner.controller.world import Traffic
 from slaplanner.core.decision import Decision, Finding
-from slaplanner.core.errors import MetricsError, PlanningError, TargetError, WarmUpError
+from slaplanner.core.errors import InternalError, MetricsError, PlanningError, TargetError, WarmUpError
 from slaplanner.core.expect import Expectation, expectations
 from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Pause, Policy, Role
-from slaplanner.core.plan import decide
+from slaplanner.core.plan import decide, hold
+from slaplanner.core.promise import promise_finding
 from slaplanner.core.readings import Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
 from slaplanner.core.state import PlannerState
+from slaplanner.core.virtual.publishing import Remark
 
 
 class World(Protocol):
@@ -100,8 +104,17 @@ class Plan:
     outcome: Outcome | None = None
     failure: PlanningError | None = None
     """Why there is no decision."""
+    defects: list[Exception] = field(default_factory=list)
+    """What nobody foresaw; for the log, with their tracebacks."""
     may_write: bool = False
     """Nobody else scales the target, or a fight is old enough for one more try."""
+
+    @property
+    def all_defects(self) -> tuple[Exception, ...]:
+        """Those of this plan, and the one that its forecaster carries."""
+        forecast = self.decision.forecast if self.decision is not None else None
+        failed = forecast.error if forecast is not None else None
+        return (*self.defects, *(() if failed is None else (failed,)))
 
     def find(self, finding: Finding) -> None:
         self.findings[finding.type] = finding
@@ -119,12 +132,52 @@ async def make_plan(world: World, task: Task) -> Plan:
             message=pause.message,
         )
     )
-    await _look(world, task, plan)
-    await _load_profile(world, task, plan)
-    await _observe(world, task, plan)
-    await _decide(world, task, plan)
-    await _act(world, task, plan)
+    for step, condition in (
+        (_look, ConditionType.TARGET_RESOLVED),
+        (_load_profile, ConditionType.PROFILE_LOADED),
+        (_observe, ConditionType.METRICS_AVAILABLE),
+        (_decide, ConditionType.METRICS_AVAILABLE),
+        (_act, ConditionType.TARGET_RESOLVED),
+    ):
+        try:
+            await step(world, task, plan)
+        except Exception as error:  # noqa: BLE001 - it is told and logged, and the fallback counts it
+            _note_defect(task, plan, condition, error)
+    _say_clock(plan)
     return plan
+
+
+def _note_defect(task: Task, plan: Plan, condition: ConditionType, error: Exception) -> None:
+    """*error* as the condition of its step, and where nothing is decided yet as a failed observation."""
+    told = error if isinstance(error, PlanningError) else InternalError.of(error)
+    if told is not error:
+        plan.defects.append(error)
+    plan.failure = plan.failure or told
+    if plan.decision is None:
+        try:
+            _hold(task, plan, told)
+        except Exception as second:  # noqa: BLE001 - as above
+            plan.defects.append(second)
+            # The memory itself may be the cause, so the next plan starts afresh.
+            plan.state = PlannerState(
+                target=plan.state.target,
+                decisions=plan.state.decisions,
+                failures=plan.state.failures + 1,
+            )
+    plan.find(_failed(condition, told))
+
+
+def _hold(task: Task, plan: Plan, error: PlanningError) -> None:
+    """Decide as for an observation that failed, if it is known what runs."""
+    if plan.target is None:
+        plan.state = replace(plan.state, failures=plan.state.failures + 1)
+        return
+    if any(role.gpus_per_replica is None for role in plan.target.fleet.roles):
+        return
+    unknown = nothing_known(MetricsError(str(error), reason=error.reason), window_s=task.core.window_s)
+    plan.state, plan.decision = hold(plan.state, unknown, plan.target.fleet, task.core, now_s=task.at_s)
+    for finding in plan.decision.findings:
+        plan.find(finding)
 
 
 async def _load_profile(world: World, task: Task, plan: Plan) -> None:
@@ -156,7 +209,7 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
             # Recreated: what was learnt of the one before says nothing of this one.
             plan.state = PlannerState(decisions=task.state.decisions)
         plan.state = replace(plan.state, target=target.identity.uid)
-        plan.target = _with_startup(target, plan.state)
+        plan.target = with_startup(target, plan.state)
         require_gpus(target.fleet)
         await _name_model(world, task, plan, target)
         rivals = await world.rivals(task.policy, target)
@@ -193,7 +246,7 @@ def _reverts(state: PlannerState, target: TargetState, task: Task) -> Rivalry:
     )
 
 
-def _with_startup(target: TargetState, state: PlannerState) -> TargetState:
+def with_startup(target: TargetState, state: PlannerState) -> TargetState:
     """The fleet with the start-up time that its slowest role was measured to take."""
     measured = [
         seconds
@@ -218,6 +271,32 @@ async def _observe(world: World, task: Task, plan: Plan) -> None:
         observation = replace(plan.traffic.observation, warm_up=warm_up)
         plan.traffic = replace(plan.traffic, observation=observation)
         plan.find(metrics_finding(task.core, observation))
+        if plan.traffic.attainment is not None:
+            plan.find(promise_finding(task.core, plan.traffic.attainment[HOUR_S]))
+
+
+CLOCK_OFF_AT_LEAST_S = 15.0
+"""Below this, delays of scraping and rounding of dates hide the difference."""
+
+
+def clock_remark(traffic: Traffic) -> Remark | None:
+    """That the clocks of Prometheus and the operator differ, if they do."""
+    offset_s = traffic.clock_offset_s
+    if offset_s is None or abs(offset_s) < CLOCK_OFF_AT_LEAST_S:
+        return None
+    side = "ahead of" if offset_s > 0 else "behind"
+    return Remark(
+        reason=Reason.CLOCK_OFF,
+        message=f"the clock of Prometheus is {abs(offset_s):.0f} s {side} the operator's, wanted the same time",
+    )
+
+
+def _say_clock(plan: Plan) -> None:
+    """Add to MetricsAvailable that the clocks differ: its figures may be old ones."""
+    remark = clock_remark(plan.traffic) if plan.traffic is not None else None
+    finding = plan.findings.get(ConditionType.METRICS_AVAILABLE)
+    if remark is not None and finding is not None:
+        plan.find(replace(finding, message=f"{finding.message}; {remark.message}"))
 
 
 async def _warm_up(world: World, policy: SLAPolicy) -> Series | Unknown | None:

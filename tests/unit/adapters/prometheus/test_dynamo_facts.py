@@ -1,0 +1,68 @@
+"""What the operator reads of frontends is what frontends of each recorded version expose."""
+
+from __future__ import annotations
+
+import pytest
+
+from slaplanner.adapters.prometheus import series
+from tests.dynamo.facts import stored
+from tests.testbed.dynamo_wheels import FRONTEND_VERSIONS, NEWEST
+
+PREFIX = "dynamo_frontend_"
+LENGTHS_AND_LATENCIES = (series.TTFT, series.ITL, series.ISL, series.OSL, series.DURATION)
+NEWER = {series.STARTED, series.CACHED}
+"""What 1.2 does not have."""
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_lengths_and_latencies_are_histograms_by_model(version: str) -> None:
+    for name in LENGTHS_AND_LATENCIES:
+        metric = stored(version)["metrics"][PREFIX + name]
+        assert metric["type"] == "histogram"
+        assert set(metric["labels"]) == {"model"}
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_completions_say_what_is_generation_and_what_no_replica_could_serve(version: str) -> None:
+    metric = stored(version)["metrics"][PREFIX + series.COMPLETED]
+    assert metric["type"] == "counter"
+    assert {"model", "endpoint", "request_type", "status", "error_type"} <= set(metric["labels"])
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_each_request_is_counted_once_by_the_frontend(version: str) -> None:
+    metrics = stored(version)["metrics"]
+    counters = [name for name in (series.STARTED, series.COMPLETED) if PREFIX + name in metrics]
+    assert counters
+    for name in counters:
+        assert all(grown == {"value": 1} for grown in metrics[PREFIX + name]["grows"].values())
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_no_request_series_is_there_before_the_first_request(version: str) -> None:
+    """So absence says nothing, and a series that is born has missed its first request."""
+    metrics = stored(version)["metrics"]
+    for name in (series.STARTED, series.COMPLETED, *LENGTHS_AND_LATENCIES):
+        if PREFIX + name in metrics:
+            assert metrics[PREFIX + name]["since"] not in {"no worker", "idle"}
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_the_model_keeps_the_case_in_which_it_was_registered(version: str) -> None:
+    assert "Acme/Big-7B" in stored(version)["metrics"][PREFIX + series.COMPLETED]["labels"]["model"]
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_the_routers_counters_stand_at_zero_before_anything_was_routed(version: str) -> None:
+    assert stored(version)["metrics"]["dynamo_component_router_requests_total"]["since"] == "idle"
+
+
+def test_arrivals_and_cached_tokens_are_counted_by_newer_versions_only() -> None:
+    for name in NEWER:
+        assert PREFIX + name not in stored("1.2.1")["metrics"]
+        assert PREFIX + name in stored(NEWEST)["metrics"]
+
+
+def test_a_request_that_comes_while_a_role_is_gone_may_be_counted_nowhere() -> None:
+    """Why a flat counter proves no idleness while a role has no worker."""
+    assert stored("1.4.2")["refusals"]["no decode worker"] == {"status": 503, "counted": []}
