@@ -31,7 +31,7 @@ from slaplanner.core.sizing.model import Demand, Sized, SizedRole
 from slaplanner.core.sizing.observed import in_flight_tokens_s
 from slaplanner.core.wording import exact, exactly
 
-ABOVE = 0.15
+ABOVE = 0.12
 """How often the load may exceed the level that is sized for, when the account of misses is even: the scale-down
 window holds the highest of several such levels."""
 

@@ -218,9 +218,11 @@ def _expected(late: Floats, windows: Floats, seen: NDArray[np.bool_], allowed: f
     expected = allowed * (LEVELS * ENGINE_MARGIN) ** STEEPNESS
     known = np.flatnonzero(seen)
     if known.size:
-        # Above the highest level that was seen there are more.
-        rise = late[known[-1]] * (LEVELS / LEVELS[known[-1]]) ** STEEPNESS
-        expected = np.where(LEVELS[known[-1]] < LEVELS, np.maximum(expected, rise), expected)
+        # Above a level that was seen there are more; how many, is known of the next few, and above the last.
+        times = LEVELS / LEVELS[known, None]
+        told = (times > 1.0) & ((times <= STRIDE) | (LEVELS[known[-1]] < LEVELS))
+        rise = np.where(told, late[known, None] * times**STEEPNESS, 0.0)
+        expected = np.maximum(expected, rise.max(axis=0))
     bad = np.flatnonzero(late > allowed)
     if bad.size:
         # Below a level with too many there are fewer, as far as loads spread.

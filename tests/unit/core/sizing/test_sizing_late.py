@@ -40,7 +40,7 @@ def test_a_guess_stays_within_what_the_buckets_allow(counts: list[float], target
 def test_latencies_around_a_mean_are_told_apart_inside_one_wide_bucket(middle: float, spread: float) -> None:
     values = middle * np.exp(np.random.default_rng(3).normal(0.0, spread, 4000))
     late = share_late(histogram(values, DYNAMO_ITL_MS), target=20.0, mean=float(values.mean()))
-    assert late == pytest.approx(float(np.mean(values > 20.0)), abs=0.06)
+    assert late == pytest.approx(float(np.mean(values > 20.0)), abs=0.12)
 
 
 def test_a_tail_that_falls_as_a_power_is_met_between_two_edges() -> None:
