@@ -123,7 +123,6 @@ class Reconciler:
             if fingerprint is not None:
                 record.memory = replace(record.memory, fingerprint=fingerprint)
             await self._finish_move(record, resolved)
-        self.reporter.age(record, now_s=now_s)
 
     def gone(self, uid: str) -> None:
         """The policy was deleted: nothing is waited for any more."""

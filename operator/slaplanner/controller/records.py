@@ -122,6 +122,8 @@ class Report:
     """Whether the last plan gave a role less than its load needs, by the user's own rules."""
     verdict: Verdict | None = None
     """What this policy says of its deployment."""
+    counted_at_s: float | None = None
+    """Up to when served requests are in the counters of the promise, Unix seconds; None: not since the start."""
 
     @property
     def status(self) -> Mapping[str, Any] | None:

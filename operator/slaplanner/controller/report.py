@@ -166,13 +166,6 @@ class Reporter:
         if record.report.unwritten is not None and record.report.retry.over(now_s=self.clock.monotonic_s()):
             await self._write(record, record.report.unwritten)
 
-    def age(self, record: Record, *, now_s: float) -> None:
-        """How long ago the last plan was. A policy that went meanwhile has no series any more."""
-        if record.memory.attempted_at_s is not None and not record.manifest.deleted:
-            metrics.PLAN_AGE.labels(record.namespace, record.name).set(
-                max(0.0, now_s - record.memory.attempted_at_s)
-            )
-
     async def withdrawn(self, record: Record) -> None:
         """The policy goes: what remains on the deployment is what the other policies say."""
         metrics.forget(record.namespace, record.name)

@@ -46,7 +46,7 @@ def open_world(*, settings: Settings, api_client: ApiClient) -> tuple[World, Pol
     world = World(
         clock=clock,
         targets=ConnectedTargets(api_client, calls, settings=settings, metrics=metrics, clock=clock),
-        documents=StoredDocuments(api_client, calls, settings=settings, numerics=numerics),
+        documents=StoredDocuments(api_client, calls, settings=settings),
         metrics=metrics,
         reports=policies,
         numerics=numerics,

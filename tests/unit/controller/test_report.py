@@ -145,7 +145,7 @@ def test_a_plan_that_ends_after_its_policy_went_leaves_no_series():
 
 class TestTheConditionsMetric:
     def shown(self, kind: str) -> float | None:
-        labels = {"namespace": "serving", "policy": "llama", "type": kind}
+        labels = {"namespace": "serving", "policy": "llama", "type": kind, "status": "True"}
         return metrics.REGISTRY.get_sample_value("slaplanner_condition", labels)
 
     def test_it_follows_a_target_that_settles_between_plans(self, one: OnePolicy):

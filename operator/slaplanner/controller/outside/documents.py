@@ -18,7 +18,6 @@ from slaplanner.adapters.target import ApiRefusal, failure_of
 from slaplanner.api.parts.profile import ConfigMapRef
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
-from slaplanner.controller.outside.ports import Runner
 from slaplanner.controller.pools import Pool
 from slaplanner.controller.warmup import WarmUps, config_map_bytes, file_bytes
 from slaplanner.core.errors import PlanningError, ProfileError, ProfileNotFound, WarmUpError
@@ -39,11 +38,10 @@ KEPT_PROFILES = 256
 class StoredDocuments:
     """Read when they are needed, and kept as long as they are the same."""
 
-    def __init__(self, api_client: ApiClient, calls: Calls, *, settings: Settings, numerics: Runner) -> None:
+    def __init__(self, api_client: ApiClient, calls: Calls, *, settings: Settings) -> None:
         self._core = CoreV1Api(api_client)
         self._calls = calls
         self._settings = settings
-        self._numerics = numerics
         self._files = Pool("files", size=FILE_THREADS)
         self._warm_ups = WarmUps()
         self._profiles: OrderedDict[tuple[str, str, Interpolation], tuple[str, LoadedProfile]] = OrderedDict()
@@ -83,7 +81,7 @@ class StoredDocuments:
             )
             name = f"ConfigMap {reference.name!r}"
         interval_s = float(policy.spec.planning.interval_seconds)
-        return await self._numerics.run(self._warm_ups.of, data, name=name, interval_s=interval_s)
+        return await self._warm_ups.soon(data, name=name, interval_s=interval_s)
 
     def watched_profile(self, policy: SLAPolicy) -> Watched | None:
         """The profile's ConfigMap; None for a directory."""

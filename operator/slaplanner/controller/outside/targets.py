@@ -113,7 +113,7 @@ class ConnectedTargets:
                 model=spec.metrics.model,
                 dynamo_namespace=spec.metrics.dynamo_namespace,
             ),
-            discover=lambda namespace: self._metrics.discover(policy, namespace, at_s=self._clock.now_s()),
+            discover=lambda target: self._metrics.discover(policy, target, at_s=self._clock.now_s()),
         )
 
 

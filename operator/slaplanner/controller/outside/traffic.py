@@ -16,6 +16,7 @@ from slaplanner.adapters.prometheus import (
     read_attainment,
     read_history,
 )
+from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
 from slaplanner.adapters.target import TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller import metrics
@@ -71,11 +72,13 @@ class PrometheusMetrics:
         name = policy.spec.metrics.connection
         return self._pools[name if name in self._pools else _UNKNOWN_CONNECTION]
 
-    def discover(self, policy: SLAPolicy, dynamo_namespace: str, *, at_s: float) -> tuple[str, ...]:
-        """The models that frontends of *dynamo_namespace* serve; blocks. Raises MetricsError."""
+    def discover(self, policy: SLAPolicy, target: TargetState, *, at_s: float) -> tuple[str, ...]:
+        """The models that the target's frontends serve; blocks. Raises MetricsError."""
         return discover_model(
             self._connections.get(policy.spec.metrics.connection),
-            dynamo_namespace,
+            target.dynamo_namespace,
+            worker_namespaces=target.runtime_namespaces,
+            prefix=_prefix(policy, target),
             at_s=at_s,
             deadline=Deadline.after(REQUEST_TIMEOUT_S),
             matchers=_matchers(policy),
@@ -94,7 +97,7 @@ class PrometheusMetrics:
         core = policy.to_core()
         try:
             prometheus = self._connections.get(policy.spec.metrics.connection)
-            scope = scope_of(policy, model=model, dynamo_namespace=target.dynamo_namespace)
+            scope = scope_of(policy, target, model=model)
         except MetricsError as error:
             return Traffic(observation=nothing_known(error, window_s=core.window_s))
         deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
@@ -135,14 +138,20 @@ class PrometheusMetrics:
         )
 
 
-def scope_of(policy: SLAPolicy, *, model: str, dynamo_namespace: str) -> Scope:
+def scope_of(policy: SLAPolicy, target: TargetState, *, model: str) -> Scope:
     """Whose series a policy means. Raises MetricsError for matchers that cannot be sent."""
     return Scope(
         source=policy.spec.metrics.source,
         model=model,
-        dynamo_namespace=dynamo_namespace,
+        dynamo_namespace=target.dynamo_namespace,
+        worker_namespaces=target.runtime_namespaces,
+        prefix=_prefix(policy, target),
         matchers=_matchers(policy),
     )
+
+
+def _prefix(policy: SLAPolicy, target: TargetState) -> str:
+    return policy.spec.metrics.prefix or target.metrics_prefix or FRONTEND_PREFIX
 
 
 def _matchers(policy: SLAPolicy) -> tuple[Matcher, ...]:
