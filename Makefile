@@ -26,6 +26,10 @@ setup: $(READY)  ## Virtual environment with everything that development needs
 demo: $(READY)  ## The main job on this machine, without GPUs: at most eight minutes, live
 	@$(BIN)/python -m examples.demo.run
 
+.PHONY: demo-dynamo
+demo-dynamo: $(READY)  ## The same with NVIDIA's own frontend and simulated workers from PyPI
+	@$(BIN)/python -m examples.demo.run --dynamo
+
 .PHONY: bed
 bed: $(READY)  ## Find or compile the control plane, etcd and Prometheus that tests and demo use
 	@$(BIN)/python -m tests.testbed build

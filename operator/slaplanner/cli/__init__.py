@@ -9,9 +9,14 @@ Other packages add subcommands by entry points of the group `slaplanner.commands
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import importlib.util
+import os
+import sys
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import click
 
@@ -28,6 +33,12 @@ SUMMARIES = {
     "validate": "Check policies as an API server would.",
     "virtual": "Follow and acknowledge published decisions.",
 }
+
+
+EXIT_INTERRUPTED = 130
+"""As a shell tells it: 128 and SIGINT; tells Ctrl-C from bad input."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class _LazyGroup(click.Group):
@@ -56,6 +67,32 @@ class _LazyGroup(click.Group):
             )
         added: click.Command = point.load()
         return added
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what ends it from outside is one message and an exit code of its own."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except MemoryError as error:
+            raise click.ClickException("there is not enough memory for this") from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # click ends silently: whoever read our output has seen enough
+            if error.errno in _FULL and error.filename is None:
+                _close_output()
+                raise click.ClickException(f"the output cannot be written: {error.strerror}") from error
+            named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise click.ClickException(named) from error
+        return result
+
+
+def _close_output() -> None:
+    """Nothing more goes to an output that is full, also not what Python flushes at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _summary(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import Gauge
@@ -59,7 +60,7 @@ def show(
 
 def show_conditions(record: Record, conditions: Iterable[Mapping[str, Any]]) -> None:
     """As the status tells them, also between plans. A policy that went has no series any more."""
-    if record.deleted:
+    if record.manifest.deleted:
         return
     for condition in conditions:
         labels = (record.namespace, record.name, condition["type"])
@@ -82,7 +83,8 @@ def count_requests(record: Record, policy: Policy, seen: Observation, *, now_s: 
     A window that reaches back before the last plan counts by its share of new time. A window that is shorter
     than the time since then counts once: what was served unseen is not made up.
     """
-    elapsed_s = policy.interval_s if record.counted_at_s is None else max(0.0, now_s - record.counted_at_s)
+    counted_at_s = record.report.counted_at_s
+    elapsed_s = policy.interval_s if counted_at_s is None else max(0.0, now_s - counted_at_s)
     share = min(1.0, elapsed_s / seen.window_s)
     for counter, histogram, target_ms in (
         (metrics.SLA_REQUESTS, seen.ttft_histogram, policy.sla.ttft_ms),
@@ -95,7 +97,7 @@ def count_requests(record: Record, policy: Policy, seen: Observation, *, now_s: 
         good, reached = total * within.lower_percent / 100, total * within.upper_percent / 100
         for outcome, count in (("good", good), ("undecided", reached - good), ("missed", total - reached)):
             counter.labels(record.namespace, record.name, outcome).inc(max(0.0, count))
-    record.counted_at_s = now_s
+    record.report = replace(record.report, counted_at_s=now_s)
 
 
 def _promise(labels: tuple[str, str], sla: Sla) -> None:

@@ -255,6 +255,17 @@ EVENTS = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
+WATCHES = Gauge(
+    "slaplanner_watches",
+    "Watches that are held: one per kind and namespace in which a policy names an object.",
+    registry=REGISTRY,
+)
+WATCH_FAILURES = Counter(
+    "slaplanner_watch_failures_total",
+    "Watches that failed and start over; while one is down, changes wait for the next planned time.",
+    ("kind",),
+    registry=REGISTRY,
+)
 LOOP_LAG = Gauge(
     "slaplanner_event_loop_lag_seconds",
     "How late the event loop woke up, at its worst in the last ten seconds.",

@@ -15,6 +15,7 @@ import kubernetes
 from kubernetes import aio
 from kubernetes.config.config_exception import ConfigException
 
+from slaplanner.adapters.kubeconfig import UNREADABLE
 from slaplanner.adapters.leases import Leases
 from slaplanner.adapters.target import bounded_client
 from slaplanner.controller import handlers
@@ -204,9 +205,11 @@ def _credentials(*, kubeconfig: Path | None, context: str | None) -> kubernetes.
                 context=context,
                 client_configuration=configuration,
             )
-    except ConfigException as error:
+    except UNREADABLE as error:
+        where = f"{kubeconfig}: " if kubeconfig is not None else ""
         raise NoClusterError(
-            f"found no way to an API server ({error}); wanted a pod's service account, --kubeconfig or KUBECONFIG"
+            f"{where}found no way to an API server ({error}); wanted a pod's service account, --kubeconfig or "
+            "KUBECONFIG"
         ) from error
     return configuration
 

@@ -96,6 +96,8 @@ EXAMPLES: Final = {
     "slaplanner_status_writes_total": "sum by (outcome) (increase(slaplanner_status_writes_total[1h]))",
     "slaplanner_events_total": "sum by (outcome) (increase(slaplanner_events_total[1h]))",
     "slaplanner_leader": "sum(slaplanner_leader)",
+    "slaplanner_watches": "sum(slaplanner_watches)",
+    "slaplanner_watch_failures_total": "sum by (kind) (increase(slaplanner_watch_failures_total[15m]))",
     "slaplanner_event_loop_lag_seconds": "slaplanner_event_loop_lag_seconds > 1",
     "slaplanner_policies": "sum(slaplanner_policies)",
 }

@@ -177,7 +177,7 @@ def test_a_port_that_is_taken_is_an_error_at_once():
     first = ProbeServer(Liveness(), port=0)
     first.start()
     try:
-        with pytest.raises(OSError, match="ddress already in use"):
+        with pytest.raises(OSError, match="already in use"):
             ProbeServer(Liveness(), port=first.port).start()
     finally:
         first.stop()
