@@ -124,7 +124,13 @@ def decide(
         )
     carrying = {
         role: carrying_replicas(
-            role, observation, lengths=load.lengths, policy=policy, profile=profile, gpus_per_replica=each
+            role,
+            observation,
+            lengths=load.lengths,
+            policy=policy,
+            profile=profile,
+            gpus_per_replica=each,
+            drain_s=startup_s + policy.interval_s,
         )
         for role, each in gpus.items()
     }
