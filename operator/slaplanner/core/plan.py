@@ -115,7 +115,6 @@ def decide(
             fleet=fleet,
             startup_s=startup_s,
             learning={role.role: state.role(role.role).learning for role in fleet.roles},
-            correction=correction,
         )
         sized = attainment.size(situation, demand=demand, gpus_per_replica=gpus)
     else:

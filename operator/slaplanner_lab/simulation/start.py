@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import LEVELS, Demand, Forecast
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role, RoleState
 from slaplanner.core.profiles import Profile
@@ -69,7 +68,6 @@ def start_replicas(
         fleet=fleet,
         startup_s=0.0,
         learning={},
-        correction=Correction(),
     )
     sized = attainment.size(
         situation,

@@ -25,7 +25,7 @@ from slaplanner.core.reasons import Reason
 from slaplanner.core.rounding import whole_replicas
 from slaplanner.core.sizing import throughput
 from slaplanner.core.sizing.capacity import Capacity
-from slaplanner.core.sizing.experience import STRIDE, Experience
+from slaplanner.core.sizing.experience import Experience
 from slaplanner.core.sizing.learning import Learning
 from slaplanner.core.sizing.model import Demand, Sized, SizedRole
 from slaplanner.core.sizing.observed import in_flight_tokens_s
@@ -52,7 +52,6 @@ class Situation:
     fleet: Fleet
     startup_s: float
     learning: Mapping[Role, Learning]
-    correction: Correction
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
                     policy=policy,
                     profile=situation.capacity.profile,
                     demand=demand,
-                    correction=situation.correction,
+                    correction=Correction(),
                     gpus=gpus_per_replica[role],
                 ),
                 situation,
@@ -104,7 +103,10 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
 def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situation) -> SizedRole:
     capacity, policy = situation.capacity, situation.policy
     current, floor = situation.fleet.role(role).replicas, policy.role(role).min_replicas
-    experience = situation.learning.get(role, Learning()).experience
+    attainable = all(stage.attainable for stage in evidence)
+    # Where no size meets the targets, misses tell nothing about the size.
+    learning = situation.learning.get(role, Learning()) if attainable else Learning()
+    experience = learning.experience
     allowed = capacity.allowed * len(role.stages)
     certainty = exact(100.0 * _certainty(experience, allowed))
     factor = exact(1.0 / experience.highest(allowed))
@@ -118,12 +120,12 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
     terms = path[-1]
     raw = needed(terms)
     wanted = whole_replicas(raw)
-    replicas = max(wanted, _tried(experience, terms, allowed=allowed, current=current), floor)
+    modelled = sum(term.replicas for term in terms)
+    replicas = max(wanted, experience.fewest(modelled, current=current, allowed=2.0 * allowed), floor)
     limit = None
     if replicas > wanted:
         limit = Reason.TOO_FEW_REPLICAS if replicas == floor else Reason.SHRINKS_BY_STEPS
-    need = factor * sum(term.replicas for term in terms)
-    carried = sum(term.upper_tokens_s for term in terms) / need if need > 0.0 else 0.0
+    carried = sum(term.upper_tokens_s for term in terms) / (factor * modelled) if modelled > 0.0 else 0.0
     return SizedRole(
         role=role,
         raw=raw,
@@ -135,7 +137,7 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
         learnt_factor=factor,
         expected_latency_ms=evidence[-1].latency_ms,
         best_latency_ms=evidence[-1].best_latency_ms,
-        attainable=all(stage.attainable for stage in evidence),
+        attainable=attainable,
         message=_message(
             role, terms, certainty=certainty, factor=factor, waiting=waiting, raw=raw, wanted=wanted
         )
@@ -167,13 +169,6 @@ def _terms(situation: Situation, role: Role, *, step: int, certainty: float) -> 
             )
         )
     return tuple(terms)
-
-
-def _tried(experience: Experience, terms: tuple[_Term, ...], *, allowed: float, current: int) -> int:
-    """What a fleet shrinks to at most: a step beyond the utilisation that was seen to do; 0 where none was seen."""
-    tried = experience.tried(2.0 * allowed)
-    need = sum(term.replicas for term in terms)
-    return min(current, math.ceil(need / (STRIDE * tried))) if tried > 0.0 else 0
 
 
 def _waiting(situation: Situation, role: Role) -> float:

@@ -71,10 +71,10 @@ MOST_ENTERED = 0.05
 
 MOST_RISK, LEAST_RISK = 4.0, 0.125
 
-_APART, _FAR_APART = 1.5, 4.0
+_APART, _FAR_APART = 1.5, 8.0
 """Levels that differ by such a factor tell whether misses are the load's. Where more than half are late at the
-higher one it takes the larger: an overload makes everybody late at any level, and no engine is four times slower
-than its profile."""
+higher one it takes the larger: an overload makes everybody late at any level, and engines are at most four times
+slower than profiled."""
 
 _LATE_DIGITS, _WEIGHT_DIGITS, _MISSED_DIGITS = 5, 2, 6
 """Decimals kept, in memory as in the status, so that a restart changes nothing."""
@@ -162,10 +162,20 @@ class Experience:
         part = math.log(max(most, below) / below) / math.log(beyond / below)
         return math.exp(float(_LOG[high - 1] + part * (_LOG[high] - _LOG[high - 1])))
 
-    def tried(self, allowed: float) -> float:
-        """The highest utilisation that was seen with at most the share *allowed* late; 0: none was."""
-        good = np.flatnonzero((np.array(self.windows) > SEEN_WINDOWS) & (np.array(self.late) <= allowed))
-        return float(LEVELS[good[-1]]) if good.size else 0.0
+    def fewest(self, need: float, *, current: int, allowed: float) -> int:
+        """The fewest replicas that a fleet of *current* ones may shrink to, for a model's *need*; 0: any.
+
+        A step beyond the highest utilisation that was seen with at most *allowed* late; and one replica, however
+        large a step that is, where ten windows have shown that level.
+        """
+        windows = np.array(self.windows)
+        good = np.flatnonzero((windows > SEEN_WINDOWS) & (np.array(self.late) <= allowed))
+        if not good.size:
+            return 0
+        fewest = math.ceil(need / (STRIDE * float(LEVELS[good[-1]])))
+        if fewest >= current and windows[good[-2:]].sum() >= MOST_WINDOWS:
+            fewest = current - 1
+        return min(current, fewest)
 
     @staticmethod
     def _unrelated(late: Floats, seen: NDArray[np.intp]) -> float:
@@ -220,8 +230,8 @@ def _expected(late: Floats, windows: Floats, seen: NDArray[np.bool_], allowed: f
     if known.size:
         # Above a level that was seen there are more; how many, is known of the next few, and above the last.
         times = LEVELS / LEVELS[known, None]
-        told = (times > 1.0) & ((times <= STRIDE) | (LEVELS[known[-1]] < LEVELS))
-        rise = np.where(told, late[known, None] * times**STEEPNESS, 0.0)
+        near = (times > 1.0) & ((times <= STRIDE) | (LEVELS[known[-1]] < LEVELS))
+        rise = np.where(near, late[known, None] * times**STEEPNESS, 0.0)
         expected = np.maximum(expected, rise.max(axis=0))
     bad = np.flatnonzero(late > allowed)
     if bad.size:

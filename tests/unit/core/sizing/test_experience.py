@@ -44,7 +44,7 @@ def after(*seen: tuple[float, float], start: Experience | None = None) -> Experi
 
 def test_nothing_seen_is_the_model_less_the_margin_for_engines() -> None:
     assert 0.9 / ENGINE_MARGIN < Experience().highest(ALLOWED) < 1.0 / ENGINE_MARGIN
-    assert Experience().tried(ALLOWED) == 0.0
+    assert Experience().fewest(10.0, current=100, allowed=ALLOWED) == 0
     assert Experience().risk(ALLOWED) == 1.0
 
 
@@ -72,8 +72,8 @@ def test_what_was_learnt_at_one_load_is_not_forgotten_at_another() -> None:
 
 @pytest.mark.parametrize("late", [0.004, 0.03, 0.5, 1.0])
 def test_misses_that_more_replicas_do_not_end_order_no_more(late: float) -> None:
-    """An outage, prompts that are too long: the share is the same at half and at a quarter of the load."""
-    memory = after(*[(0.8, late)] * 3, *[(0.4, late)] * 3, *[(0.2, late)] * 3)
+    """An outage, prompts that are too long: the share is the same at half, a quarter, an eighth of the load."""
+    memory = after(*[(load, late) for load in (0.8, 0.4, 0.2, 0.1) for _ in range(3)])
     assert memory.highest(ALLOWED) >= 0.4
 
 
@@ -132,9 +132,7 @@ def test_a_loop_around_an_unknown_engine_settles_where_the_promise_is_kept(
             utilisation=utilisation, late=late, requests=1e3, window_s=60.0, now_s=60.0 * at
         )
         wanted = math.ceil(need / memory.highest(ALLOWED))
-        tried = memory.tried(2.0 * ALLOWED)
-        step = min(replicas, math.ceil(need / (STRIDE * tried))) if tried else 0
-        replicas = max(1, wanted, step)
+        replicas = max(1, wanted, memory.fewest(need, current=replicas, allowed=2.0 * ALLOWED))
     assert late < 0.05
     assert replicas <= max(2.0 * need * slower, need * ENGINE_MARGIN * 1.2) + 2.0
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import LEVELS, Demand, Forecast
 from slaplanner.core.model import Fleet, Mode, Policy, PredictorType, Role, RolePolicy, RoleState, Sizing, Sla
 from slaplanner.core.profiles import build
@@ -88,7 +87,6 @@ def sized(
             decode=demand(requests * OSL),
         ),
         learning=dict.fromkeys(mode.roles, learning),
-        correction=Correction(),
         observation=Observation(
             window_s=INTERVAL_S,
             requests=Known(requests),
