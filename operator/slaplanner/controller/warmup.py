@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, resolved
+from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import SeriesError, of_trace
-from slaplanner.adapters.traces.trace import TraceError, parse_trace, unpacked
+from slaplanner.adapters.traces.trace import parse_trace, unpacked
 from slaplanner.controller.pools import Pool
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
@@ -159,7 +160,7 @@ def _series(data: bytes, *, name: str, interval_s: float) -> Series:
                 text,
                 name=name,
                 most_bytes=MAX_TEXT_BYTES,
-                most_skipped=MAX_OTHER_LINES,
+                most_dropped=MAX_OTHER_LINES,
                 expired=lambda: time.thread_time() > until_s,
             )
         series = of_trace(trace, interval_s=interval_s)
