@@ -95,8 +95,7 @@ def test_the_reference_lists_the_metrics_as_they_are():
 
 def test_a_forgotten_policy_leaves_no_series_and_its_neighbour_keeps_its_own():
     for name in ("goes", "stays"):
-        metrics.PLAN_AGE.labels("serving", name).set(1)
-        metrics.CONDITION.labels("serving", name, "Ready").set(1)
+        metrics.CONDITION.labels("serving", name, "Ready", "True").set(1)
     metrics.forget("serving", "goes")
     left = {
         sample.labels["policy"]

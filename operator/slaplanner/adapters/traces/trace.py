@@ -74,12 +74,10 @@ class Trace:
         """Each request *copies* times, at its own time.
 
         Raises:
-            TraceError: these are more than `MAX_REQUESTS`.
             ValueError: *copies* is below 1.
         """
         if copies < 1:
             raise ValueError(f"a trace is repeated 1 or more times, found {copies}")
-        self._check_copies(copies)
         return replace(
             self,
             t_s=np.repeat(self.t_s, copies),
@@ -93,18 +91,10 @@ class Trace:
         Raises:
             ValueError: *copies* is below 1.
         """
-        self._check_copies(copies)
         t_s, original = jittered(self.t_s, copies, seed=seed)
         return replace(
             self, t_s=t_s, isl_tokens=self.isl_tokens[original], osl_tokens=self.osl_tokens[original]
         )
-
-    def _check_copies(self, copies: int) -> None:
-        if copies * len(self) > MAX_REQUESTS:
-            raise TraceError(
-                f"{self.name}: found {len(self):,} requests to be taken {copies:,} times, wanted at most "
-                f"{MAX_REQUESTS:,} in all"
-            )
 
     def between(self, from_s: float, to_s: float) -> Trace:
         """The requests that arrive in [from_s, to_s), their times counted from *from_s*.
@@ -191,8 +181,8 @@ def parse_trace(
     name: str,
     most_bytes: int | None = None,
     most_dropped: int | None = None,
-    expired: Callable[[], bool] = lambda: False,
     time_unit: TimeUnit | None = None,
+    expired: Callable[[], bool] = lambda: False,
 ) -> Trace:
     """Read a trace from an open file.
 
@@ -200,13 +190,13 @@ def parse_trace(
         file: its text.
         name: stands in messages.
         most_bytes: of text.
-        most_dropped: lines that are no requests, after which reading ends; None: however many.
+        most_dropped: lines that are no requests; None: however many, while they are a small share.
+        time_unit: of its times; None: found by the reader.
         expired: asked after each block of lines; True: reading has taken long enough.
-        time_unit: of its times; None: found out.
 
     Raises:
-        TraceError: it is too big, is no trace, has no valid line or too many others, takes too long, or the
-            unit of its times is not clear.
+        TraceError: it is too big, is no trace, has no valid line or too many others, or the unit of its times
+            is not clear.
     """
     head = file.read(BLOCK_BYTES).removeprefix(BOM)
     reader, rows = reader_for(head, name=name), Rows()
