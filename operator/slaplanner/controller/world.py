@@ -350,7 +350,7 @@ class World:
             if refusal.failure.not_found:
                 raise ProfileNotFound(message) from refusal
             raise ProfileError(message, reason=refusal.failure.reason) from refusal
-        return load_config_map(found.data or {}, interpolation=interpolation)
+        return load_config_map(found.data or {}, found.binary_data, interpolation=interpolation)
 
     def _config_map_trace(self, namespace: str, name: str) -> bytes:
         try:
