@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 _COMMANDS = {
+    "migrate": "slaplanner.cli.migrate:migrate",
     "release": "slaplanner.cli.release:release",
     "run": "slaplanner.cli.run:run",
     "validate": "slaplanner.cli.validate:validate",
