@@ -1,7 +1,9 @@
 """The main job on this machine: a real API server and Prometheus, a played fleet, the operator.
 
 Replays eight minutes of a real trace against engines that follow a measured profile, and shows how
-load, replicas and latencies follow each other. Everything that it starts ends with it.
+load, replicas and latencies follow each other. With `--dynamo` nothing of the serving side is played:
+replicas are processes of NVIDIA's own simulated workers, and clients come in over HTTP through Dynamo's
+frontend. Everything that it starts ends with it.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from tests.dynamo.client import Request
+from tests.dynamo.serving import clients, monitored, real_serving, slowed
 from tests.testbed import Bed, Cluster, MachineLacksError, PrometheusServer, Target, TestBedError, free_port
 from tests.testbed.dynamo import Served, dynamo_kubeconfig, install_dynamo
-from tests.testbed.processes import wait_until
+from tests.testbed.dynamo_wheels import WORKERS_VERSION
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -36,6 +40,7 @@ PROFILE = ROOT / "examples/profiles/h100_vllm_Qwen3-32B_bf16_tp2"
 TRACE = ROOT / "examples/traces/azure2023_conv.jsonl.gz"
 NAMESPACE = "serving"
 NAME = "qwen3-32b"
+MODEL = "Qwen/Qwen3-32B"
 
 FROM_S, TO_S = 1770.0, 2250.0
 """Eight minutes of the trace: its busiest, then half as many input tokens."""
@@ -44,7 +49,20 @@ AMPLIFY = 14
 LONGEST_S = 480.0
 """The demo's own end, however slow the machine is."""
 
+SLOWER = 8.0
+"""So many times slower are the engines of the demo with real parts than the profile measured: what three of
+them carry is then no more than two cores can send and read."""
+
+QUIET_S, BUSY_S = 0.15, 0.5
+"""Of the demo with real parts, the share before the load rises, and that while it is high."""
+
+REQUESTS_S = {"quiet": 0.5, "busy": 4.5}
+ISL_TOKENS, OSL_TOKENS = 1000, 150
+
 LOOK_EVERY_S = 10.0
+
+POLICIES = {False: "policy.yaml", True: "policy-dynamo.yaml"}
+"""Whether the parts are real -> what is promised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +85,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with Bed(say=lambda line: console.print(f"[dim]{line}[/dim]")) as bed:
-            _run(bed, console, seconds=arguments.seconds)
+            _run(bed, console, seconds=min(arguments.seconds, LONGEST_S), real=arguments.dynamo)
     except KeyboardInterrupt:
         console.print("\nstopped; all that was started has ended")
     except MachineLacksError as error:
@@ -86,10 +104,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=LONGEST_S, help="How long to watch, at most %(default).0f s."
     )
+    parser.add_argument(
+        "--dynamo",
+        action="store_true",
+        help="Serve with NVIDIA's own frontend and simulated workers, from PyPI, instead of a played fleet.",
+    )
     return parser.parse_args()
 
 
-def _run(bed: Bed, console: Console, *, seconds: float) -> None:
+def _run(bed: Bed, console: Console, *, seconds: float, real: bool) -> None:
     cluster, prometheus = bed.control_plane, bed.prometheus
     console.print("[dim]installing Dynamo's definitions and the operator's manifests[/dim]")
     install_dynamo(cluster, Served.V1BETA1)
@@ -97,33 +120,72 @@ def _run(bed: Bed, console: Console, *, seconds: float) -> None:
     cluster.kubectl("wait", "--for=condition=Established", "crd/slapolicies.slaplanner.io", "--timeout=30s")
     cluster.kubectl("create", "namespace", NAMESPACE)
     with ExitStack() as programs:
-        metrics_port = free_port()
-        programs.enter_context(_fleet(bed, cluster, metrics_port))
-        wait_until(
-            lambda: (
-                prometheus.add_target(Target(job="fleet", address=f"127.0.0.1:{metrics_port}"), wait_up=False)
-                is None
-            ),
-            what="Prometheus to know the fleet",
-        )
+        if real:
+            load = _real_parts(bed, cluster, prometheus, console, programs, seconds=seconds)
+        else:
+            load = _played_parts(bed, cluster, prometheus, programs)
         programs.enter_context(_operator(bed, cluster, prometheus))
-        _apply(cluster)
-        console.print(
-            f"replaying {TRACE.name}, minutes {FROM_S / 60:.0f} to {TO_S / 60:.0f}, every request {AMPLIFY} times, "
-            f"for at most {min(seconds, LONGEST_S):.0f} s; Ctrl-C ends it\n"
-        )
-        _watch(cluster, prometheus, console, seconds=min(seconds, LONGEST_S))
+        cluster.kubectl("apply", f"--namespace={NAMESPACE}", f"--filename={HERE / POLICIES[real]}")
+        console.print(f"{load}, for at most {seconds:.0f} s; Ctrl-C ends it\n")
+        _watch(cluster, prometheus, console, seconds=seconds)
         for command in (("get", "slap"), ("describe", "slap", NAME)):
             console.rule(f"kubectl {' '.join(command)}")
             console.print(cluster.kubectl(*command, "-n", NAMESPACE).stdout, markup=False, highlight=False)
 
 
-def _apply(cluster: Cluster) -> None:
+def _played_parts(bed: Bed, cluster: Cluster, prometheus: PrometheusServer, programs: ExitStack) -> str:
+    """The deployment, served by the fleet's own engines; what is played, in words."""
+    metrics_port = free_port()
+    programs.enter_context(_fleet(bed, cluster, metrics_port))
+    prometheus.add_target(Target(job="fleet", address=f"127.0.0.1:{metrics_port}"), wait_up=False)
+    _deploy(cluster, PROFILE)
+    minutes = f"minutes {FROM_S / 60:.0f} to {TO_S / 60:.0f}"
+    return f"replaying {TRACE.name}, {minutes}, every request {AMPLIFY} times"
+
+
+def _real_parts(
+    bed: Bed,
+    cluster: Cluster,
+    prometheus: PrometheusServer,
+    console: Console,
+    programs: ExitStack,
+    *,
+    seconds: float,
+) -> str:
+    """The deployment, served by processes of Dynamo's; what load its clients bring, in words."""
+    profile = slowed(PROFILE, bed.directory / "profile", factor=SLOWER)
+    serving = programs.enter_context(
+        real_serving(
+            dynamo_kubeconfig(cluster),
+            bed.directory / "dynamo",
+            namespace=NAMESPACE,
+            model=MODEL,
+            profile=profile,
+            say=lambda line: console.print(f"[dim]{line}[/dim]"),
+        )
+    )
+    _deploy(cluster, profile)
+    console.print("[dim]starting a frontend and the first workers[/dim]")
+    frontend = serving.wait_served(f"{NAMESPACE}/{NAME}")
+    prometheus.add_target(monitored(frontend, namespace=NAMESPACE, name=NAME))
+    steps = [
+        (seconds * QUIET_S, REQUESTS_S["quiet"]),
+        (seconds * BUSY_S, REQUESTS_S["busy"]),
+        (seconds, REQUESTS_S["quiet"]),
+    ]
+    request = Request(isl_tokens=ISL_TOKENS, osl_tokens=OSL_TOKENS)
+    programs.enter_context(clients(frontend, MODEL, request, steps=steps))
+    return (
+        f"{REQUESTS_S['quiet']:g}, then {REQUESTS_S['busy']:g}, then {REQUESTS_S['quiet']:g} requests/s of "
+        f"{ISL_TOKENS} and {OSL_TOKENS} tokens through Dynamo {WORKERS_VERSION}"
+    )
+
+
+def _deploy(cluster: Cluster, profile: Path) -> None:
     where = f"--namespace={NAMESPACE}"
-    files = [f"--from-file={PROFILE / name}" for name in ("prefill_raw_data.json", "decode_raw_data.json")]
+    files = [f"--from-file={profile / name}" for name in ("prefill_raw_data.json", "decode_raw_data.json")]
     cluster.kubectl("create", "configmap", f"{NAME}-profile", where, *files)
-    for file in ("graph.yaml", "policy.yaml"):
-        cluster.kubectl("apply", where, f"--filename={HERE / file}")
+    cluster.kubectl("apply", where, f"--filename={HERE / 'graph.yaml'}")
 
 
 @contextmanager

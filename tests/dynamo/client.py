@@ -7,9 +7,10 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -110,12 +111,7 @@ async def play(
     url: str, model: str, requests: Iterable[Request], *, pace_s: float, seed: int = 0
 ) -> list[Answer]:
     """Send one request every *pace_s* seconds, whether earlier ones are answered or not; wait for all."""
-    timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with (
-        aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
-        asyncio.TaskGroup() as tasks,
-    ):
+    async with _connection() as session, asyncio.TaskGroup() as tasks:
         client = Client(session, url, model, seed=seed)
         started_s = time.monotonic()
         sent = []
@@ -123,6 +119,31 @@ async def play(
             await asyncio.sleep(started_s + number * pace_s - time.monotonic())
             sent.append(tasks.create_task(client.ask(request)))
     return [task.result() for task in sent]
+
+
+async def rise_and_fall(
+    url: str, model: str, request: Request, *, steps: Sequence[tuple[float, float]], answers: list[Answer]
+) -> None:
+    """Send *request* again and again, evenly spaced; each of *steps* is (seconds since the start, requests/s)."""
+    async with _connection() as session, asyncio.TaskGroup() as tasks:
+        client = Client(session, url, model)
+        started_s, next_s = time.monotonic(), 0.0
+        for until_s, rate_per_s in steps:
+            while next_s < until_s:
+                await asyncio.sleep(started_s + next_s - time.monotonic())
+                tasks.create_task(client.ask(request)).add_done_callback(partial(_keep, answers))
+                next_s += 1 / rate_per_s
+
+
+def _keep(answers: list[Answer], task: asyncio.Task[Answer]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        answers.append(task.result())
+
+
+def _connection() -> aiohttp.ClientSession:
+    """As many connections as there are requests, because nobody waits for others' answers."""
+    timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
+    return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
 
 
 def mixed(count: int, **lengths: int) -> list[Request]:

@@ -19,7 +19,7 @@ from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, reso
 from slaplanner.core.errors import ProfileError, ProfileFormatError, ProfileNotFound
 from slaplanner.core.model import Interpolation
 from slaplanner.core.profiles import Profile, ProfileTables, build
-from slaplanner.core.profiles.checks import Fault, check
+from slaplanner.core.profiles.checks import Fault, FaultKind, check, overshoots
 from slaplanner.core.profiles.hardware import Hardware
 from slaplanner.core.profiles.parse import MAX_FILE_BYTES, decode_table, prefill_table, stages_in
 from slaplanner.core.reasons import Reason
@@ -57,7 +57,8 @@ class LoadedProfile:
 
     def faults_on(self, gpus_per_replica: int) -> tuple[Fault, ...]:
         """The faults when a replica is known to have so many GPUs."""
-        return check(self.tables, replace(self.hardware, gpus_per_replica=gpus_per_replica))
+        known = replace(self.hardware, gpus_per_replica=gpus_per_replica)
+        return (*check(self.tables, known), *(f for f in self.faults if f.kind is FaultKind.CUBIC_OVERSHOOTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +166,12 @@ def _loaded(
         prefill=prefill_table(prefill.data, source=prefill.name, tp=tp) if prefill else None,
         decode=decode_table(decode.data, source=decode.name, tp=tp) if decode else None,
     )
+    profile = build(tables, interpolation)
     return LoadedProfile(
-        profile=build(tables, interpolation),
+        profile=profile,
         tables=tables,
         hardware=hardware,
-        faults=check(tables, hardware),
+        faults=(*check(tables, hardware), *_overshoots(profile, tables, interpolation)),
         summary=_summary(tables, interpolation),
     )
 
@@ -193,6 +195,12 @@ def _decoded(key: str, value: str) -> _File:
         return _File(key, base64.b64decode(value, validate=True))
     except binascii.Error as exc:
         raise ProfileFormatError(f"{key}: found binaryData that is no base64 ({exc}), wanted base64") from exc
+
+
+def _overshoots(profile: Profile, tables: ProfileTables, interpolation: Interpolation) -> tuple[Fault, ...]:
+    if interpolation is not Interpolation.CUBIC or tables.prefill is None:
+        return ()
+    return tuple(overshoots(profile.prefill, tables.prefill))
 
 
 def _hardware(meta: _File | None) -> Hardware:

@@ -72,7 +72,8 @@ class Fleet:
                 f"found {names.GROUP} served in {list(versions) or 'no version'}, wanted v1beta1 or v1alpha1:"
                 " install the definitions first (slaplanner fleet install-crds)"
             )
-        await asyncio.to_thread(warm_up, self.options)
+        if self.options.engines is None:
+            await asyncio.to_thread(warm_up, self.options)
         label = {} if self.options.every_graph else {"labelSelector": f"{names.SIMULATED_LABEL}=true"}
         graphs: asyncio.Queue[Json] = asyncio.Queue()
         adapters: asyncio.Queue[Json] = asyncio.Queue()

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -35,6 +37,20 @@ MAX_GRID_POINTS = 40_000
 """Of the mocker's grid, which is 100 by 100."""
 
 _MAX_HEADER_BYTES = 10_000
+
+_BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises on what is no archive: each part of the directory can point anywhere."""
 
 Arrays = Mapping[str, FloatArray]
 
@@ -255,7 +271,7 @@ def _opened(data: bytes, *, source: str) -> Iterator[zipfile.ZipFile]:
             if count > MAX_ARRAYS:
                 raise ProfileFormatError(f"{source}: found {count} arrays, wanted at most {MAX_ARRAYS}")
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as exc:
+    except _BROKEN_ARCHIVE as exc:
         raise ProfileFormatError(f"{source}: found a broken archive ({exc}), wanted an NPZ file") from exc
 
 
@@ -320,9 +336,9 @@ def _object(data: bytes, *, source: str) -> dict[str, Any]:
 
 def _from_list(value: Any, *, key: str, source: str) -> FloatArray:
     numbers = value if isinstance(value, list) else [value]
-    wrong = next((item for item in numbers if type(item) not in (int, float)), None)
-    if wrong is not None or (not isinstance(value, list) and key != "max_kv_tokens"):
-        found = type(value if wrong is None else wrong).__name__
+    wrong = [item for item in numbers if type(item) not in (int, float)]
+    if wrong or (not isinstance(value, list) and key != "max_kv_tokens"):
+        found = type(wrong[0] if wrong else value).__name__
         raise ProfileFormatError(f"{source}: {key}: found a {found}, wanted a list of numbers")
     if len(numbers) > MAX_POINTS:
         raise ProfileFormatError(f"{source}: {key}: found {len(numbers)} points, wanted at most {MAX_POINTS}")
