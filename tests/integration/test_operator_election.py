@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.operator_program import NAMESPACE, OperatorProgram, install_operator, running_operator
+from tests.operator_program import MANIFESTS, NAMESPACE, OperatorProgram, install_operator, running_operator
 from tests.played_load import Load
 from tests.scene import Scene, graph, policy
 from tests.testbed import Cluster, PrometheusServer, Served, install_dynamo, wait_until
@@ -29,6 +29,9 @@ def start(
     """Starts operators that share one Lease of this test."""
     install_dynamo(cluster, Served.V1BETA1)
     install_operator(cluster)
+    # The same with two replicas, and with the right to a Lease.
+    overlay = MANIFESTS / "overlays/high-availability"
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(overlay))
     election = {"namespace": NAMESPACE, "name": "slaplanner", "leaseSeconds": LEASE_S}
 
     def begin() -> contextlib.AbstractContextManager[OperatorProgram]:
