@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.trace import (
     FloatArray,
     IntArray,
     IntervalLoad,
     Trace,
-    TraceError,
     per_interval,
 )
 from slaplanner.core.readings import Histogram

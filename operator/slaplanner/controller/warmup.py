@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, resolved
+from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import SeriesError, of_trace
-from slaplanner.adapters.traces.trace import TraceError, parse_trace, unpacked
+from slaplanner.adapters.traces.trace import parse_trace, unpacked
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
 from slaplanner.core.readings import Series

@@ -22,10 +22,6 @@ class Share:
     between: tuple[float, float] | None = None
     """The bucket edges around the target, in its unit, where they make the two figures differ."""
 
-    @property
-    def is_exact(self) -> bool:
-        return self.lower_percent == self.upper_percent
-
     def __post_init__(self) -> None:
         if not 0 <= self.lower_percent <= self.upper_percent <= 100:
             raise ValueError(

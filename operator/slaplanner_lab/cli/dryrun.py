@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.adapters.traces.trace import Trace
 from slaplanner.core.correction import HIGHEST, LOWEST
 from slaplanner.core.model import Pause, Policy, Role, Sizing
@@ -21,6 +22,7 @@ from slaplanner_lab.cli.offline_inputs import (
     read_policy,
     read_profile,
     read_requests,
+    time_unit,
     with_gpus,
 )
 from slaplanner_lab.cli.progress import Bar
@@ -57,8 +59,9 @@ Examples:
     "trace_file",
     required=True,
     type=click.Path(path_type=Path),
-    help="Requests as mooncake JSON lines, .gz too.",
+    help="Requests: mooncake JSON lines, Dynamo's request trace, AIPerf, vLLM, Azure, BurstGPT; .gz too.",
 )
+@time_unit
 @click.option(
     "--warmup-trace",
     "warmup_file",
@@ -107,6 +110,7 @@ def dryrun(
     profile: str | None,
     target: str | None,
     trace_file: Path,
+    unit: TimeUnit | None,
     warmup_file: Path | None,
     amplify: int,
     interval: float | None,
@@ -133,8 +137,10 @@ def dryrun(
         policy = with_gpus(written, target)
         if interval is not None:
             policy = replace(policy, interval_s=interval)
-        trace = _amplified(read_requests(trace_file), amplify, policy)
-        warm_up = None if warmup_file is None else _amplified(read_requests(warmup_file), amplify, policy)
+        trace = _amplified(read_requests(trace_file, unit), amplify, policy)
+        warm_up = (
+            None if warmup_file is None else _amplified(read_requests(warmup_file, unit), amplify, policy)
+        )
     if policy.pause is not Pause.NONE:
         click.echo(PAUSED, err=True)
     assumptions = Assumptions(

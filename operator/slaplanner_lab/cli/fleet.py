@@ -17,9 +17,11 @@ import click
 from kubernetes import config
 
 from slaplanner.adapters.profiles import load_directory
-from slaplanner.adapters.traces.trace import TraceError, read_trace
+from slaplanner.adapters.traces.errors import TraceError
+from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Interpolation
+from slaplanner_lab.cli.offline_inputs import read_requests, time_unit
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.fleet import names
 from slaplanner_lab.fleet.frontend import Dialect
@@ -133,7 +135,12 @@ Annotations of a graph (fleet.slaplanner.io/...):
 @click.option(
     "--slowdown", type=click.FloatRange(min=0.01), default=1.0, help="Engines slower by this factor."
 )
-@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Mooncake JSONL, also .gz.")
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Requests, in any format that slaplanner dryrun reads.",
+)
+@time_unit
 @click.option("--from", "from_s", type=click.FloatRange(min=0), default=0.0, help="Begin of the slice, s.")
 @click.option("--to", "to_s", type=click.FloatRange(min=0), default=math.inf, help="End of the slice, s.")
 @click.option("--amplify", type=click.IntRange(min=1), default=1, help="Requests for each of the trace.")
@@ -176,6 +183,7 @@ def run(
     profile: Path,
     slowdown: float,
     trace: Path | None,
+    unit: TimeUnit | None,
     from_s: float,
     to_s: float,
     amplify: int,
@@ -204,7 +212,7 @@ def run(
     """
     with _failing_clearly():
         access = _access(kubeconfig, context, really=yes_really)
-        traffic = None if trace is None else _traffic(trace, from_s, to_s)
+        traffic = None if trace is None else _traffic(trace, unit, from_s, to_s)
         options = Options(
             tables=_tables(profile, slowdown),
             traffic=traffic,
@@ -258,8 +266,8 @@ def _tables(profile: Path, slowdown: float) -> EngineTables:
     return EngineTables.of(loaded.profile).slowed(slowdown)
 
 
-def _traffic(trace: Path, from_s: float, to_s: float) -> Traffic:
-    part = read_trace(trace).between(from_s, to_s)
+def _traffic(trace: Path, unit: TimeUnit | None, from_s: float, to_s: float) -> Traffic:
+    part = read_requests(trace, unit).between(from_s, to_s)
     return Traffic(
         arrival_s=part.t_s,
         isl_tokens=part.isl_tokens.astype(float),

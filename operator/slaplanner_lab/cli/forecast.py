@@ -14,14 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from slaplanner.adapters.prophet_logs import hush_prophet
+from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import LoadedSeries, SeriesError, read_series
-from slaplanner.adapters.traces.trace import TraceError
+from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.errors import ForecastError
 from slaplanner.core.forecast import horizon_steps
 from slaplanner.core.forecast.own import Forecaster
 from slaplanner.core.model import DEFAULT_STARTUP_S, PredictorType
 from slaplanner_lab.backtest import Backtest, Method, backtest
 from slaplanner_lab.cli.forecast_report import document, print_table
+from slaplanner_lab.cli.offline_inputs import time_unit
 
 _FORMATS = {".png", ".svg", ".pdf"}
 
@@ -70,6 +72,7 @@ Examples:
     show_default=True,
     help="What a CSV's rows without requests mean.",
 )
+@time_unit
 @click.option(
     "--plot",
     "plot_path",
@@ -87,6 +90,7 @@ def forecast(
     own: tuple[str, ...],
     log1p: bool,
     zeros: str,
+    unit: TimeUnit | None,
     plot_path: Path | None,
     output: str,
 ) -> None:
@@ -105,7 +109,7 @@ def forecast(
     if plot_path is not None and importlib.util.find_spec("matplotlib") is None:
         raise click.ClickException("--plot needs matplotlib: pip install 'slaplanner[plot]'")
     try:
-        loaded = read_series(source, interval_s=interval, zeros_are_idle=zeros == "idle")
+        loaded = read_series(source, interval_s=interval, zeros_are_idle=zeros == "idle", time_unit=unit)
         for note in loaded.notes:
             click.echo(f"{loaded.name}: {note}", err=True)
         steps = horizon or horizon_steps(interval_s=loaded.series.step_s, startup_s=startup)

@@ -14,7 +14,9 @@ import click
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.target.manifests import graph_among
 from slaplanner.adapters.target.roles import resolve_roles
-from slaplanner.adapters.traces.trace import Trace, TraceError, read_trace
+from slaplanner.adapters.traces.errors import TraceError
+from slaplanner.adapters.traces.times import FLAG, TimeUnit
+from slaplanner.adapters.traces.trace import Trace, read_trace
 from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.files import policy_from_text
 from slaplanner.api.policy import SLAPolicy
@@ -91,13 +93,21 @@ def read_text(path: str) -> str:
         ) from error
 
 
-def read_requests(path: Path) -> Trace:
-    """The trace of *path*; what was skipped or sorted in it is said on stderr."""
-    trace = read_trace(path)
-    if trace.skipped_lines:
-        click.echo(f"{path.name}: {trace.skipped_lines:,} lines are no requests and were skipped", err=True)
-    if trace.was_unsorted:
-        click.echo(f"{path.name}: was not in the order of time and was sorted", err=True)
+time_unit = click.option(
+    FLAG,
+    "unit",
+    type=click.Choice([unit.value for unit in TimeUnit]),
+    callback=lambda _context, _parameter, value: value and TimeUnit(value),
+    help="Of the trace's times, where its format does not settle it.",
+)
+"""For commands that read a trace."""
+
+
+def read_requests(path: Path, unit: TimeUnit | None = None) -> Trace:
+    """The trace of *path*; what a user should know of it is said on stderr."""
+    trace = read_trace(path, time_unit=unit)
+    for note in trace.notes:
+        click.echo(f"{path.name}: {note}", err=True)
     return trace
 
 

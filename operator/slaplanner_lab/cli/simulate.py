@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.model import Pause, Role
 from slaplanner.core.profiles import ProfileTables
 from slaplanner_lab.cli.offline_inputs import (
@@ -17,6 +18,7 @@ from slaplanner_lab.cli.offline_inputs import (
     read_policy,
     read_profile,
     read_requests,
+    time_unit,
     with_gpus,
 )
 from slaplanner_lab.cli.progress import Bar
@@ -72,7 +74,13 @@ Examples:
 )
 @click.option("--fleet-profile", metavar="DIR", help="What the fleet can really do; default: the same.")
 @click.option("--target", metavar="DGD.yaml", help="The DynamoGraphDeployment, for GPUs per replica.")
-@click.option("--trace", required=True, type=click.Path(path_type=Path), help="Mooncake JSON lines, .gz too.")
+@click.option(
+    "--trace",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Requests: mooncake JSON lines, Dynamo's request trace, AIPerf, vLLM, Azure, BurstGPT; .gz too.",
+)
+@time_unit
 @click.option(
     "--amplify",
     type=click.IntRange(1),
@@ -135,6 +143,7 @@ def simulate(
     fleet_profile: str | None,
     target: str | None,
     trace: Path,
+    unit: TimeUnit | None,
     amplify: int,
     seed: int,
     start_prefill: int | None,
@@ -161,7 +170,7 @@ def simulate(
         policy = with_gpus(written, target)
         scenario = scenario_of(
             policy,
-            read_requests(trace),
+            read_requests(trace, unit),
             fleet=fleet.profile,
             start=_given({Role.PREFILL: start_prefill, Role.DECODE: start_decode}),
             copies=amplify,

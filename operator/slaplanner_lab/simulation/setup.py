@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from slaplanner.adapters.traces.trace import Trace, TraceError, per_interval
+from slaplanner.adapters.traces.errors import TraceError
+from slaplanner.adapters.traces.trace import Trace, per_interval
 from slaplanner.core.budget import BudgetRole, fit_budget
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Mode, Pause, Policy, Role

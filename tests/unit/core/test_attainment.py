@@ -13,16 +13,18 @@ TTFT = Histogram(edges=(100.0, 220.0, 470.0, math.inf), counts=(50.0, 30.0, 15.0
 
 
 @pytest.mark.parametrize(
-    ("target", "lower", "upper"),
+    ("target", "lower", "upper", "between"),
     [
-        pytest.param(220, 80, 80, id="on-an-edge-it-is-exact"),
-        pytest.param(300, 80, 95, id="between-edges-it-is-a-range"),
-        pytest.param(50, 0, 50, id="below-the-first"),
-        pytest.param(1000, 95, 100, id="beyond-the-last-finite"),
+        pytest.param(220, 80, 80, None, id="on-an-edge-it-is-exact"),
+        pytest.param(300, 80, 95, (220, 470), id="between-edges-it-is-a-range"),
+        pytest.param(50, 0, 50, (0, 100), id="below-the-first"),
+        pytest.param(1000, 95, 100, (470, math.inf), id="beyond-the-last-finite"),
     ],
 )
-def test_share(target: float, lower: float, upper: float) -> None:
-    assert share_within(TTFT, target) == Share(lower_percent=lower, upper_percent=upper)
+def test_share(target: float, lower: float, upper: float, between: tuple[float, float] | None) -> None:
+    share = share_within(TTFT, target)
+
+    assert share == Share(lower_percent=lower, upper_percent=upper, between=between)
 
 
 def test_without_observations_there_is_no_share() -> None:

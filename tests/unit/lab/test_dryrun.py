@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slaplanner.adapters.traces.trace import Trace, TraceError
+from slaplanner.adapters.traces.errors import TraceError
+from slaplanner.adapters.traces.trace import Trace
 from slaplanner.core.model import (
     Behavior,
     Mode,

@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.adapters.traces.formats import csv_header, is_trace_header, reader_for
+from slaplanner.adapters.traces.gunzip import MAGIC
+from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.adapters.traces.trace import Trace, per_interval, read_trace
 from slaplanner.core.readings import Series
 
@@ -23,6 +26,9 @@ DEFAULT_INTERVAL_S = 60.0
 """For traces, which have no interval of their own."""
 
 MAX_ROWS = 1_000_000
+
+_HEAD_BYTES = 1 << 16
+"""A header is shorter."""
 
 _TIMES = {"minute": 60.0, "t_s": 1.0}
 _LOADS = ("request_count", "req_per_s")
@@ -43,22 +49,29 @@ class LoadedSeries:
     """False: one token per request stands in, so token rates are request counts."""
 
 
-def read_series(path: Path, *, interval_s: float | None = None, zeros_are_idle: bool = False) -> LoadedSeries:
-    """Read a CSV or a trace; which of the two is told by its name (`.csv`) alone.
+def read_series(
+    path: Path,
+    *,
+    interval_s: float | None = None,
+    zeros_are_idle: bool = False,
+    time_unit: TimeUnit | None = None,
+) -> LoadedSeries:
+    """Read a CSV of intervals or a trace; which of the two is told by the content.
 
     Args:
         path: CSV with columns `minute` or `t_s`, `request_count` or `req_per_s`, and optionally
-            `avg_isl`, `avg_osl`; or mooncake JSON lines, gzipped or not.
+            `avg_isl`, `avg_osl`; or a trace of requests, gzipped or not.
         interval_s: planning interval; a multiple of the CSV's own. None: the CSV's own, or 60 s.
         zeros_are_idle: all-zero rows of a CSV are true zeros, not gaps.
+        time_unit: of a trace's times, where its format does not settle it.
 
     Raises:
         SeriesError: the CSV cannot be used.
         TraceError: the trace cannot be used.
     """
-    if path.suffix == ".csv":
+    if _has_intervals(path):
         return _from_csv(path, interval_s, zeros_are_idle=zeros_are_idle)
-    return _from_trace(path, interval_s or DEFAULT_INTERVAL_S)
+    return _from_trace(path, interval_s or DEFAULT_INTERVAL_S, time_unit)
 
 
 def of_trace(trace: Trace, *, interval_s: float) -> Series:
@@ -87,20 +100,41 @@ def of_trace(trace: Trace, *, interval_s: float) -> Series:
     )
 
 
-def _from_trace(path: Path, interval_s: float) -> LoadedSeries:
-    trace = read_trace(path)
-    notes = ["the last interval is left out: a trace does not tell when it ends"]
-    if trace.skipped_lines:
-        notes.append(f"{trace.skipped_lines} lines are no requests and were skipped")
-    return LoadedSeries(name=path.name, series=of_trace(trace, interval_s=interval_s), notes=tuple(notes))
+def _has_intervals(path: Path) -> bool:
+    """Whether it is a CSV of intervals: no reader of traces knows its columns.
+
+    Raises:
+        TraceError: it is known to be neither.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return path.suffix == ".csv"
+    if head.startswith(MAGIC):
+        return False
+    header = csv_header(head)
+    if header is not None:
+        return not is_trace_header(header)
+    reader_for(head, name=str(path))
+    return path.suffix == ".csv"
+
+
+def _from_trace(path: Path, interval_s: float, time_unit: TimeUnit | None) -> LoadedSeries:
+    trace = read_trace(path, time_unit=time_unit)
+    notes = (*trace.notes, "the last interval is left out: a trace does not tell when it ends")
+    return LoadedSeries(name=path.name, series=of_trace(trace, interval_s=interval_s), notes=notes)
 
 
 def _from_csv(path: Path, interval_s: float | None, *, zeros_are_idle: bool) -> LoadedSeries:
     times, table = _rows(path)
     step_s = _step(path, times)
-    index = np.round((times - times[0]) / step_s).astype(int)
-    if index[-1] >= MAX_ROWS:
-        raise SeriesError(f"{path}: found a span of {index[-1] + 1:,} intervals, wanted at most {MAX_ROWS:,}")
+    places = np.round((times - times[0]) / step_s)
+    if not places[-1] < MAX_ROWS:  # also where it is not finite
+        raise SeriesError(
+            f"{path}: found a span of {places[-1] + 1:,.0f} intervals, wanted at most {MAX_ROWS:,}"
+        )
+    index = places.astype(int)
     length = int(index[-1]) + 1
     columns = {name: np.full(length, np.nan) for name in table}
     for name, values in table.items():
@@ -158,7 +192,9 @@ def _rows(path: Path) -> tuple[FloatArray, dict[str, FloatArray]]:
     if not np.isfinite(table[:, 0]).all():
         raise SeriesError(f"{path}: found a row without {time}, wanted one in each")
     table = table[np.argsort(table[:, 0], kind="stable")]
-    return table[:, 0] * _TIMES[time], {name: table[:, at] for at, name in enumerate(names, start=1)}
+    with np.errstate(over="ignore"):  # the span is looked at next
+        times = table[:, 0] * _TIMES[time]
+    return times, {name: table[:, at] for at, name in enumerate(names, start=1)}
 
 
 def _number(path: Path, line: int, name: str, text: str | None) -> float:
@@ -174,6 +210,8 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
 
 
 def _step(path: Path, times: FloatArray) -> float:
+    if not math.isfinite(times[-1] - times[0]):
+        raise SeriesError(f"{path}: found times without end, wanted at most {MAX_ROWS:,} intervals")
     gaps = np.diff(times)
     if (gaps <= 0).any():
         raise SeriesError(f"{path}: found two rows at {times[1:][gaps <= 0][0]:g} s, wanted one per interval")

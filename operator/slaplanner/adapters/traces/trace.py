@@ -1,17 +1,15 @@
-"""Traces of requests: mooncake JSON lines, plain or gzipped, read fast and within bounds.
+"""Traces of requests: single requests with their time, ISL and OSL, from files of several formats.
 
-A line is `{"timestamp": ms, "input_length": tokens, "output_length": tokens}`; further keys are
-ignored. Lines that are no such object are skipped and counted, because real traces have a few;
-unsorted traces are sorted. A million requests take a second or two: blocks of lines in the plain
-layout go through numpy, all others through the JSON parser, with the same result.
+`formats` finds the format by the content, the readers beside it read it. Lines that are no requests are dropped
+and counted with their reason, because real traces have a few; more than `MOST_DROPPED` are refused, because what
+is left is then another load. Unsorted traces are sorted. A million requests of mooncake take a second or two.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Iterator
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from slaplanner.adapters.traces.amplify import jittered
+from slaplanner.adapters.traces.errors import TraceError
+from slaplanner.adapters.traces.formats import WANTED, reader_for
 from slaplanner.adapters.traces.gunzip import BROKEN, MAGIC, gunzipped
+from slaplanner.adapters.traces.mooncake import Mooncake
+from slaplanner.adapters.traces.reader import Reader
+from slaplanner.adapters.traces.rows import Rows
+from slaplanner.adapters.traces.times import FROM_START, TimeUnit, on_clock, paced
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -34,22 +38,10 @@ MAX_REQUESTS = 20_000_000
 """Half a gigabyte of arrays; a day of the busiest published trace is 1.4 million."""
 MAX_BYTES = 8 << 30
 """Of text after decompression: a small file must not unpack without end."""
-MAX_TOKENS = 10**9
-MAX_TIMESTAMP_MS = 1e15
-"""Unix milliseconds of the year 33658; beyond it doubles lose the millisecond."""
+MOST_DROPPED = 0.01
+"""Of all lines. One broken line alone is never too many."""
 
-_LAYOUT = re.compile(rb'\{"timestamp": ?, ?"input_length": ?, ?"output_length": ?\}\r?\n')
-"""A line in the plain layout, without its digits."""
-_MOST_DIGITS = np.array([15, 9, 9])
-"""Of each number: 15 digits fit a double."""
-_POWERS = 10.0 ** np.arange(_MOST_DIGITS.max() - 1, -1, -1)
-"""Of each digit of the longest number, the first one first."""
-_COMMA, _BRACE = np.frombuffer(b",}", dtype=np.uint8)
-_ZERO = np.uint8(ord("0"))
-
-
-class TraceError(Exception):
-    """A trace cannot be used; the message says what was found and what was wanted."""
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +53,13 @@ class Trace:
     """Arrival in seconds, on the trace's own clock, never falling."""
     isl_tokens: IntArray
     osl_tokens: IntArray
+    clock: str = ""
+    """What its times were taken for."""
     skipped_lines: int = 0
+    """Lines that should be requests and are none."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how it was read: what it was taken for unless that is mooncake with times in ms
+    from the start, and what was dropped, left out, sorted or assumed."""
     was_unsorted: bool = False
 
     def __len__(self) -> int:
@@ -88,7 +86,7 @@ class Trace:
         )
 
     def amplified(self, copies: int, *, seed: int) -> Trace:
-        """Each request *copies* times, jittered (see `offline.amplify`).
+        """Each request *copies* times, jittered (see `amplify`).
 
         Raises:
             ValueError: *copies* is below 1.
@@ -137,16 +135,21 @@ class IntervalLoad:
         return int(self.requests.size)
 
 
-def read_trace(path: str | Path) -> Trace:
+def read_trace(path: str | Path, *, time_unit: TimeUnit | None = None) -> Trace:
     """Read one trace file, gzipped or not (by its first bytes, whatever its name).
 
+    Args:
+        path: of the file.
+        time_unit: of its times, where the format does not settle it.
+
     Raises:
-        TraceError: the file is missing, cannot be read or unpacked, is too big, or has no valid line.
+        TraceError: the file is missing, cannot be read or unpacked, is too big, is no trace, has no valid
+            line or too many others, or the unit of its times is not clear.
     """
     path = Path(path)
     try:
         with path.open("rb") as file, unpacked(file, name=str(path)) as text:
-            return parse_trace(text, name=path.name)
+            return parse_trace(text, name=path.name, time_unit=time_unit)
     except FileNotFoundError as exc:
         raise TraceError(f"{path}: found no such file, wanted a trace of JSON lines") from exc
     except OSError as exc:
@@ -172,38 +175,98 @@ def unpacked(file: BinaryIO, *, name: str) -> Iterator[BinaryIO]:
         raise TraceError(f"{name}: found a broken gzip file ({exc}), wanted a whole one") from exc
 
 
-def parse_trace(file: BinaryIO, *, name: str, most_bytes: int | None = None) -> Trace:
+def parse_trace(
+    file: BinaryIO, *, name: str, most_bytes: int | None = None, time_unit: TimeUnit | None = None
+) -> Trace:
     """Read a trace from an open file, of at most *most_bytes* of text; *name* stands in messages.
 
     Raises:
-        TraceError: it is too big, or has no valid line.
+        TraceError: it is too big, is no trace, has no valid line or too many others, or the unit of its times
+            is not clear.
     """
-    blocks: list[FloatArray] = []
-    requests = skipped = 0
-    for block in _blocks(file, name=name, most_bytes=MAX_BYTES if most_bytes is None else most_bytes):
-        rows, bad = _parse_block(block)
-        blocks.append(rows)
-        requests += len(rows)
-        skipped += bad
-        if requests > MAX_REQUESTS:
+    head = file.read(BLOCK_BYTES).removeprefix(BOM)
+    reader, rows = reader_for(head, name=name), Rows()
+    chunks = itertools.chain((head,), iter(lambda: file.read(BLOCK_BYTES), b""))
+    most = MAX_BYTES if most_bytes is None else most_bytes
+    most_line = reader.MOST_LINE_BYTES or MAX_LINE_BYTES
+    for block in _blocks(chunks, name=name, most_bytes=most, most_line_bytes=most_line):
+        reader.feed(block, rows)
+        if len(rows) > MAX_REQUESTS:
             raise TraceError(f"{name}: found more than {MAX_REQUESTS:,} requests, wanted at most so many")
-    if not requests:
-        raise TraceError(
-            f"{name}: found {skipped} lines and none of them valid, wanted lines like "
-            '{"timestamp": 0, "input_length": 374, "output_length": 44}'
-        )
-    rows = np.concatenate(blocks)
-    unsorted = bool((np.diff(rows[:, 0]) < 0).any())
+    reader.finish(rows)
+    notes = _dropped(rows, name=name)
+    table = rows.table()
+    clock = _timed(rows, table, reader, name=name, given=time_unit)
+    is_plain = isinstance(reader, Mooncake) and clock == FROM_START.format(TimeUnit.MS.words)
+    unsorted = bool((np.diff(table[:, 0]) < 0).any())
     if unsorted:
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        table = table[np.argsort(table[:, 0], kind="stable")]
+        notes.append("was not in the order of time and was sorted")
+    if not is_plain:
+        span_s = float(table[-1, 0] - table[0, 0])
+        notes.insert(0, f"found {reader.NAME}, {clock}: {paced(len(table), span_s)}")
     return Trace(
         name=name,
-        t_s=rows[:, 0] / 1000,
-        isl_tokens=rows[:, 1].astype(np.int64),
-        osl_tokens=rows[:, 2].astype(np.int64),
-        skipped_lines=skipped,
+        t_s=table[:, 0],
+        isl_tokens=table[:, 1].astype(np.int64),
+        osl_tokens=table[:, 2].astype(np.int64),
+        clock=clock,
+        skipped_lines=rows.dropped.total(),
+        notes=tuple(notes),
         was_unsorted=unsorted,
     )
+
+
+def _timed(rows: Rows, table: FloatArray, reader: Reader, *, name: str, given: TimeUnit | None) -> str:
+    """Turn the times of *table* into seconds, in place; the clock in words."""
+    times = table[:, 0]
+    own = np.isfinite(times) if rows.delayed else slice(None)
+    clock = on_clock(
+        times[own],
+        unit=TimeUnit.S if rows.iso else reader.UNIT,
+        documented=bool(rows.iso) or reader.DOCUMENTED,
+        given=given,
+        name=name,
+    )
+    times[own] = clock.seconds
+    for row, after, delay_ms in rows.delayed:
+        times[row] = times[after] + delay_ms / 1000.0
+    return clock.words
+
+
+def _dropped(rows: Rows, *, name: str) -> list[str]:
+    """Notes of what is no request.
+
+    Raises:
+        TraceError: nothing is, or too much is not.
+    """
+    skipped, total = rows.dropped.total(), len(rows) + rows.dropped.total()
+    if not len(rows):
+        reasons = f" ({_counted(rows.dropped + rows.left_out)})" if rows.dropped or rows.left_out else ""
+        raise TraceError(f"{name}: found {skipped} lines and none of them valid, wanted {WANTED}{reasons}")
+    if skipped > max(1, MOST_DROPPED * total):
+        raise TraceError(
+            f"{name}: found {skipped:,} of {total:,} lines ({skipped / total:.1%}) that are no requests "
+            f"({_counted(rows.dropped)}), wanted at most {MOST_DROPPED:.0%}: what is left is another load"
+        )
+    notes = []
+    if skipped:
+        notes.append(
+            f"{skipped:,} lines are no requests and were skipped "
+            f"({skipped / total:.2%} of them: {_counted(rows.dropped)})"
+        )
+    if rows.left_out:
+        notes.append(f"left out: {_counted(rows.left_out)}")
+    if rows.delayed:
+        notes.append(
+            f"{len(rows.delayed):,} turns have no time, only a delay: they are counted so much after the turn "
+            "before came, because a trace does not tell how long its answer took"
+        )
+    return notes
+
+
+def _counted(reasons: Counter[str]) -> str:
+    return "; ".join(f"{count:,} {reason}" for reason, count in reasons.most_common() if count)
 
 
 def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least: int = 2) -> IntervalLoad:
@@ -219,6 +282,7 @@ def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least
         raise TraceError(
             f"{trace.name}: found {count} interval of {interval_s:g} s (requests over {trace.span_s:g} s), "
             "wanted at least two: one to learn from and one to predict"
+            + (f"; times were read as {trace.clock}" if trace.clock else "")
         )
     requests = np.bincount(index, minlength=count).astype(np.float64)
     present = np.where(requests > 0, requests, np.nan)
@@ -231,10 +295,10 @@ def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least
     )
 
 
-def _blocks(file: BinaryIO, *, name: str, most_bytes: int) -> Iterator[bytes]:
+def _blocks(chunks: Iterable[bytes], *, name: str, most_bytes: int, most_line_bytes: int) -> Iterator[bytes]:
     """The file in blocks of whole lines."""
     total, rest = 0, b""
-    while chunk := file.read(BLOCK_BYTES):
+    for chunk in chunks:
         total += len(chunk)
         if total > most_bytes:
             raise TraceError(
@@ -246,79 +310,9 @@ def _blocks(file: BinaryIO, *, name: str, most_bytes: int) -> Iterator[bytes]:
             rest = chunk[end:]
         else:
             rest += chunk
-        if len(rest) > MAX_LINE_BYTES:
-            raise TraceError(f"{name}: found a line of more than {MAX_LINE_BYTES:,} bytes, wanted JSON lines")
+        if len(rest) > most_line_bytes:
+            raise TraceError(
+                f"{name}: found a line of more than {most_line_bytes:,} bytes, wanted JSON lines"
+            )
     if rest:
         yield rest + b"\n"
-
-
-def _parse_block(block: bytes) -> tuple[FloatArray, int]:
-    """Rows (timestamp ms, ISL, OSL) of a block of whole lines, and how many lines are no request."""
-    rows = _plain_rows(block)
-    if rows is not None:
-        valid = (rows[:, 1:] > 0).all(axis=1)
-        bad = len(rows) - int(np.count_nonzero(valid))
-        return rows[valid] if bad else rows, bad
-    parsed: list[tuple[float, float, float]] = []
-    skipped = 0
-    for line in block.splitlines():
-        if not line.strip():
-            continue
-        row = _parse_line(line)
-        if row is None:
-            skipped += 1
-        else:
-            parsed.append(row)
-    return np.array(parsed, dtype=np.float64).reshape(-1, 3), skipped
-
-
-def _plain_rows(block: bytes) -> FloatArray | None:
-    """Rows of a block whose lines all have the same plain layout, shape (lines, 3); None for any other.
-
-    Without its digits such a block is one line again and again, and each line has three runs of digits
-    that end before a comma or the brace: so they stand where the numbers belong. Digit by digit, all lines
-    at once: several times as fast as a pattern and numpy's own parser.
-    """
-    text = block.translate(None, b"0123456789")
-    line = text[: text.find(b"\n") + 1]
-    if not _LAYOUT.fullmatch(line) or text != line * (len(text) // len(line)):
-        return None
-    characters = np.frombuffer(block, dtype=np.uint8)
-    digits = characters - _ZERO
-    is_digit = digits < 10
-    edges = np.flatnonzero(is_digit[1:] != is_digit[:-1]) + 1
-    if edges.size != 6 * (len(text) // len(line)):
-        return None
-    # A row for each of the three numbers.
-    first, end = np.ascontiguousarray(edges.reshape(-1, 3, 2).T)
-    closing, places = characters.take(end), (end - first).max(axis=1)
-    if not ((closing == _COMMA) | (closing == _BRACE)).all() or (places > _MOST_DIGITS).any():
-        return None
-    # What stands before a shorter number then counts nothing; names are longer than numbers.
-    digits *= is_digit
-    return np.array([_numbers(digits, *column) for column in zip(end, places.tolist(), strict=True)]).T
-
-
-def _numbers(digits: npt.NDArray[np.uint8], end: npt.NDArray[np.intp], places: int) -> FloatArray:
-    """The numbers that stand before each *end*, of so many digits; exact, for 15 of them fit a double."""
-    each = digits.take(end + np.arange(-places, 0)[:, None], mode="wrap").astype(np.float64)
-    numbers: FloatArray = _POWERS[-places:] @ each
-    return numbers
-
-
-def _parse_line(line: bytes) -> tuple[float, float, float] | None:
-    """One request, or None where the line is none."""
-    try:
-        entry = json.loads(line)
-        timestamp, isl, osl = entry["timestamp"], entry["input_length"], entry["output_length"]
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return None
-    if not all(type(value) in (int, float) for value in (timestamp, isl, osl)):
-        return None
-    try:
-        row = float(timestamp), float(isl), float(osl)
-    except OverflowError:
-        return None
-    if not (0 <= row[0] <= MAX_TIMESTAMP_MS and all(math.isfinite(value) for value in row)):
-        return None
-    return row if all(1 <= value <= MAX_TOKENS and value.is_integer() for value in row[1:]) else None

@@ -279,9 +279,9 @@ BAD_TRACES = [
     pytest.param("", "found 0 lines and none of them valid", id="empty"),
     pytest.param("no\nrequests\n", "found 2 lines and none of them valid", id="no-valid-line"),
     pytest.param(
-        json.dumps({"timestamp": 1.7e12, "input_length": 1, "output_length": 1}),
+        json.dumps({"timestamp": 1e11, "input_length": 1, "output_length": 1}),
         "wanted at most 100,000",
-        id="since-1970",
+        id="years-from-its-start",
     ),
 ]
 
@@ -363,3 +363,21 @@ def test_a_paused_policy_is_shown_as_if_it_were_not(desk: Desk) -> None:
     result = desk.run("--start-prefill", 9, policy=desk.write("paused.yaml", yaml.safe_dump(document)))
     assert "the policy is paused" in result.stderr
     assert "ScaleDown" in result.stdout
+
+
+def test_a_trace_of_another_format_is_named_and_planned_for(desk: Desk) -> None:
+    rows = (f"2024-05-10 00:{at // 60:02}:{at % 60:02}+00:00,3000,300" for at in range(240))
+    trace = desk.write("azure.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(rows))
+    result = desk.run("--output", "json", trace=trace)
+    assert (
+        "azure.csv: found Azure LLM inference CSV, Unix seconds from 2024-05-10 00:00:00 UTC" in result.stderr
+    )
+    assert [interval["requests"] for interval in json.loads(result.stdout)["intervals"]] == [60] * 4
+
+
+def test_seconds_for_milliseconds_are_asked_about_and_taken_when_said(desk: Desk) -> None:
+    lines = ({"timestamp": at, "input_length": 3000, "output_length": 300} for at in range(240))
+    trace = desk.write("seconds.jsonl", "\n".join(json.dumps(line) for line in lines))
+    _refused(desk.run(trace=trace), "Say it with --time-unit ms or s")
+    result = desk.run("--time-unit", "s", "--output", "json", trace=trace)
+    assert len(json.loads(result.stdout)["intervals"]) == 4

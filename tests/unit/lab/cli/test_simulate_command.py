@@ -120,7 +120,7 @@ def test_results_go_to_stdout_and_remarks_to_stderr(desk: Desk) -> None:
     assert sorted(result.stderr.splitlines()) == [
         "GPUs per decode replica are unknown: 1 is assumed",
         "GPUs per prefill replica are unknown: 1 is assumed",
-        "mixed.jsonl: 1 lines are no requests and were skipped",
+        "mixed.jsonl: 1 lines are no requests and were skipped (0.10% of them: 1 not JSON)",
     ]
 
 
