@@ -45,16 +45,20 @@ check: $(READY)  ## Format, lint, types, import contracts, spelling, derived fil
 	@$(MAKE) --no-print-directory derived
 
 .PHONY: derived
-derived: $(READY)  ## Check that the CRD, the reference pages and Argo CD's ConfigMap follow from their source
+derived: $(READY)  ## Check that the CRD, the reference pages, Argo CD's ConfigMap and the chart's schema follow from their source
 	$(BIN)/python -m slaplanner.api.generate --check
 	$(BIN)/python -m slaplanner.controller.reference --check
 	$(BIN)/python manifests/argocd/derive.py --check
+	$(BIN)/python charts/derive.py --check
+	$(BIN)/python manifests/monitoring/dashboards.py --check
 
 .PHONY: docs
-docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD's ConfigMap
+docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD's ConfigMap, the chart's schema
 	$(BIN)/python -m slaplanner.api.generate
 	$(BIN)/python -m slaplanner.controller.reference
 	$(BIN)/python manifests/argocd/derive.py
+	$(BIN)/python charts/derive.py
+	$(BIN)/python manifests/monitoring/dashboards.py
 	$(BIN)/python -m slaplanner.settings_reference > docs/reference/settings.md
 
 .PHONY: unit
@@ -114,10 +118,37 @@ dynamo-facts: $(READY)  ## How the metrics of Dynamo's frontends differ from tho
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
+# docker calls an image without a registry as it is named, podman and buildah put `localhost/` before it.
+IMAGE ?= $(if $(filter podman buildah,$(ENGINE)),localhost/)slaplanner:$(VERSION)
+KIND_CLUSTER := slaplanner
+
+.PHONY: image
+image:  ## Build the operator's image with docker, podman or buildah; IMAGE=registry.example.com/slaplanner:tag
+	@test -n "$(ENGINE)" || { echo "none of docker, podman and buildah is on PATH: install one, or name it with ENGINE="; exit 1; }
+	$(ENGINE) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) $(BUILD_ARGS) .
+
+.PHONY: push
+push:  ## Push the image to the registry that IMAGE names
+	$(ENGINE) push $(IMAGE)
+
+.PHONY: lock
+lock: $(READY)  ## Lock the versions and hashes of what the image installs
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  pyproject.toml --output-file requirements/image.txt
+	echo hatchling | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  - --output-file requirements/build.txt
+
 .PHONY: kind-up
-kind-up:  ## A cluster on this laptop (needs kind and a container engine)
-	kind create cluster --config kind-config.yaml
+kind-up: image  ## A cluster on this laptop with the image in it (needs kind and a container engine)
+	kind get clusters | grep -qx $(KIND_CLUSTER) || kind create cluster --config kind-config.yaml
+	$(ENGINE) $(if $(filter buildah,$(ENGINE)),push $(IMAGE) docker-archive:,save $(IMAGE) --output )slaplanner-image.tar$(if $(filter buildah,$(ENGINE)),:$(IMAGE))
+	kind load image-archive slaplanner-image.tar --name $(KIND_CLUSTER)
+	rm slaplanner-image.tar
 
 .PHONY: deploy
-deploy:  ## Install into the current kubectl context
-	kubectl apply -k manifests
+deploy:  ## Install IMAGE into the current kubectl context
+	kubectl kustomize manifests | sed 's|image: slaplanner:.*|image: $(IMAGE)|' | kubectl apply --server-side --filename=-
+	kubectl wait --for=condition=Established crd/slapolicies.slaplanner.io --timeout=60s

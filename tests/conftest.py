@@ -27,6 +27,7 @@ from tests.testbed import (
     PrometheusServer,
     install_dynamo,
 )
+from tests.testbed.binaries import find_helm
 from tests.testbed.missing import or_skip
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +109,17 @@ def argocd(bed: Bed) -> ArgoCD:
 def lua_engine(bed: Bed) -> LuaEngine:
     """Argo CD's Lua engine, without an Argo CD."""
     return or_skip(lambda: LuaEngine(bed.directory / "lua"))
+
+
+@pytest.fixture(scope="session")
+def helm() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Helm: `helm("template", ...)`; with `check=False` an error is for the test to judge."""
+    binary = or_skip(find_helm)
+
+    def run(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([binary, *words], check=check, capture_output=True, text=True, timeout=60)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ class FakePrometheus:
 
     `figures`: of instant queries, a number or series; `tracks`: of range queries, per figure a list of
     series as values by time. What is not given has no series. `errors` fail the queries for a figure.
+    `labels`: of the series behind a number.
     """
 
     def __init__(
@@ -25,18 +26,20 @@ class FakePrometheus:
         tracks: Mapping[str, Sequence[Points]] | None = None,
         errors: Mapping[str, MetricsError] | None = None,
         max_query_chars: int = 60_000,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.figures = dict(figures or {})
         self.tracks = dict(tracks or {})
         self.errors = dict(errors or {})
         self.max_query_chars = max_query_chars
+        self.labels = dict(labels or {})
         self.queries: list[str] = []
 
     def instant(self, query: str, *, at_s: float, deadline: Deadline) -> list[Sample]:  # noqa: ARG002 - it has one answer, at once
         return [
             Sample(labels={**sample.labels, "figure": name}, value=sample.value)
             for name in self._asked(query)
-            for sample in _samples(self.figures.get(name, ()))
+            for sample in self._samples(self.figures.get(name, ()))
         ]
 
     def range(
@@ -52,12 +55,15 @@ class FakePrometheus:
         assert len(times) <= 11_000, f"Prometheus refuses {len(times)} points"
         return [
             Track(
-                labels={"figure": name},
+                labels={"figure": name, "instance": str(number)},
                 points=tuple((float(at), points[at]) for at in times if at in points),
             )
             for name in self._asked(query)
-            for points in self.tracks.get(name, ())
+            for number, points in enumerate(self.tracks.get(name, ()))
         ]
+
+    def _samples(self, answer: Answer) -> Sequence[Sample]:
+        return (Sample(labels=self.labels, value=answer),) if isinstance(answer, int | float) else answer
 
     def _asked(self, query: str) -> list[str]:
         self.queries.append(query)
@@ -66,10 +72,6 @@ class FakePrometheus:
             if name in self.errors:
                 raise self.errors[name]
         return names
-
-
-def _samples(answer: Answer) -> Sequence[Sample]:
-    return (Sample(labels={}, value=answer),) if isinstance(answer, int | float) else answer
 
 
 def buckets(values: Mapping[str, float]) -> list[Sample]:

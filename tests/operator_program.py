@@ -131,7 +131,9 @@ def without_right(cluster: Cluster, verb: str, resource: str) -> Iterator[None]:
     """Take one right from the operator, that of *verb* on *resource*, until the block ends."""
     role = json.loads(cluster.kubectl("get", "clusterrole", ROLE, "-o", "json").stdout)
     (rule,) = [rule for rule in role["rules"] if resource in rule["resources"]]
-    patch = json.dumps({"rules": [_less(one, verb) if one is rule else one for one in role["rules"]]})
+    # A rule without a verb is refused, so one that had no other goes altogether.
+    less = [_less(one, verb) if one is rule else one for one in role["rules"]]
+    patch = json.dumps({"rules": [one for one in less if one["verbs"]]})
     cluster.kubectl("patch", "clusterrole", ROLE, "--type=merge", f"--patch={patch}")
     what = f"{resource.partition('/')[0]}.{rule['apiGroups'][0]}".removesuffix(".")
     _, _, subresource = resource.partition("/")

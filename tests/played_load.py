@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from slaplanner.adapters.prometheus.selectors import MetricsSource
-from slaplanner.adapters.prometheus.series import PREFIXES
+from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
 from tests.timelines import Page
 
 PAST_S = 60
-PREFIX = PREFIXES[MetricsSource.FRONTEND]
+PREFIX = f"{FRONTEND_PREFIX}_"
 CHAT = {"endpoint": "chat_completions", "request_type": "stream"}
 
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.target import ApiRefusal, Identity, Outcome, Rivals, TargetState, Verdict
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.events import Event
 from slaplanner.controller.health import Liveness
+from slaplanner.controller.outside.ports import Runner, Traffic, World
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
-from slaplanner.controller.world import Traffic
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Series
 from slaplanner.core.rebalance import Write
 from slaplanner.settings import Settings
 from tests.planning import PROFILES, fleet, observation
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 UID = "5f0c0ffe-0000-4000-8000-000000000001"
 
@@ -41,8 +45,12 @@ def loaded_profile() -> LoadedProfile:
 class Inline:
     """A pool without threads."""
 
-    async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
+
+
+def watched(name: str) -> Watched:
+    return Watched(group="", version="v1", plural="things", namespace="serving", name=name)
 
 
 @dataclass(slots=True)
@@ -62,12 +70,25 @@ class FakeWorld:
     orders: list[Mapping[Role, int]] = field(default_factory=list)
     looks: int = 0
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
-    numerics: Inline = field(default_factory=Inline)
-    refits: Inline = field(default_factory=Inline)
+    numerics: Runner = field(default_factory=Inline)
+    refits: Runner = field(default_factory=Inline)
     api_server: ApiServer = field(default_factory=ApiServer)
     versions: dict[str, str | None] = field(
         default_factory=lambda: {"target": "1", "profile": "1", "warm-up": "1"}
     )
+
+    def as_world(self) -> World:
+        """Every outside system at once."""
+        return World(
+            clock=self,
+            targets=self,
+            documents=self,
+            metrics=self,
+            reports=self,
+            numerics=self.numerics,
+            refits=self.refits,
+            api_server=self.api_server,
+        )
 
     def now_s(self) -> float:
         return self.time_s
@@ -75,34 +96,35 @@ class FakeWorld:
     def monotonic_s(self) -> float:
         return self.time_s
 
-    def watched_target(self, target: TargetState) -> str:  # noqa: ARG002 - there is one
-        return "target"
+    def watched(self, target: TargetState) -> Watched:  # noqa: ARG002 - there is one
+        return watched("target")
 
-    def watched_profile(self, policy: object) -> str:  # noqa: ARG002 - there is one
-        return "profile"
+    def watched_profile(self, policy: SLAPolicy) -> Watched | None:  # noqa: ARG002 - there is one
+        return watched("profile")
 
-    def watched_warm_up(self, policy: SLAPolicy) -> str | None:
-        return "warm-up" if policy.spec.planning.predictor.warmup_trace else None
+    def watched_warm_up(self, policy: SLAPolicy) -> Watched | None:
+        return watched("warm-up") if policy.spec.planning.predictor.warmup_trace else None
 
-    def polled_version(self, policy: object) -> None:
+    def polled_version(self, policy: SLAPolicy) -> str | None:  # noqa: ARG002
         """Its target is watched."""
+        return None
 
-    async def look(self, policy: object) -> TargetState:  # noqa: ARG002
+    async def look(self, policy: SLAPolicy) -> TargetState:  # noqa: ARG002
         self.looks += 1
         if isinstance(self.target, PlanningError):
             raise self.target
         return self.target
 
-    async def model(self, policy: object, target: TargetState) -> str:  # noqa: ARG002
+    async def model(self, policy: SLAPolicy, target: TargetState) -> str:  # noqa: ARG002
         return "meta/llama-70b"
 
-    async def rivals(self, policy: object, target: TargetState) -> Rivals:  # noqa: ARG002
+    async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals:  # noqa: ARG002
         return self.rival
 
-    async def profile(self, policy: object) -> LoadedProfile:  # noqa: ARG002
+    async def profile(self, policy: SLAPolicy, *, version: str | None = None) -> LoadedProfile:  # noqa: ARG002
         return loaded_profile()
 
-    async def warm_up(self, policy: object) -> Series | None:  # noqa: ARG002
+    async def warm_up(self, policy: SLAPolicy) -> Series | None:  # noqa: ARG002
         return None
 
     async def traffic(self, *_: object, **__: object) -> Traffic:
@@ -111,7 +133,7 @@ class FakeWorld:
 
     async def scale(
         self,
-        policy: object,  # noqa: ARG002
+        policy: SLAPolicy,  # noqa: ARG002
         target: TargetState,
         desired: Mapping[Role, int],
         *,
@@ -129,12 +151,19 @@ class FakeWorld:
         )
         return Outcome(written=tuple(move for move in moves if move.before != move.replicas))
 
-    async def write_status(self, *, status: Mapping[str, Any], **_: object) -> None:
+    async def write_status(
+        self,
+        *,
+        namespace: str,  # noqa: ARG002 - there is one policy
+        name: str,  # noqa: ARG002
+        uid: str,  # noqa: ARG002
+        status: Mapping[str, Any],
+    ) -> None:
         if self.refusal is not None:
             raise self.refusal
         self.statuses.append(status)
 
-    async def report_to_target(self, namespace: str, name: str, verdicts: Sequence[Verdict]) -> None:
+    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
         self.reports.append((namespace, name, tuple(verdict.policy for verdict in verdicts)))
 
     def moved(self, **fields: Any) -> None:
@@ -149,14 +178,14 @@ class FakeWatches:
     """Knows the versions that the world has."""
 
     world: FakeWorld
-    kept: set[str] = field(default_factory=set)
-    """What was last wanted."""
+    kept: dict[str, set[str]] = field(default_factory=dict)
+    """By policy: what it last wanted."""
 
-    def keep(self, wanted: Iterable[str]) -> None:
-        self.kept = set(wanted)
+    def keep(self, owner: str, wanted: Iterable[Watched]) -> None:
+        self.kept[owner] = {watched.name for watched in wanted}
 
-    def version(self, watched: str) -> str | None:
-        return self.world.versions[watched]
+    def version(self, watched: Watched) -> str | None:
+        return self.world.versions[watched.name]
 
 
 def target(prefill: int = 1, decode: int = 1, **fields: Any) -> TargetState:
@@ -208,6 +237,7 @@ class OnePolicy:
     reconciler: Reconciler
     record: Record
     events: list[Event]
+    watches: FakeWatches
 
     async def tick(self) -> None:
         await self.reconciler.tick(self.record)
@@ -222,16 +252,18 @@ def one_policy(
 ) -> OnePolicy:
     """A policy that was just seen by an operator that has settled."""
     world = world or FakeWorld(target())
-    records = Records()
+    records = Records(made := Settings(**({"settle_s": 0.0} | settings)))
     record = records.seen(copy.deepcopy(dict(shown or document())))
     told: list[Event] = []
-    reporter = Reporter(desk=world, records=records, post=lambda _, event: told.append(event))
+    outside = world.as_world()
+    reporter = Reporter(reports=world, clock=world, records=records, post=lambda _, event: told.append(event))
+    watches = FakeWatches(world)
     reconciler = Reconciler(
-        world=world,  # type: ignore[arg-type]  # as much of one as a reconciler needs
+        world=outside,
         records=records,
-        watches=FakeWatches(world),  # type: ignore[arg-type]
+        watches=watches,
         reporter=reporter,
         liveness=Liveness(),
-        settings=Settings(**({"settle_s": 0.0} | settings)),
+        settings=made,
     )
-    return OnePolicy(world, records, reconciler, record, told)
+    return OnePolicy(world, records, reconciler, record, told, watches)

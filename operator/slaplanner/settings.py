@@ -53,6 +53,11 @@ MAX_WAIT_VARIABLE: Final = "SCALING_MAX_WAIT_TIME"
 CHECK_INTERVAL_VARIABLE: Final = "SCALING_CHECK_INTERVAL"
 """Environment variable with `scalingCheckIntervalSeconds`, likewise."""
 
+OWN_QUERY_PARAMETERS: Final = frozenset(
+    {"query", "time", "start", "end", "step", "timeout", "partial_response", "deny_partial_response"}
+)
+"""Parameters that the operator's own queries carry."""
+
 LEAST_LEASE_S: Final = 12.0
 MOST_LEASE_S: Final = 300.0
 
@@ -108,6 +113,9 @@ class PrometheusConnection:
     """Trust any server certificate. For a first try only: whoever answers decides the replicas."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further headers, such as the tenant of a Mimir (`X-Scope-OrgID`). Not for credentials."""
+    query_parameters: Mapping[str, str] = field(default_factory=dict)
+    """Further parameters in the address of every query, such as the `namespace` that OpenShift's tenancy
+    port asks for. Not for credentials."""
     http_method: HttpMethod = HttpMethod.POST
     """How queries are sent: POST, because a query is too long for the urls of some proxies; GET where
     a gateway allows nothing else."""
@@ -125,6 +133,8 @@ class PrometheusConnection:
             raise ValueError("found caFile and insecureSkipVerify: true, wanted at most one of them")
         for name, value in self.headers.items():
             _check_header(name, value)
+        for name, value in self.query_parameters.items():
+            _check_query_parameter(name, value)
         _check_positive("connectTimeoutSeconds", self.connect_timeout_s)
         _check_positive("readTimeoutSeconds", self.read_timeout_s)
 
@@ -332,6 +342,15 @@ def _check_header(name: str, value: str) -> None:
         raise ValueError(f"found {name!r} as the name of a header, wanted letters, digits, - and _")
     if not value.isprintable() or not value.isascii():
         raise ValueError(f"header {name}: found a value with unprintable characters, wanted plain text")
+
+
+def _check_query_parameter(name: str, value: str) -> None:
+    if name in OWN_QUERY_PARAMETERS:
+        raise ValueError(f"found a query parameter {name!r}, which every query sets itself")
+    if not name or not name.isprintable() or not value.isprintable():
+        raise ValueError(
+            f"found a query parameter {name!r} that is empty or not printable, wanted plain text"
+        )
 
 
 def _check_positive(key: str, value: float) -> None:

@@ -34,7 +34,16 @@ def read_yaml(document: str) -> object:
     """
     try:
         tree = yaml.load(document, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, only stricter
-    except (yaml.YAMLError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # PyYAML's constructors raise whatever they meet, as for the date 2024-13-45.
         raise SettingsError(f"settings are not YAML: {' '.join(str(error).split())}") from error
     return {} if tree is None else tree
 
@@ -122,16 +131,22 @@ def _read_scalar(hint: type, found: object, where: str) -> object:
     return make(found)
 
 
+_LARGEST = 2**63
+"""Beyond it a number is a typing error; Python would take digits without end."""
+
+
 def _is_text(found: object) -> bool:
     return isinstance(found, str) and bool(found.strip())
 
 
 def _is_whole(found: object) -> bool:
-    return isinstance(found, int) and not isinstance(found, bool)
+    return isinstance(found, int) and not isinstance(found, bool) and abs(found) <= _LARGEST
 
 
 def _is_number(found: object) -> bool:
-    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+    if isinstance(found, int):
+        return _is_whole(found)
+    return isinstance(found, float) and math.isfinite(found)
 
 
 _SCALARS: dict[type, tuple[str, Callable[[object], bool], Callable[[Any], object]]] = {
@@ -159,7 +174,7 @@ def _sequence(found: object, where: str) -> list[object]:
 
 
 def _unfit(found: object, wanted: str, where: str) -> SettingsError:
-    shown = repr(found)
+    shown = "a number of many digits" if isinstance(found, int) and abs(found) > _LARGEST else repr(found)
     return SettingsError(
         f"{where}: found {shown if len(shown) <= 80 else shown[:77] + '...'}, wanted {wanted}"
     )

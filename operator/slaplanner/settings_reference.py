@@ -45,9 +45,11 @@ TYPES: Final[dict[Any, str]] = {
 HEAD: Final = f"""# Settings of the operator
 
 The administrator's settings: a YAML file, by default `{settings.DEFAULT_PATH}`, which the manifests
-mount from a ConfigMap. They are read once, when the operator starts; a file that cannot be read stops
-it with a message that says where and why. Credentials are files (mounted from Secrets) that are read
-again whenever they are used, so a rotated one counts at once.
+mount from the ConfigMap `slaplanner-settings`. The operator looks at it every five seconds and restarts
+itself when it was edited. At the start, a file that cannot be read stops the operator with a message that
+says where and why; later it is refused with that message in the log, and the settings in force stay.
+Credentials are files (mounted from Secrets) that are read again whenever they are used, so a rotated one
+acts at once.
 
 | Environment variable | Meaning |
 |---|---|
@@ -60,7 +62,7 @@ again whenever they are used, so a rotated one counts at once.
 prometheus:
   default:
     url: https://prometheus.monitoring.svc:9090
-    bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+    bearerTokenFile: /var/run/slaplanner/prometheus/token
     caFile: /etc/slaplanner/prometheus/ca.crt
   tenant-a:
     url: https://mimir.example.com/prometheus
@@ -77,6 +79,23 @@ etcd:
       keyFile: /etc/slaplanner/etcd/tls.key
 profileDirectories: [/profiles]
 watchedNamespaces: [serving]
+```
+
+Give a Prometheus that asks for a token one that is good for nothing else. The operator's own token (below
+`/var/run/secrets/kubernetes.io/serviceaccount`) would let whoever receives it act as the operator on the API
+server. A projected token names its audience, and the API server refuses it for anything else:
+
+```yaml
+# In the Deployment; with Helm: extraVolumes and extraVolumeMounts.
+volumes:
+  - name: prometheus-token
+    projected:
+      sources:
+        - serviceAccountToken: {{audience: prometheus, expirationSeconds: 3600, path: token}}
+volumeMounts:
+  - name: prometheus-token
+    mountPath: /var/run/slaplanner/prometheus
+    readOnly: true
 ```
 """
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slaplanner.adapters.prometheus import Client, Scope
+from slaplanner.settings import PrometheusConnection
 from tests.operator_program import OperatorProgram, install_operator, running_operator
 from tests.played_load import Load, PlayedLoads
 from tests.scene import Scene, graph, wait_scraped
 from tests.stored_graph import StoredGraph
+from tests.stories import MODEL, Story
 from tests.testbed import Cluster, EtcdFactory, PrometheusServer, Served, Target, install_dynamo
+from tests.timelines import Page, Timeline
 from tests.virtual_scene import BUSY, EtcdScene, virtual
 
 
@@ -116,3 +122,35 @@ def etcd_scene(
             return EtcdScene(scene, etcd)
 
         yield start
+
+
+STAGE = "stage"
+_story_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def stage(prometheus_server: PrometheusServer) -> Iterator[Page]:
+    """One target for all stories: Prometheus takes up a new one only after 5 s."""
+    with Page() as page:
+        target = Target(job=STAGE, address=page.address)
+        prometheus_server.add_target(target)
+        yield page
+        prometheus_server.remove_target(target)
+
+
+@pytest.fixture
+def story(prometheus_server: PrometheusServer, stage: Page) -> Story:
+    """A fresh deployment; `observed` has Prometheus scrape its timeline first."""
+    name = f"readings-{os.getpid()}-{next(_story_numbers)}"
+
+    def tell(told: Story) -> None:
+        told.timeline.add("story_told", {"story": name}, lambda back: 1 if back == 0 else None)
+        stage.content = told.timeline.page()
+        prometheus_server.wait_for(f'story_told{{story="{name}"}}')
+
+    return Story(
+        client=Client("default", PrometheusConnection(url=prometheus_server.url)),
+        scope=Scope(model=MODEL, dynamo_namespace=name),
+        timeline=Timeline(),
+        tell=tell,
+    )

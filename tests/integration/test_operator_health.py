@@ -22,7 +22,6 @@ INTERVAL_S = 5
 SLOW_S = 6.0
 """A question to the slow Prometheus takes longer than the interval between plans."""
 FAMILIES = (
-    "plan_age_seconds",
     "plan_duration_seconds_count",
     "decisions_total",
     "observed_requests_per_second",

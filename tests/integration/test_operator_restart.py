@@ -274,6 +274,11 @@ def test_a_new_operator_is_ready_at_once_and_plans_nothing_before_it_has_settled
     with start(settings={"settleSeconds": settle_s}) as operator:
         assert operator.answer("/readyz") == "ok\n"
         scene.wait_replicas(prefill=4, decode=2)
+
+        def planned() -> list[str]:
+            return [line["timestamp"] for line in operator.log() if line["message"] == "planned"]
+
         # Of a decision the status tells the slot that it was due in; the log tells when it was taken.
-        plans = [line["timestamp"] for line in operator.log() if line["message"] == "planned"]
+        wait_until(planned, what="a line about the plan")
+        plans = planned()
         assert min(datetime.fromisoformat(plan).timestamp() for plan in plans) >= began_s + settle_s

@@ -1,17 +1,15 @@
 """The readings of a real Prometheus: what PromQL makes of what frontends do."""
 
-import itertools
 import math
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slaplanner.adapters.prometheus import (
     Client,
-    Deadline,
     Matcher,
     MatchOperator,
     MetricsSource,
@@ -25,122 +23,24 @@ from slaplanner.core.attainment import Attainment, Share
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import HttpMethod, PrometheusConnection
+from tests.stories import (
+    CARD,
+    CHAT,
+    COMPLETED,
+    MODEL,
+    STARTED,
+    WINDOW_S,
+    Story,
+    about,
+    deadline,
+    known,
+    reason,
+    rising,
+)
 from tests.testbed import PrometheusServer, Target, find_prometheus, free_port, wait_until
 from tests.timelines import Page, Timeline
 
-WINDOW_S = 180
-MODEL = "Meta/Llama-70B"
-CHAT = {"endpoint": "chat_completions", "request_type": "stream"}
-SUCCESS = {"status": "success", "error_type": ""}
-
-STARTED = "dynamo_frontend_requests_started_total"
-COMPLETED = "dynamo_frontend_requests_total"
-CARD = "dynamo_frontend_model_context_length"
-
 STAGE = "stage"
-
-_numbers = itertools.count(1)
-
-
-def deadline() -> Deadline:
-    return Deadline.after(30)
-
-
-@dataclass(kw_only=True)
-class Story:
-    """One deployment's past, and the questions about it."""
-
-    client: Client
-    scope: Scope
-    timeline: Timeline
-    tell: Callable[["Story"], None]
-
-    @property
-    def labels(self) -> dict[str, str]:
-        assert self.scope.model is not None
-        assert self.scope.dynamo_namespace is not None
-        return {"model": self.scope.model.lower(), "dynamo_namespace": self.scope.dynamo_namespace}
-
-    def register(self, recent: Callable[[int], bool] = lambda _back: True) -> None:
-        """A frontend knows the model, under the name that its card has."""
-        labels = {**self.labels, "model": self.scope.model or ""}
-        self.timeline.add(CARD, labels, lambda back: 131072 if recent(back) else None)
-
-    def start(self, value: Callable[[int], float | None], **labels: str) -> None:
-        self.timeline.add(STARTED, {**self.labels, **CHAT, **labels}, value)
-
-    def complete(self, value: Callable[[int], float | None], **labels: str) -> None:
-        self.timeline.add(COMPLETED, {**self.labels, **CHAT, **SUCCESS, **labels}, value)
-
-    def served(self, count: Callable[[int], float], *, ttft_s: float = 0.2, pod: str = "a") -> None:
-        """What requests leave behind once they have produced tokens."""
-        labels = {**self.labels, "pod": pod}
-        play = self.timeline.histogram
-        prefix = "dynamo_frontend_"
-        play(prefix + "time_to_first_token_seconds", labels, count, each=ttft_s, edges=(0.1, 0.22, 0.47))
-        play(prefix + "inter_token_latency_seconds", labels, lambda back: 100 * count(back), each=0.02)
-        play(prefix + "input_sequence_tokens", labels, count, each=3000, edges=(1800, 3600))
-        play(prefix + "output_sequence_tokens", labels, count, each=150)
-        play(prefix + "request_duration_seconds", labels, count, each=2.5)
-
-    def observed(self, *, window_s: float = WINDOW_S) -> Observation:
-        self.tell(self)
-        return observe(
-            self.client,
-            self.scope,
-            at_s=self.timeline.end_s,
-            window_s=window_s,
-            interval_s=window_s,
-            deadline=deadline(),
-        )
-
-
-@pytest.fixture(scope="module")
-def stage(prometheus_server: PrometheusServer) -> Iterator[Page]:
-    """One target for all stories: Prometheus takes up a new one only after 5 s."""
-    with Page() as page:
-        target = Target(job=STAGE, address=page.address)
-        prometheus_server.add_target(target)
-        yield page
-        prometheus_server.remove_target(target)
-
-
-@pytest.fixture
-def story(prometheus_server: PrometheusServer, stage: Page) -> Story:
-    """A fresh deployment; `observed` has Prometheus scrape its timeline first."""
-    name = f"readings-{os.getpid()}-{next(_numbers)}"
-
-    def tell(told: Story) -> None:
-        told.timeline.add("story_told", {"story": name}, lambda back: 1 if back == 0 else None)
-        stage.content = told.timeline.page()
-        prometheus_server.wait_for(f'story_told{{story="{name}"}}')
-
-    return Story(
-        client=Client("default", PrometheusConnection(url=prometheus_server.url)),
-        scope=Scope(model=MODEL, dynamo_namespace=name),
-        timeline=Timeline(),
-        tell=tell,
-    )
-
-
-def rising(per_scrape: float) -> Callable[[int], float]:
-    """A counter that has grown evenly for a long time."""
-    return lambda back: 100_000 - per_scrape * back
-
-
-def about(value: float) -> object:
-    return pytest.approx(value, rel=1e-6)
-
-
-def known(reading: Reading, *, lower_bound: bool = False) -> float:
-    assert isinstance(reading, Known), reading
-    assert reading.lower_bound is lower_bound
-    return reading.value
-
-
-def reason(reading: Reading) -> Reason:
-    assert isinstance(reading, Unknown), reading
-    return reading.reason
 
 
 def test_busy_frontends_are_pooled(story: Story) -> None:
@@ -468,20 +368,29 @@ def lonely_prometheus(tmp_path: Path) -> Iterator[PrometheusServer]:
 
 
 @pytest.mark.usefixtures("prometheus_server")
-def test_up_without_any_series_of_dynamo_is_a_true_zero(lonely_prometheus: PrometheusServer) -> None:
+def test_up_alone_is_never_a_zero(lonely_prometheus: PrometheusServer) -> None:
+    """A frontend that is up may count under names and labels that nobody thought of."""
     client = Client("default", PrometheusConnection(url=lonely_prometheus.url))
     scope = Scope(model="llama", dynamo_namespace="serving-llama")
 
-    def look() -> Reading:
+    def look() -> Unknown:
         at_s = Timeline().end_s + 1
-        return observe(client, scope, at_s=at_s, window_s=60, interval_s=60, deadline=deadline()).requests
+        seen = observe(client, scope, at_s=at_s, window_s=60, interval_s=60, deadline=deadline()).requests
+        assert isinstance(seen, Unknown), seen
+        assert seen.reason is Reason.NO_SERIES
+        return seen
 
-    assert reason(look()) is Reason.NO_SERIES
+    assert "No target" in look().message
     with Page() as page:
         lonely_prometheus.add_target(
             Target(job="frontend", address=page.address, labels={"dynamo_namespace": "serving-llama"})
         )
-        wait_until(lambda: look() == Known(0.0), what="a true zero", timeout_s=20, poll_s=0.2)
+        wait_until(
+            lambda: "1 targets up" in look().message and "expose none of it" in look().message,
+            what="a target that is up",
+            timeout_s=20,
+            poll_s=0.2,
+        )
 
 
 def test_history_keeps_gaps_and_zeros_apart_and_does_not_move(story: Story) -> None:

@@ -16,6 +16,7 @@ In a test, ask for a fixture (`tests/conftest.py`); only what is asked for is st
   `dynamo_kubeconfig(cluster)`;
 - `installed`: the cluster with `manifests/` applied; `operator_kubeconfig`: a kubeconfig of the
   operator's service account, for running the operator with exactly its rights;
+- `helm`: `helm("template", "charts/slaplanner").stdout`;
 - `argocd`: an `ArgoCD` on a control plane of its own;
   `lua_engine`: its Lua engine alone;
 - `etcd_server`: a factory, `etcd_server(tls=True, root_password="secret")`, of etcds of their own.

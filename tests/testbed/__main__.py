@@ -6,7 +6,7 @@ import sys
 import click
 
 from tests.testbed import standing
-from tests.testbed.binaries import find_argocd, find_control_plane, find_prometheus
+from tests.testbed.binaries import find_argocd, find_control_plane, find_helm, find_prometheus
 from tests.testbed.dynamo_wheels import NEWEST, WORKERS_VERSION, find_dynamo
 from tests.testbed.errors import TestBedError
 from tests.testbed.gomodule import cache_directory
@@ -39,6 +39,7 @@ def build() -> None:
         click.echo(path)
     click.echo(find_prometheus(say=say))
     click.echo(find_argocd(say=say))
+    click.echo(find_helm(say=say))
     for version in (WORKERS_VERSION, NEWEST):
         click.echo(find_dynamo(version, say=say))
     say(f"compiled parts are kept in {cache_directory()}")

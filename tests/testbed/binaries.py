@@ -1,4 +1,4 @@
-"""Which etcd, API server, kubectl, Prometheus and Argo CD a bed uses.
+"""Which etcd, API server, kubectl, Prometheus, Helm and Argo CD a bed uses.
 
 The order of choice, part by part: the directory in `KUBEBUILDER_ASSETS` (trusted as it is), PATH
 (when the version fits), the cache of earlier builds, compiling. What remains missing is named in
@@ -20,6 +20,7 @@ TESTS = Path(__file__).resolve().parents[1]
 KUBERNETES_VERSION = "v1.36.3"
 PROMETHEUS_TAGS = ("netgo", "remove_all_sd")
 ARGOCD_VERSION = "3.2.6"
+HELM_VERSION = "v3.21.4"
 
 Version = tuple[int, int]
 # ValidatingAdmissionPolicy and CEL's lists extensions have been stable since 1.32; a 1.36 API
@@ -36,6 +37,16 @@ def _kubernetes_ldflags(version: str) -> str:
     )
 
 
+def _helm_ldflags(version: str, kubernetes: str) -> str:
+    major, minor = kubernetes.removeprefix("v").split(".")[:2]
+    # Without the stamp `helm template` pretends to face Kubernetes 1.20.
+    package = "helm.sh/helm/v3"
+    return (
+        f"-s -w -X {package}/internal/version.version={version} "
+        f"-X {package}/pkg/chartutil.k8sVersionMajor={major} -X {package}/pkg/chartutil.k8sVersionMinor={minor}"
+    )
+
+
 CONTROL_PLANE = GoModule(
     directory=TESTS / "controlplane",
     packages={
@@ -45,8 +56,16 @@ CONTROL_PLANE = GoModule(
 )
 PROMETHEUS = GoModule(
     directory=TESTS / "prometheus",
-    packages={"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+    packages={
+        "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
+        "promtool": "github.com/prometheus/prometheus/cmd/promtool",
+    },
     tags=PROMETHEUS_TAGS,
+)
+HELM = GoModule(
+    directory=TESTS / "helm",
+    packages={"helm": "helm.sh/helm/v3/cmd/helm"},
+    ldflags=_helm_ldflags(HELM_VERSION, KUBERNETES_VERSION),
 )
 ARGOCD = GoModule(
     directory=TESTS / "argocd",
@@ -106,12 +125,25 @@ def find_prometheus(*, say: Say = quiet) -> Path:
     ]
 
 
+def find_promtool(*, say: Say = quiet) -> Path:
+    """What checks metrics and plays alerts; it comes with Prometheus."""
+    found = _find("promtool", fits=_at_least("prometheus"))
+    return (found or _compile(PROMETHEUS, ["promtool"], say=say, instead="the package `prometheus`"))[
+        "promtool"
+    ]
+
+
 def find_argocd(*, say: Say = quiet) -> Path:
     """The one program that plays every part of Argo CD, by the name that it is called by.
 
     Always our own build: what users have on PATH is a client of any version.
     """
     return _compile(ARGOCD, ["argocd"], say=say)["argocd"]
+
+
+def find_helm(*, say: Say = quiet) -> Path:
+    """The Helm that renders the chart; always our own build, because versions render differently."""
+    return _compile(HELM, ["helm"], say=say)["helm"]
 
 
 def find_redis() -> Path:

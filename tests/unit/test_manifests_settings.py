@@ -18,6 +18,6 @@ def test_a_mounted_settings_file_names_the_default_connection(file: Path) -> Non
 def test_only_the_namespaced_variant_limits_itself_to_a_namespace() -> None:
     watched = {
         folder: load_settings(MANIFESTS / folder / "settings.yaml", env={}).watched_namespaces
-        for folder in ("base", "namespaced")
+        for folder in ("base", "overlays/namespaced")
     }
-    assert watched == {"base": (), "namespaced": ("serving",)}
+    assert watched == {"base": (), "overlays/namespaced": ("serving",)}

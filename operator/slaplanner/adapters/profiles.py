@@ -17,7 +17,7 @@ from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, reso
 from slaplanner.core.errors import ProfileError, ProfileFormatError, ProfileNotFound
 from slaplanner.core.model import Interpolation
 from slaplanner.core.profiles import Profile, ProfileTables, build
-from slaplanner.core.profiles.checks import Fault, check
+from slaplanner.core.profiles.checks import Fault, FaultKind, check, overshoots
 from slaplanner.core.profiles.hardware import Hardware
 from slaplanner.core.profiles.parse import MAX_FILE_BYTES, decode_table, prefill_table
 from slaplanner.core.reasons import Reason
@@ -49,7 +49,8 @@ class LoadedProfile:
 
     def faults_on(self, gpus_per_replica: int) -> tuple[Fault, ...]:
         """The faults when a replica is known to have so many GPUs."""
-        return check(self.tables, replace(self.hardware, gpus_per_replica=gpus_per_replica))
+        known = replace(self.hardware, gpus_per_replica=gpus_per_replica)
+        return (*check(self.tables, known), *(f for f in self.faults if f.kind is FaultKind.CUBIC_OVERSHOOTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,20 @@ def _loaded(
         decode=decode_table(decode.data, source=decode.name) if decode else None,
     )
     hardware = _hardware(meta)
+    profile = build(tables, interpolation)
     return LoadedProfile(
-        profile=build(tables, interpolation),
+        profile=profile,
         tables=tables,
         hardware=hardware,
-        faults=check(tables, hardware),
+        faults=(*check(tables, hardware), *_overshoots(profile, tables, interpolation)),
         summary=_summary(tables, interpolation),
     )
+
+
+def _overshoots(profile: Profile, tables: ProfileTables, interpolation: Interpolation) -> tuple[Fault, ...]:
+    if interpolation is not Interpolation.CUBIC or tables.prefill is None:
+        return ()
+    return tuple(overshoots(profile.prefill, tables.prefill))
 
 
 def _hardware(meta: _File | None) -> Hardware:

@@ -66,7 +66,7 @@ class SLAPolicy(BaseModel):
                 what was wanted.
         """
         try:
-            policy = SLAPolicy.model_validate(dict(document))
+            policy = SLAPolicy.model_validate({**document, "metadata": _metadata(document.get("metadata"))})
         except ValidationError as error:
             raise PolicyError("; ".join(_line(fault) for fault in error.errors())) from error
         written = policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -131,6 +131,17 @@ def _predictor(planning: PlanningSpec) -> PredictorPolicy:
         min_observations=predictor.min_observations,
         kalman=KalmanTuning(q_level=kalman.q_level, q_trend=kalman.q_trend, r=kalman.r),
     )
+
+
+def _metadata(found: Any) -> Any:
+    """Metadata as the API server stores it: a null is an absent field, a generated name has its prefix."""
+    if not isinstance(found, Mapping):
+        return found
+    kept = {key: value for key, value in found.items() if value is not None}
+    kept.setdefault("name", kept.get("generateName"))
+    if isinstance(annotations := kept.get("annotations"), Mapping):
+        kept["annotations"] = {key: value for key, value in annotations.items() if value is not None}
+    return kept
 
 
 def _line(fault: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,7 @@ def _role_warnings(spec: Mapping[str, Any]) -> Iterator[Violation]:
 
 def _expression_warnings(expression: str, path: str) -> Iterator[Violation]:
     try:
-        re.compile(expression)
-    except re.error as error:
+        with warnings.catch_warnings(action="ignore"):
+            re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
         yield Violation(path, f"{expression!r} does not look like a regular expression: {error}")

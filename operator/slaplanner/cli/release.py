@@ -14,6 +14,7 @@ import click
 import urllib3
 from kubernetes import client, config
 
+from slaplanner.adapters.kubeconfig import UNREADABLE
 from slaplanner.api.policy import FINALIZER, GROUP, PLURAL, VERSION
 
 EXIT_FAILED = 1
@@ -51,10 +52,12 @@ def release(
         raise click.UsageError("give either --namespace or --all-namespaces")
     try:
         api, default_namespace = _connect(kubeconfig, context)
+    except UNREADABLE as error:
+        file = f"{kubeconfig}: " if kubeconfig else ""
+        raise click.UsageError(f"{file}no cluster is configured: {error}") from error
+    try:
         where = None if all_namespaces else namespace or default_namespace
         failed = _release_all(api, where, dry_run=dry_run)
-    except config.ConfigException as error:
-        raise click.UsageError(f"no cluster is configured: {error}") from error
     except client.ApiException as error:
         click.echo(f"the API server refused to list {PLURAL}.{GROUP}: {_why(error)}", err=True)
         failed = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -45,6 +46,9 @@ def run(
 ) -> None:
     """Run the operator until SIGTERM or SIGINT.
 
+    It starts anew by itself when the settings file is edited; a file that cannot be read is refused
+    with a line in the log, and the operator goes on as before.
+
     In a cluster it is started by its Deployment and needs no option. Outside, for a first look at a
     cluster without writing anything to it, set `observe: true` in the settings.
 
@@ -66,8 +70,9 @@ def run(
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
     try:
-        run_operator(
+        was_edited = run_operator(
             settings,
+            reload=partial(load_settings, settings_file),
             kubeconfig=kubeconfig,
             context=context,
             namespaces=namespaces or settings.watched_namespaces,
@@ -76,12 +81,15 @@ def run(
         )
     except (NoClusterError, LeadershipLostError) as error:
         raise click.ClickException(str(error)) from error
-    _end()
+    _end(start_anew=was_edited)
 
 
-def _end() -> NoReturn:
+def _end(*, start_anew: bool) -> NoReturn:
     """End without waiting for threads whose requests still hang, nor taking libraries away under them."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
+    if start_anew:
+        # The same process, so that neither a container's restart count nor its back-off moves.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the same command again
     os._exit(0)

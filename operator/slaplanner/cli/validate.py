@@ -14,6 +14,7 @@ from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.verdict import is_policy, judge
 from slaplanner.cli.placed import Placed
+from slaplanner.core.errors import PolicyError
 
 EXIT_INVALID = 1
 
@@ -107,8 +108,9 @@ def _check_together(count: _Count, *, quiet: bool) -> None:
 
 def _objects(content: Any) -> Iterator[Any]:
     """The document itself, or the members of a list as `kubectl get -o yaml` writes it."""
-    if isinstance(content, dict) and str(content.get("kind", "")).endswith("List"):
-        yield from content.get("items") or ()
+    members = content.get("items") if isinstance(content, dict) else None
+    if isinstance(members, list) and str(content.get("kind", "")).endswith("List"):
+        yield from members
     else:
         yield content
 
@@ -132,6 +134,11 @@ def _check_object(where: str, content: Any, count: _Count, *, quiet: bool) -> No
     if not verdict.accepted:
         count.refused += 1
         return
-    count.accepted.append((count.objects[-1], SLAPolicy.parse(content)))
+    try:
+        count.accepted.append((count.objects[-1], SLAPolicy.parse(content)))
+    except PolicyError as error:
+        count.refused += 1
+        click.echo(f"{label}: {error}", err=True)
+        return
     if not quiet:
         click.echo(f"{label}: ok")

@@ -7,14 +7,53 @@ a role, a reason of `core.reasons`, an outside system; never a message.
 from __future__ import annotations
 
 import math
+import platform
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
 
 _POLICY = ("namespace", "policy")
 _ROLE = (*_POLICY, "role")
 
+BUILD_INFO = Gauge(
+    "slaplanner_build_info",
+    "Always 1; its labels say which version runs on which Python.",
+    ("version", "python_version"),
+    registry=REGISTRY,
+)
+BUILD_INFO.labels(version("slaplanner"), platform.python_version()).set(1)
+SLA_TARGET = Gauge(
+    "slaplanner_sla_target_seconds",
+    "Promised latency: latency=ttft is the time to first token, latency=itl the inter-token latency.",
+    (*_POLICY, "latency"),
+    registry=REGISTRY,
+)
+SLA_ATTAINMENT_TARGET = Gauge(
+    "slaplanner_sla_attainment_target_ratio",
+    "Promised share of the requests inside the targets.",
+    _POLICY,
+    registry=REGISTRY,
+)
+SLA_REQUESTS = Counter(
+    "slaplanner_sla_requests_total",
+    "Served requests by how their TTFT compares with its target: good, missed, or undecided where the target "
+    "lies inside a bucket of the frontend's histogram. Counted from each plan's observation window.",
+    (*_POLICY, "outcome"),
+    registry=REGISTRY,
+)
+SLA_TOKENS = Counter(
+    "slaplanner_sla_tokens_total",
+    "Output tokens by how their ITL compares with its target: good, missed or undecided, as for requests.",
+    (*_POLICY, "outcome"),
+    registry=REGISTRY,
+)
+PLAN_INTERVAL = Gauge(
+    "slaplanner_plan_interval_seconds", "Time between two plans of the policy.", _POLICY, registry=REGISTRY
+)
 LEADER = Gauge(
     "slaplanner_leader",
     "1 while this operator plans and writes, 0 while it stands by for another; 1 without leader election.",
@@ -24,12 +63,6 @@ LEADER.set(1)
 PLAN_TIMESTAMP = Gauge(
     "slaplanner_last_plan_timestamp_seconds",
     "Unix time of the policy's last finished plan; its age is time() minus this.",
-    _POLICY,
-    registry=REGISTRY,
-)
-PLAN_AGE = Gauge(
-    "slaplanner_plan_age_seconds",
-    "Seconds since the policy's last finished plan, as of the last heartbeat.",
     _POLICY,
     registry=REGISTRY,
 )
@@ -65,6 +98,18 @@ REPLICAS_NEEDED = Gauge(
     "slaplanner_replicas_needed",
     "Replicas that the load needs before rounding, bounds, damping and budget.",
     _ROLE,
+    registry=REGISTRY,
+)
+ROLE_LIMITED = Gauge(
+    "slaplanner_role_limited",
+    "1 for each limit that changed the last decision about the role; the words of status.roles[].limitedBy.",
+    (*_ROLE, "limit"),
+    registry=REGISTRY,
+)
+STARTUP = Gauge(
+    "slaplanner_startup_seconds",
+    "Time from the creation of a replica until it serves, as the last plan assumed it.",
+    _POLICY,
     registry=REGISTRY,
 )
 GPUS_CURRENT = Gauge(
@@ -106,6 +151,18 @@ OBSERVED_ITL = Gauge(
     _POLICY,
     registry=REGISTRY,
 )
+QUEUED_REQUESTS = Gauge(
+    "slaplanner_queued_requests",
+    "Requests that wait at the frontend; NaN while unknown.",
+    _POLICY,
+    registry=REGISTRY,
+)
+INFLIGHT_REQUESTS = Gauge(
+    "slaplanner_inflight_requests",
+    "Requests that the frontend has accepted and not finished; NaN while unknown.",
+    _POLICY,
+    registry=REGISTRY,
+)
 FORECAST_REQUESTS = Gauge(
     "slaplanner_forecast_requests_per_second",
     "Arriving requests expected in the coming interval.",
@@ -116,6 +173,18 @@ FORECAST_TOKENS = Gauge(
     "slaplanner_forecast_tokens_per_second",
     "Tokens expected in the coming interval: input for prefill, output for decode.",
     _ROLE,
+    registry=REGISTRY,
+)
+FORECAST_UPPER_TOKENS = Gauge(
+    "slaplanner_forecast_upper_tokens_per_second",
+    "Tokens per second that the load stays below with the promised probability when new replicas serve.",
+    _ROLE,
+    registry=REGISTRY,
+)
+FORECAST_HORIZON = Gauge(
+    "slaplanner_forecast_horizon_seconds",
+    "How far the forecast looks: as far as a new replica needs to start and serve.",
+    _POLICY,
     registry=REGISTRY,
 )
 EXPECTED_LATENCY = Gauge(
@@ -145,8 +214,14 @@ ATTAINMENT = Gauge(
 )
 CONDITION = Gauge(
     "slaplanner_condition",
-    "Conditions of the policy: 1 True, 0 False, -1 Unknown.",
-    (*_POLICY, "type"),
+    "Conditions of the policy: 1 for the status that the condition has, 0 for the other two.",
+    (*_POLICY, "type", "status"),
+    registry=REGISTRY,
+)
+CONDITION_REASON = Gauge(
+    "slaplanner_condition_reason",
+    "1 for the reason that each condition of the policy gives.",
+    (*_POLICY, "type", "reason"),
     registry=REGISTRY,
 )
 SCALES = Counter(
@@ -178,6 +253,17 @@ EVENTS = Counter(
     "slaplanner_events_total",
     "Kubernetes events, by outcome: posted, refused by the API server, or dropped from a full queue.",
     ("outcome",),
+    registry=REGISTRY,
+)
+WATCHES = Gauge(
+    "slaplanner_watches",
+    "Watches that are held: one per kind and namespace in which a policy names an object.",
+    registry=REGISTRY,
+)
+WATCH_FAILURES = Counter(
+    "slaplanner_watch_failures_total",
+    "Watches that failed and start over; while one is down, changes wait for the next planned time.",
+    ("kind",),
     registry=REGISTRY,
 )
 LOOP_LAG = Gauge(

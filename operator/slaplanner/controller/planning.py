@@ -7,9 +7,8 @@ begins in time. A plan whose policy changed meanwhile is dropped before it write
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
@@ -17,21 +16,20 @@ from slaplanner.adapters.prometheus.attainment import HOUR_S
 from slaplanner.adapters.target import (
     Claim,
     Outcome,
-    Rivals,
     TargetState,
     policy_rivals,
     require_gpus,
 )
 from slaplanner.api.annotations import pause_request
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.outside.ports import Traffic, World
 from slaplanner.controller.progress import conflict, fight, progress, resolved
-from slaplanner.controller.world import Traffic
+from slaplanner.controller.schedule import Trigger
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, MetricsError, PlanningError, TargetError, WarmUpError
 from slaplanner.core.expect import Expectation, expectations
 from slaplanner.core.findings import metrics_finding
-from slaplanner.core.model import Actuation, Pause, Policy, Role
+from slaplanner.core.model import Actuation, Pause, Policy
 from slaplanner.core.plan import decide, hold
 from slaplanner.core.promise import promise_finding
 from slaplanner.core.readings import Series, Unknown
@@ -39,36 +37,6 @@ from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
 from slaplanner.core.state import PlannerState
 from slaplanner.core.virtual.publishing import Remark
-
-
-class World(Protocol):
-    """What a plan asks of the world; `world.World` is the real one."""
-
-    numerics: Pool
-
-    async def look(self, policy: SLAPolicy) -> TargetState: ...
-    async def model(self, policy: SLAPolicy, target: TargetState) -> str: ...
-    async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals: ...
-    async def profile(self, policy: SLAPolicy) -> LoadedProfile: ...
-    async def warm_up(self, policy: SLAPolicy) -> Series | None: ...
-    async def traffic(
-        self,
-        policy: SLAPolicy,
-        target: TargetState,
-        model: str,
-        *,
-        at_s: float,
-        end_s: float,
-        kept: Series | None,
-    ) -> Traffic: ...
-    async def scale(
-        self,
-        policy: SLAPolicy,
-        target: TargetState,
-        desired: Mapping[Role, int],
-        *,
-        still_wanted: Callable[[], bool],
-    ) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +50,13 @@ class Task:
     at_s: float
     end_s: float
     """The grid time up to which history is read."""
+    trigger: Trigger = Trigger.GRID
+    """Why this plan is made now; for the log."""
+    profile_version: str | None = None
+    """Of the profile's ConfigMap, as its watch told; None: not known."""
     history: Series | None
     claims: tuple[Claim, ...]
-    """Of all policies, this one included."""
+    """Of all policies that want the same target, this one included."""
     still_wanted: Callable[[], bool]
 
 
@@ -182,7 +154,7 @@ def _hold(task: Task, plan: Plan, error: PlanningError) -> None:
 
 async def _load_profile(world: World, task: Task, plan: Plan) -> None:
     try:
-        plan.profile = await world.profile(task.policy)
+        plan.profile = await world.documents.profile(task.policy, version=task.profile_version)
     except PlanningError as error:
         plan.failure = plan.failure or error
         plan.find(_failed(ConditionType.PROFILE_LOADED, error))
@@ -204,7 +176,7 @@ async def _load_profile(world: World, task: Task, plan: Plan) -> None:
 
 async def _look(world: World, task: Task, plan: Plan) -> None:
     try:
-        target = await world.look(task.policy)
+        target = await world.targets.look(task.policy)
         if task.state.target not in ("", target.identity.uid):
             # Recreated: what was learnt of the one before says nothing of this one.
             plan.state = PlannerState(decisions=task.state.decisions)
@@ -212,7 +184,7 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
         plan.target = with_startup(target, plan.state)
         require_gpus(target.fleet)
         await _name_model(world, task, plan, target)
-        rivals = await world.rivals(task.policy, target)
+        rivals = await world.targets.rivals(task.policy, target)
         plan.state = replace(plan.state, rivalry=_reverts(plan.state, target, task))
     except PlanningError as error:
         plan.failure = plan.failure or error
@@ -229,7 +201,7 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
 async def _name_model(world: World, task: Task, plan: Plan, target: TargetState) -> None:
     """The model that the target serves. Where only Prometheus knows it, silence is a failed observation."""
     try:
-        plan.model = await world.model(task.policy, target)
+        plan.model = await world.targets.model(task.policy, target)
     except MetricsError as error:
         plan.traffic = Traffic(observation=nothing_known(error, window_s=task.core.window_s))
 
@@ -258,7 +230,7 @@ def with_startup(target: TargetState, state: PlannerState) -> TargetState:
 
 async def _observe(world: World, task: Task, plan: Plan) -> None:
     if plan.target is not None and plan.model is not None:
-        plan.traffic = await world.traffic(
+        plan.traffic = await world.metrics.traffic(
             task.policy,
             plan.target,
             plan.model,
@@ -302,7 +274,7 @@ def _say_clock(plan: Plan) -> None:
 async def _warm_up(world: World, policy: SLAPolicy) -> Series | Unknown | None:
     """What cannot be read costs the forecast its head start, never the plan."""
     try:
-        return await world.warm_up(policy)
+        return await world.documents.warm_up(policy)
     except WarmUpError as error:
         return Unknown(error.reason, str(error))
 
@@ -341,7 +313,7 @@ async def _act(world: World, task: Task, plan: Plan) -> None:
         # Where nothing moves, replicas that another manager may drop become ours first, and a first
         # decision is published.
         if plan.decision.changes or plan.target.droppable:
-            plan.outcome = await world.scale(
+            plan.outcome = await world.targets.scale(
                 task.policy, plan.target, plan.decision.desired, still_wanted=task.still_wanted
             )
         plan.state = replace(plan.state, rivalry=_after_writing(plan.state.rivalry, plan))

@@ -29,7 +29,7 @@ class Pool:
         self._jobs = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call *function* in a thread and wait for it without blocking the event loop.
 
         Cancelling the caller abandons the call: it ends in its thread, and its outcome is dropped.

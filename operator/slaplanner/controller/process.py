@@ -15,9 +15,11 @@ import kubernetes
 from kubernetes import aio
 from kubernetes.config.config_exception import ConfigException
 
+from slaplanner.adapters.kubeconfig import UNREADABLE
 from slaplanner.adapters.leases import Leases
 from slaplanner.adapters.target import bounded_client
 from slaplanner.controller import handlers
+from slaplanner.controller.edited_settings import edited
 from slaplanner.controller.leadership import Leadership, request_timeout_s
 from slaplanner.controller.logs import set_up_logging
 from slaplanner.controller.runtime import Operator
@@ -38,13 +40,26 @@ class LeadershipLostError(Exception):
 def run_operator(
     settings: Settings,
     *,
+    reload: Callable[[], Settings],
     kubeconfig: Path | None = None,
     context: str | None = None,
     namespaces: Sequence[str] = (),
     verbose: bool = False,
     json_logs: bool = True,
-) -> None:
-    """Run until a signal; returns when everything has ended.
+) -> bool:
+    """Run until a signal, or until the settings are edited; returns when everything has ended.
+
+    Args:
+        settings: those to run with.
+        reload: reads the settings again.
+        kubeconfig: the way to the API server; None: the pod's account, else `KUBECONFIG`.
+        context: of the kubeconfig; None: its current one.
+        namespaces: whose policies are served; empty: all.
+        verbose: log details of kopf and of the watches too.
+        json_logs: one JSON object per line; False: plain text.
+
+    Returns:
+        Whether the settings were edited, so that the caller should start anew.
 
     Raises:
         NoClusterError: there is no way to an API server.
@@ -78,17 +93,25 @@ def run_operator(
             stop_flag=stop,
         )
 
-    async def main() -> None:
+    async def stop_when_edited() -> None:
+        await edited(settings, reload)
+        # As the kubelet would: the Lease is released, plans end, and a standby stops waiting.
+        signal.raise_signal(signal.SIGTERM)
+
+    async def main() -> bool:
         operator.serve_probes()
+        looking = asyncio.create_task(stop_when_edited(), name="edited settings")
         try:
             if leadership is None:
                 await operate()
             else:
                 await lead(leadership, operator, operate)
+            return looking.done()
         finally:
+            looking.cancel()
             operator.stop_probes()
 
-    asyncio.run(main())
+    return asyncio.run(main())
 
 
 async def lead(
@@ -182,9 +205,11 @@ def _credentials(*, kubeconfig: Path | None, context: str | None) -> kubernetes.
                 context=context,
                 client_configuration=configuration,
             )
-    except ConfigException as error:
+    except UNREADABLE as error:
+        where = f"{kubeconfig}: " if kubeconfig is not None else ""
         raise NoClusterError(
-            f"found no way to an API server ({error}); wanted a pod's service account, --kubeconfig or KUBECONFIG"
+            f"{where}found no way to an API server ({error}); wanted a pod's service account, --kubeconfig or "
+            "KUBECONFIG"
         ) from error
     return configuration
 

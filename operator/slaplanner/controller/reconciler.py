@@ -15,21 +15,22 @@ from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.target import Outcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.controller.backoff import READY
+from slaplanner.controller.backoff import READY, Backoff
 from slaplanner.controller.defects import DefectLog
 from slaplanner.controller.health import Liveness
-from slaplanner.controller.planning import Task, clock_remark, make_plan, with_startup
+from slaplanner.controller.outside.ports import World
+from slaplanner.controller.planning import Plan, Task, clock_remark, make_plan, with_startup
 from slaplanner.controller.progress import progress
-from slaplanner.controller.records import Record, Records
+from slaplanner.controller.records import Memory, Record, Records, Resolved, Version
 from slaplanner.controller.refits import RefitQueue
 from slaplanner.controller.report import Reporter
+from slaplanner.controller.restoring import restored
 from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
 from slaplanner.controller.turns import Turns
-from slaplanner.controller.watches import Watches
-from slaplanner.controller.world import World
+from slaplanner.controller.watches import Versions
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.forecast import ForecastState, horizon_steps, refit
-from slaplanner.core.model import Actuation, Policy
+from slaplanner.core.model import Actuation
 from slaplanner.core.plan import learnable, startup_seconds
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rivalry import asked, wrote
@@ -60,7 +61,7 @@ class Reconciler:
 
     world: World
     records: Records
-    watches: Watches
+    watches: Versions
     reporter: Reporter
     liveness: Liveness
     settings: Settings
@@ -70,267 +71,334 @@ class Reconciler:
     """Set when the operator ends: from then on nothing is written."""
     turns: Turns = field(default_factory=Turns)
     refits: RefitQueue = field(init=False)
+    _fits: dict[str, _Fit] = field(default_factory=dict)
+    """By uid: fits that are ready for the next plan."""
 
     def __post_init__(self) -> None:
-        self.started_at_s = self.world.monotonic_s()
+        self.started_at_s = self.world.clock.monotonic_s()
         self.refits = RefitQueue(self._refit)
 
     async def tick(self, record: Record) -> None:
         """One heartbeat. Raises nothing but cancellation: `make_plan` and the reporter see to that."""
-        policy = record.policy
-        if policy is None:
+        resolved = record.manifest.resolved
+        if resolved is None:
             self.liveness.gone(record.uid)
             await self.reporter.invalid(record)
             return
-        core = self._resolved(policy)
-        self.liveness.seen(record.uid, interval_s=core.interval_s)
+        self.liveness.seen(record.uid, interval_s=resolved.core.interval_s)
         self.liveness.began(record.uid)
         try:
-            await self._tick(record, policy, core)
+            await self._tick(record, resolved)
         finally:
             self.liveness.ended(record.uid)
+            self._keep_watches(record)
 
-    async def _tick(self, record: Record, policy: SLAPolicy, core: Policy) -> None:
+    async def _tick(self, record: Record, resolved: Resolved) -> None:
         if self.world.api_server.resting():
             # Its plan waits, so it is not overdue.
             self.liveness.tried(record.uid)
             return
         await self.reporter.retry(record)
-        if self.world.monotonic_s() - self.started_at_s < self.settings.settle_s:
+        if self.world.clock.monotonic_s() - self.started_at_s < self.settings.settle_s:
             return
-        if record.state is None:
-            self.reporter.restore(record)
-        now_s = self.world.now_s()
-        await self._look_again(record, policy, core, now_s=now_s)
-        fingerprint = self._fingerprint(record, policy)
+        if record.memory.state is None:
+            self._restore(record, resolved)
+        now_s = self.world.clock.now_s()
+        await self._look_again(record, resolved, now_s=now_s)
+        fingerprint = self._fingerprint(record, resolved.policy)
+        self._compare_with_earlier(record, fingerprint)
         planned = due(
             now_s=now_s,
             uid=record.uid,
-            interval_s=core.interval_s,
-            planned_at_s=record.attempted_at_s,
-            before=record.fingerprint,
+            interval_s=resolved.core.interval_s,
+            planned_at_s=record.memory.attempted_at_s,
+            before=record.memory.fingerprint,
             after=fingerprint,
         )
         if planned is not None and not self._may_begin(record):
             self.liveness.tried(record.uid)
         elif planned is not None:
-            await self._plan(record, policy, core, planned, seen=fingerprint)
+            await self._plan(record, resolved, planned, seen=fingerprint)
         else:
-            record.fingerprint = fingerprint or record.fingerprint
-            await self._finish_move(record, policy, core)
-        self.reporter.age(record, now_s=now_s)
+            if fingerprint is not None:
+                record.memory = replace(record.memory, fingerprint=fingerprint)
+            await self._finish_move(record, resolved)
 
     def gone(self, uid: str) -> None:
         """The policy was deleted: nothing is waited for any more."""
         self.liveness.gone(uid)
         self.refits.drop(uid)
+        self._fits.pop(uid, None)
+        self.watches.keep(uid, ())
+
+    def broke(self, record: Record) -> None:
+        """A heartbeat met a defect. A plan that broke was a plan: the next slot is the retry."""
+        record.memory = replace(record.memory, attempted_at_s=self.world.clock.now_s())
+        self.liveness.tried(record.uid)
+
+    def _restore(self, record: Record, resolved: Resolved) -> None:
+        """Go on from what the operator before this one left in the status."""
+        status = record.manifest.document.get("status") or {}
+        self.reporter.begin(record, status)
+        found = restored(
+            status.get("plannerState"),
+            uid=record.uid,
+            interval_s=resolved.core.interval_s,
+            now_s=self.world.clock.now_s(),
+        )
+        if found.problem:
+            self.reporter.state_dropped(record, resolved.policy, found.problem)
+        record.memory = replace(
+            record.memory,
+            state=found.state,
+            attempted_at_s=found.state.planned_at_s,
+            earlier_digest=found.digest,
+        )
 
     def _may_begin(self, record: Record) -> bool:
         """Whether the policy's first plan in this process has its turn; later plans need none."""
-        now_s = self.world.monotonic_s()
-        if record.turn_at_s is None:
-            record.turn_at_s = self.turns.take(now_s=now_s, policies=len(self.records))
-        return now_s >= record.turn_at_s
+        now_s = self.world.clock.monotonic_s()
+        if record.memory.turn_at_s is None:
+            turn_at_s = self.turns.take(now_s=now_s, policies=len(self.records))
+            record.memory = replace(record.memory, turn_at_s=turn_at_s)
+        return record.memory.turn_at_s is not None and now_s >= record.memory.turn_at_s
 
-    def forget(self) -> None:
-        """End the watches that no policy needs any more."""
-        wanted: set[Watched | None] = set()
-        for record in self.records:
-            if record.policy is not None:
-                wanted.add(self.world.watched_profile(record.policy))
-                wanted.add(self.world.watched_warm_up(record.policy))
-            if record.target is not None:
-                wanted.add(self.world.watched_target(record.target))
-        self.watches.keep(watched for watched in wanted if watched is not None)
-
-    def _resolved(self, policy: SLAPolicy) -> Policy:
-        core = replace(policy.to_core(), replica_ceiling=self.settings.replica_ceiling)
-        return replace(core, actuation=Actuation.OBSERVE) if self.settings.observe else core
+    def _keep_watches(self, record: Record) -> None:
+        """Watch what the policy names, and nothing that it named before."""
+        resolved, target = record.manifest.resolved, record.memory.target
+        if record.manifest.deleted or resolved is None:
+            self.watches.keep(record.uid, ())
+            return
+        wanted = (
+            self.world.documents.watched_profile(resolved.policy),
+            self.world.documents.watched_warm_up(resolved.policy),
+            self.world.targets.watched(target) if target is not None else None,
+        )
+        self.watches.keep(record.uid, [watched for watched in wanted if watched is not None])
 
     def _fingerprint(self, record: Record, policy: SLAPolicy) -> Fingerprint | None:
         """What the next plan would depend on; None while a watch has not answered yet."""
-        profile = self._version(self.world.watched_profile(policy), "directory")
-        warm_up = self._version(self.world.watched_warm_up(policy), "")
+        profile = self._version(self.world.documents.watched_profile(policy), "directory")
+        warm_up = self._version(self.world.documents.watched_warm_up(policy), "")
         if profile is None or warm_up is None:
             return None
         annotations = policy.metadata.annotations
-        fingerprint = Fingerprint(
+        return Fingerprint(
             generation=policy.metadata.generation,
             annotations=(annotations.get(PAUSED), annotations.get(PLAN_REQUESTED_AT)),
-            target=_target_print(record, self.records.seniors(record)),
+            target=_target_print(record.memory, self.records.seniors(record)),
             profile=profile,
             warm_up=warm_up,
         )
-        if record.seen_digest is not None and record.fingerprint is None:
-            same = record.seen_digest == fingerprint.digest()
-            record.fingerprint = fingerprint if same else replace(fingerprint, generation=UNSEEN)
-            record.seen_digest = None
-        return fingerprint
+
+    def _compare_with_earlier(self, record: Record, fingerprint: Fingerprint | None) -> None:
+        """Once after a start: whether the operator before this one planned with the same."""
+        memory = record.memory
+        if fingerprint is None or memory.earlier_digest is None or memory.fingerprint is not None:
+            return
+        same = memory.earlier_digest == fingerprint.digest()
+        record.memory = replace(
+            memory,
+            fingerprint=fingerprint if same else replace(fingerprint, generation=UNSEEN),
+            earlier_digest=None,
+        )
 
     def _version(self, watched: Watched | None, unwatched: str) -> str | None:
         return unwatched if watched is None else self.watches.version(watched)
 
-    async def _look_again(self, record: Record, policy: SLAPolicy, core: Policy, *, now_s: float) -> None:
+    async def _look_again(self, record: Record, resolved: Resolved, *, now_s: float) -> None:
         """Read the target when it is not known or has changed, and learn from what it shows."""
-        if record.attempted_at_s is None:
+        memory = record.memory
+        if memory.attempted_at_s is None:
             return
         version = None
-        if record.target is not None:
-            version = self._target_version(policy, record.target)
-            if version is None or version == record.target_version:
+        if memory.target is not None:
+            version = self._target_version(resolved.policy, memory.target)
+            if version is None or version == memory.target_version:
                 return
-        if not record.retry.over(now_s=self.world.monotonic_s()):
+        if not memory.retry.over(now_s=self.world.clock.monotonic_s()):
             return
         try:
-            target = await self.world.look(policy)
+            target = await self.world.targets.look(resolved.policy)
         except PlanningError as error:
             # The next plan says why; until then the target counts as unknown.
-            record.target = None
-            if error.reason in _UNANSWERED:
-                self._back_off(record)
+            retry = self._later(record) if error.reason in _UNANSWERED else memory.retry
+            record.memory = replace(record.memory, target=None, retry=retry)
             return
-        record.retry = READY
-        record.target, record.target_version = target, version
-        self.reporter.remarked(record, policy)
-        record.state = _learn_startup(record.state or PlannerState(), target, now_s=now_s)
-        if record.decision is None:
+        state = _learn_startup(memory.state or PlannerState(), target, now_s=now_s)
+        record.memory = replace(
+            record.memory, retry=READY, target=target, target_version=version, state=state
+        )
+        self.reporter.remarked(record, resolved.policy)
+        decision = record.memory.decision
+        if decision is None:
             return
-        if not _unfinished(record.outcome):
-            record.outcome = None
-            await self._own(record, policy, core, target)
-        await self.reporter.progressed(record, policy, progress(record.decision, target, record.outcome))
+        if not _unfinished(record.memory.outcome):
+            record.memory = replace(record.memory, outcome=None)
+            await self._own(record, resolved, target)
+        found = progress(decision, target, record.memory.outcome)
+        await self.reporter.progressed(record, resolved.policy, found)
 
-    def _back_off(self, record: Record) -> None:
-        record.retry = record.retry.failed(now_s=self.world.monotonic_s(), base_s=self.settings.heartbeat_s)
+    def _later(self, record: Record) -> Backoff:
+        return record.memory.retry.failed(
+            now_s=self.world.clock.monotonic_s(), base_s=self.settings.heartbeat_s
+        )
 
     def _target_version(self, policy: SLAPolicy, target: TargetState) -> str | None:
-        polled = self.world.polled_version(policy)
-        return polled or self.watches.version(self.world.watched_target(target))
+        polled = self.world.targets.polled_version(policy)
+        return polled or self.watches.version(self.world.targets.watched(target))
 
-    async def _own(self, record: Record, policy: SLAPolicy, core: Policy, target: TargetState) -> None:
+    async def _own(self, record: Record, resolved: Resolved, target: TargetState) -> None:
         """Own replicas before whoever else owns them leaves them out: absent means 1."""
-        if not target.droppable or record.contested or core.actuation is Actuation.OBSERVE:
+        if not target.droppable or record.memory.contested or resolved.core.actuation is Actuation.OBSERVE:
             return
-        outcome = await self.world.scale(
-            policy, target, {}, still_wanted=self._still_wanted(record, record.planned_for)
+        outcome = await self.world.targets.scale(
+            resolved.policy,
+            target,
+            {},
+            still_wanted=self._still_wanted(record, record.memory.planned_for),
         )
         if outcome.error is not None:
             logger.warning(
                 "replicas are owned by others alone, who may drop them",
-                extra={"policy": f"{record.namespace}/{record.name}", "error": str(outcome.error)},
+                extra={"policy": record.who, "error": str(outcome.error)},
             )
 
     async def _plan(
-        self, record: Record, policy: SLAPolicy, core: Policy, planned: Due, *, seen: Fingerprint | None
+        self, record: Record, resolved: Resolved, planned: Due, *, seen: Fingerprint | None
     ) -> None:
-        started = self.world.monotonic_s()
-        planned_for = (policy.metadata.generation, policy.metadata.annotations.get(PAUSED))
-        state = record.state or PlannerState()
-        if record.fingerprint is not None and seen is not None and seen.asks_more_than(record.fingerprint):
+        started_s = self.world.clock.monotonic_s()
+        policy, before = resolved.policy, record.memory
+        version = record.manifest.version
+        state = self._with_fit(record.uid, before.state or PlannerState())
+        if before.fingerprint is not None and seen is not None and seen.asks_more_than(before.fingerprint):
             state = replace(state, rivalry=asked(state.rivalry))
-        end_s = last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=core.interval_s)
         task = Task(
             policy=policy,
-            core=core,
+            core=resolved.core,
             state=state,
             at_s=planned.at_s,
-            end_s=end_s,
-            history=record.history,
-            claims=tuple(self.records.claims()),
-            still_wanted=self._still_wanted(record, planned_for),
+            end_s=last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=resolved.core.interval_s),
+            trigger=planned.trigger,
+            profile_version=seen.profile if seen is not None else None,
+            history=before.history,
+            claims=self.records.claims(record),
+            still_wanted=self._still_wanted(record, version),
         )
         plan = await make_plan(self.world, task)
         for error in plan.all_defects:
-            self.defects.tell(error, policy=f"{record.namespace}/{record.name}", doing="planning")
+            self.defects.tell(error, policy=record.who, doing="planning")
         self.liveness.tried(record.uid)
         if not task.still_wanted() and not (plan.outcome and plan.outcome.written):
             # Discarded without a trace: whatever ended it asks for the next plan.
             return
-        record.attempted_at_s, record.planned_for = planned.at_s, planned_for
-        if plan.target is not None and record.target is None:
-            record.target_version = self._target_version(policy, plan.target)
-        record.target = plan.target
-        record.clock_remark = clock_remark(plan.traffic) if plan.traffic is not None else None
+        record.memory = self._after(record.memory, task, plan, version)
         self.reporter.remarked(record, policy)
-        record.state, record.outcome = plan.state, plan.outcome
-        if plan.target is not None:
-            record.state = _learn_startup(plan.state, plan.target, now_s=planned.at_s)
-        record.decision = plan.decision
-        if plan.traffic is not None and plan.traffic.observation.history is not None:
-            record.history = plan.traffic.observation.history
-        contested = plan.findings.get(ConditionType.TARGET_CONFLICT)
-        record.contested = contested is not None and contested.status is True
         fingerprint = self._fingerprint(record, policy)
         if seen is not None and fingerprint is not None:
             # A profile or trace that was edited while this plan was made asks for another one.
             fingerprint = replace(fingerprint, profile=seen.profile, warm_up=seen.warm_up)
-        record.fingerprint = fingerprint
+        record.memory = replace(record.memory, fingerprint=fingerprint)
         await self.reporter.planned(
             record,
             task,
             plan,
             digest=fingerprint.digest() if fingerprint is not None else None,
-            took_s=self.world.monotonic_s() - started,
+            took_s=self.world.clock.monotonic_s() - started_s,
         )
-        if _refit_due(record.state):
+        if record.uid not in self._fits and _refit_due(record.memory.state):
             self.refits.ask(record.uid)
 
-    def _still_wanted(self, record: Record, planned_for: tuple[int, str | None]) -> Callable[[], bool]:
+    def _after(self, before: Memory, task: Task, plan: Plan, version: Version) -> Memory:
+        """What a plan leaves behind."""
+        target, state = plan.target, plan.state
+        target_version = before.target_version
+        if target is not None:
+            state = _learn_startup(state, target, now_s=task.at_s)
+            if before.target is None:
+                target_version = self._target_version(task.policy, target)
+        history = plan.traffic.observation.history if plan.traffic is not None else None
+        contested = plan.findings.get(ConditionType.TARGET_CONFLICT)
+        return replace(
+            before,
+            attempted_at_s=task.at_s,
+            planned_for=version,
+            target=target,
+            target_version=target_version,
+            clock_remark=clock_remark(plan.traffic) if plan.traffic is not None else None,
+            state=state,
+            outcome=plan.outcome,
+            decision=plan.decision,
+            history=history if history is not None else before.history,
+            contested=contested is not None and contested.status is True,
+        )
+
+    def _still_wanted(self, record: Record, version: Version) -> Callable[[], bool]:
         def still_wanted() -> bool:
-            return (
-                not self.stopping
-                and not record.deleted
-                and (record.generation, record.annotations.get(PAUSED)) == planned_for
-            )
+            manifest = record.manifest
+            return not self.stopping and not manifest.deleted and manifest.version == version
 
         return still_wanted
 
-    async def _finish_move(self, record: Record, policy: SLAPolicy, core: Policy) -> None:
+    async def _finish_move(self, record: Record, resolved: Resolved) -> None:
         """Write the half of a move that had to wait, as far as it is safe by now."""
-        outcome, target, decision = record.outcome, record.target, record.decision
-        if target is None or decision is None or core.actuation is Actuation.OBSERVE:
+        memory = record.memory
+        target, decision = memory.target, memory.decision
+        if target is None or decision is None or resolved.core.actuation is Actuation.OBSERVE:
             return
-        still_wanted = self._still_wanted(record, record.planned_for)
-        if (
-            not _unfinished(outcome)
-            or not still_wanted()
-            or not record.retry.over(now_s=self.world.monotonic_s())
-        ):
+        still_wanted = self._still_wanted(record, memory.planned_for)
+        if not _unfinished(memory.outcome) or not still_wanted():
             return
-        record.outcome = await self.world.scale(
-            policy,
-            target,
-            decision.desired,
-            still_wanted=still_wanted,
+        if not memory.retry.over(now_s=self.world.clock.monotonic_s()):
+            return
+        outcome = await self.world.targets.scale(
+            resolved.policy, target, decision.desired, still_wanted=still_wanted
         )
-        if record.outcome.error is not None:
-            self._back_off(record)
-        else:
-            record.retry = READY
-        if record.state is not None:
-            record.state = replace(record.state, rivalry=wrote(record.state.rivalry, record.outcome.written))
-        self.reporter.moved(record, policy, decision, record.outcome)
-        await self.reporter.progressed(record, policy, progress(decision, target, record.outcome))
+        state = record.memory.state
+        if state is not None:
+            state = replace(state, rivalry=wrote(state.rivalry, outcome.written))
+        retry = READY if outcome.error is None else self._later(record)
+        record.memory = replace(record.memory, outcome=outcome, state=state, retry=retry)
+        self.reporter.moved(record, resolved.policy, decision, outcome)
+        await self.reporter.progressed(record, resolved.policy, progress(decision, target, outcome))
 
     async def _refit(self, uid: str) -> None:
-        """Fit a policy's forecaster to what is known now, off the event loop, and put the fit in place."""
+        """Fit a policy's forecaster to what is known now, off the event loop; the next plan takes the fit."""
         record = self.records.get(uid)
-        if record is None or record.policy is None or record.target is None or self.stopping:
+        resolved = record.manifest.resolved if record is not None else None
+        if record is None or resolved is None or record.memory.target is None or self.stopping:
             return
-        state, history = record.state, record.history
+        state, history = record.memory.state, record.memory.history
         if state is None or history is None or not _refit_due(state):
             return
-        core = self._resolved(record.policy)
+        core = resolved.core
         steps = horizon_steps(
             interval_s=core.interval_s,
-            startup_s=startup_seconds(core, with_startup(record.target, state).fleet),
+            startup_s=startup_seconds(core, with_startup(record.memory.target, state).fleet),
         )
         fitted = await self.world.refits.run(
             refit, learnable(state, history), policy=core.predictor, state=state.forecast, horizon_steps=steps
         )
-        # Plans went on meanwhile; the next one learns the points since from this fit.
-        if record.state is not None and _still_fits(record.state, state, fitted):
-            record.state = replace(record.state, forecast=fitted)
+        if self.records.get(uid) is not None:
+            self._fits[uid] = _Fit(before=state, forecast=fitted)
+
+    def _with_fit(self, uid: str, state: PlannerState) -> PlannerState:
+        """*state* with the fit that is ready for it, if there is one.
+
+        Plans went on while it was made; the next one learns the points since from the fit.
+        """
+        fit = self._fits.pop(uid, None)
+        if fit is None or not _still_fits(state, fit.before, fit.forecast):
+            return state
+        return replace(state, forecast=fit.forecast)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """A forecaster that was fitted beside the plans, and the state that it was made from."""
+
+    before: PlannerState
+    forecast: ForecastState
 
 
 def _still_fits(latest: PlannerState, before: PlannerState, fitted: ForecastState) -> bool:
@@ -359,14 +427,14 @@ def _unfinished(outcome: Outcome | None) -> bool:
     return bool(outcome.waiting) or (outcome.error is not None and outcome.error.reason is Reason.CONFLICT)
 
 
-def _target_print(record: Record, seniors: tuple[str, ...]) -> str:
+def _target_print(memory: Memory, seniors: tuple[str, ...]) -> str:
     """The target, and who goes before us there, as far as a change of them asks for a plan."""
-    target = record.target
+    target = memory.target
     if target is None:
         return "absent"
     roles = ",".join(f"{role.component}:{role.gpus_per_replica}" for role in target.fleet.roles)
-    gated = record.decision is not None and any(
-        limit in _GATED for role in record.decision.roles for limit in role.limits
+    gated = memory.decision is not None and any(
+        limit in _GATED for role in memory.decision.roles for limit in role.limits
     )
     waiting = "moving" if gated and not target.settled else ""
     return " ".join((target.identity.uid, roles, waiting, *seniors))

@@ -22,7 +22,7 @@ from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.watches import Watches
-from slaplanner.controller.world import World
+from slaplanner.controller.world import open_world
 from slaplanner.core.errors import PlanningError
 from slaplanner.settings import Settings
 
@@ -58,13 +58,14 @@ class Operator:
         """*watching_client* makes the asynchronous client, inside the event loop."""
         self.settings = settings
         self.liveness = Liveness()
-        self.records = Records()
+        self.records = Records(settings)
         self._probes = ProbeServer(self.liveness, port=settings.port)
-        self._world = World(settings=settings, api_client=api_client)
+        self._world, self._policies = open_world(settings=settings, api_client=api_client)
         self._watching_client = watching_client
-        self._events = EventPoster(self._world.create_event)
+        self._events = EventPoster(self._policies.create_event)
         self._reporter = Reporter(
-            desk=self._world,
+            reports=self._world.reports,
+            clock=self._world.clock,
             records=self.records,
             post=self._events.post,
             retry_base_s=settings.heartbeat_s,
@@ -91,7 +92,7 @@ class Operator:
         """Get ready to plan."""
         client = await self._watching_client()
         self._resources.push_async_callback(client.close)
-        watches = Watches(ObjectVersions(client))
+        watches = Watches(ObjectVersions(client), broke=self._world.api_server.away)
         self._resources.push_async_callback(watches.close)
         self._reconciler = Reconciler(
             world=self._world,
@@ -127,35 +128,33 @@ class Operator:
         if gone:
             self.records.gone(record.uid)
         metrics.POLICIES.set(len(self.records))
-        if record.deleted and not record.withdrawn:
-            record.withdrawn = True
+        if record.manifest.deleted and not record.timer.withdrawn:
+            record.timer = replace(record.timer, withdrawn=True)
             if self._reconciler is not None:
                 self._reconciler.gone(record.uid)
             if (fallback := self._fallback_ticks.pop(record.uid, None)) is not None:
                 fallback.cancel()
             self._run(self._withdraw(record), name=f"withdraw {record.name}")
-        if self._reconciler is not None:
-            self._reconciler.forget()
 
     async def tick(self, uid: str) -> None:
         """One heartbeat of one policy, from its own timer."""
         record = self.records.get(uid)
         # The watch shows a policy before its timer starts, so one that is unknown here has gone.
         if record is not None:
-            record.silent = False
+            record.timer = replace(record.timer, silent=False)
             await self._tick(record)
 
     async def _tick(self, record: Record) -> None:
         """What is unforeseen is logged, and the next heartbeat is the retry."""
-        if self._reconciler is None or record.deleted or record.ticking:
+        if self._reconciler is None or record.manifest.deleted or record.timer.ticking:
             return
-        record.ticking = True
+        record.timer = replace(record.timer, ticking=True)
         try:
             await self._reconciler.tick(record)
         except Exception as error:  # noqa: BLE001 - it is told in the log and in a condition
-            await self._broke(record, error)
+            await self._broke(self._reconciler, record, error)
         finally:
-            record.ticking, record.ticked_at_s = False, time.monotonic()
+            record.timer = replace(record.timer, ticking=False, ticked_at_s=time.monotonic())
 
     async def tick_for_silent_timers(self) -> None:
         """Run for ever, and run the heartbeats of policies whose own timer does not fire."""
@@ -163,15 +162,17 @@ class Operator:
             await asyncio.sleep(self.settings.heartbeat_s)
             latest_s = time.monotonic() - MISSED_TICKS * self.settings.heartbeat_s
             for record in self.records:
-                if record.ticking or record.deleted or record.ticked_at_s >= latest_s:
+                timer = record.timer
+                if timer.ticking or record.manifest.deleted or timer.ticked_at_s >= latest_s:
                     continue
                 if record.uid in self._fallback_ticks:
                     continue
-                if not record.silent:
+                if not timer.silent:
                     logger.warning(
-                        "kopf timer not firing, running heartbeats from the fallback loop", extra=_who(record)
+                        "kopf timer not firing, running heartbeats from the fallback loop",
+                        extra={"policy": record.who},
                     )
-                record.silent = True
+                record.timer = replace(timer, silent=True)
                 self._fallback_ticks[record.uid] = self._run(
                     self._fallback_tick(record), name=f"tick {record.name}"
                 )
@@ -191,26 +192,24 @@ class Operator:
     async def _is_gone(self, record: Record) -> bool:
         """Ask the API server now and then; a policy that it does not have is forgotten."""
         now_s = time.monotonic()
-        if now_s - record.checked_at_s < EXISTENCE_CHECK_S:
+        if now_s - record.timer.checked_at_s < EXISTENCE_CHECK_S:
             return False
-        record.checked_at_s = now_s
-        if await self._world.exists(record.namespace, record.name, record.uid):
+        record.timer = replace(record.timer, checked_at_s=now_s)
+        if await self._policies.exists(record.namespace, record.name, record.uid):
             return False
-        logger.warning("policy is gone, its deletion was not seen", extra=_who(record))
+        logger.warning("policy is gone, its deletion was not seen", extra={"policy": record.who})
         self._fallback_ticks.pop(record.uid, None)  # Or it would cancel itself.
-        self.seen(record.document, gone=True)
+        self.seen(record.manifest.document, gone=True)
         return True
 
-    async def _broke(self, record: Record, error: Exception) -> None:
-        """A plan that broke was a plan: the next slot is the retry, and nobody else is restarted for it."""
-        who = f"{record.namespace}/{record.name}"
-        self._defects.tell(error, policy=who, doing="a heartbeat")
-        record.attempted_at_s = self._world.now_s()
-        self.liveness.tried(record.uid)
+    async def _broke(self, reconciler: Reconciler, record: Record, error: Exception) -> None:
+        """A heartbeat met a defect: nobody else is restarted for it."""
+        self._defects.tell(error, policy=record.who, doing="a heartbeat")
+        reconciler.broke(record)
         try:
             await self._reporter.broke(record, error)
         except Exception as second:  # noqa: BLE001 - telling broke as well; the log is what remains
-            self._defects.tell(second, policy=who, doing="telling of a defect")
+            self._defects.tell(second, policy=record.who, doing="telling of a defect")
 
     def _run(self, errand: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(errand, name=name)
@@ -226,9 +225,5 @@ class Operator:
         except (PlanningError, TimeoutError) as error:
             logger.warning(
                 "conditions stay on the target of a deleted policy",
-                extra=_who(record) | {"error": str(error)},
+                extra={"policy": record.who, "error": str(error)},
             )
-
-
-def _who(record: Record) -> dict[str, Any]:
-    return {"policy": f"{record.namespace}/{record.name}"}

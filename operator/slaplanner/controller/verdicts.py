@@ -20,14 +20,24 @@ AGREEING_PLANS = 3
 _REASONS: Mapping[Status, str] = {"True": "TargetsMet", "False": "TargetsMissed"}
 
 
-def verdict(record: Record, policy: Policy, plan: Plan, conditions: Sequence[Mapping[str, Any]]) -> Verdict:
+def sighted(before: tuple[bool, ...], policy: Policy, plan: Plan) -> tuple[bool, ...]:
+    """Whether the last plans saw the SLA met, newest last, after *plan*; as many as have to agree."""
+    seen = sla_met(policy, plan.traffic.observation) if plan.traffic else None
+    return before if seen is None else (*before, seen)[-AGREEING_PLANS:]
+
+
+def verdict(
+    record: Record,
+    policy: Policy,
+    plan: Plan,
+    conditions: Sequence[Mapping[str, Any]],
+    sightings: tuple[bool, ...],
+) -> Verdict:
     """The policy's part in `SLAPlanned` and `SLAMet`; the latter changes only when three plans agree."""
     ready = next(entry for entry in conditions if entry["type"] == ConditionType.READY)
     seen = sla_met(policy, plan.traffic.observation) if plan.traffic else None
-    if seen is not None:
-        record.sightings = (*record.sightings, seen)[-AGREEING_PLANS:]
     met, reason, message = _previous(record, plan)
-    agreeing = len(record.sightings) == AGREEING_PLANS and len(set(record.sightings)) == 1
+    agreeing = len(sightings) == AGREEING_PLANS and len(set(sightings)) == 1
     if agreeing and seen is not None and plan.traffic is not None:
         before, met = met, "True" if seen else "False"
         reason = _REASONS[met]
@@ -46,8 +56,8 @@ def verdict(record: Record, policy: Policy, plan: Plan, conditions: Sequence[Map
 
 def _previous(record: Record, plan: Plan) -> tuple[Status, str, str]:
     """What this policy said of `SLAMet` until now, also through the operator before this one."""
-    if record.verdict is not None:
-        return record.verdict.met, record.verdict.met_reason, record.verdict.met_message
+    if record.report.verdict is not None:
+        return record.report.verdict.met, record.report.verdict.met_reason, record.report.verdict.met_message
     status, message = plan.target.told.get(MET, ("", "")) if plan.target is not None else ("", "")
     words = said_by(record.name, message)
     for decided, reason in _REASONS.items():

@@ -1,15 +1,17 @@
 """The warm-up trace of a policy: from a ConfigMap or a mounted file to points on the planning grid.
 
 A trace is unpacked and summed up once for each of its versions and intervals; between plans only
-its bytes are read and compared.
+its bytes are read and compared. Whoever writes the trace chooses how long that takes, so it happens in a
+thread that decides nothing, within bounds, and what was refused is remembered and not tried again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
 import hashlib
 import io
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, reso
 from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import SeriesError, of_trace
 from slaplanner.adapters.traces.trace import parse_trace, unpacked
+from slaplanner.controller.pools import Pool
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
 from slaplanner.core.readings import Series
@@ -29,31 +32,80 @@ MAX_FILE_BYTES = 32 << 20
 MAX_TEXT_BYTES = 256 << 20
 """After unpacking: three million requests, read in a few seconds."""
 
-KEPT = 64
-"""Series, of a quarter of a megabyte each at most."""
+MAX_READING_S = 15.0
+"""Of one thread's own time."""
+
+MAX_OTHER_LINES = 100_000
+"""Lines that are no requests: the parser is slowest with them."""
+
+WAIT_S = 2.0
+"""A plan waits so long for a trace that was not read yet; then it goes on without."""
+
+KEPT = 256
+"""Series, of a quarter of a megabyte each at most, and refusals."""
+
+_Key = tuple[bytes, float]
 
 
 class WarmUps:
     """What was made of traces, kept by their content."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[bytes, float], Series] = OrderedDict()
+    def __init__(self, pool: Pool | None = None) -> None:
+        """*pool*: the thread in which traces are read (one of its own when there is none)."""
+        self._kept: OrderedDict[_Key, Series | WarmUpError] = OrderedDict()
+        self._pool = pool or Pool("traces", size=1)
+        self._reading: dict[_Key, asyncio.Future[Series]] = {}
 
-    def of(self, data: bytes, *, name: str, interval_s: float) -> Series:
+    async def soon(self, data: bytes, *, name: str, interval_s: float) -> Series:
+        """As `of`, without holding up the caller for longer than `WAIT_S`: reading then goes on alone.
+
+        Raises:
+            WarmUpError: as of `of`, or it is still being read.
+        """
+        key = await asyncio.to_thread(_key, data, interval_s)
+        if key in self._kept:
+            return self.of(data, name=name, interval_s=interval_s, key=key)
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = asyncio.ensure_future(
+                self._pool.run(self.of, data, name=name, interval_s=interval_s, key=key)
+            )
+            self._reading[key] = reading
+            reading.add_done_callback(lambda done: self._read(key, done))
+        try:
+            return await asyncio.wait_for(asyncio.shield(reading), WAIT_S)
+        except TimeoutError as error:
+            raise WarmUpError(f"warm-up trace: {name} is still being read") from error
+
+    def _read(self, key: _Key, done: asyncio.Future[Series]) -> None:
+        del self._reading[key]
+        if not done.cancelled():
+            done.exception()  # asked for, so that asyncio does not report it: it is kept
+
+    def of(self, data: bytes, *, name: str, interval_s: float, key: _Key | None = None) -> Series:
         """The newest points of a trace, one per interval, at most as many as are ever learnt from.
 
         Raises:
-            WarmUpError: it is no trace, or too short for the interval.
+            WarmUpError: it is no trace, too short for the interval, or takes too long to read.
         """
-        key = hashlib.sha256(data).digest(), interval_s
-        series = self._kept.get(key)
-        if series is None:
-            series = _series(data, name=name, interval_s=interval_s)
-        self._kept[key] = series
+        key = key or _key(data, interval_s)
+        found = self._kept.get(key)
+        if found is None:
+            try:
+                found = _series(data, name=name, interval_s=interval_s)
+            except WarmUpError as error:
+                found = error
+        self._kept[key] = found
         self._kept.move_to_end(key)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        return series
+        if isinstance(found, WarmUpError):
+            raise WarmUpError(str(found), reason=found.reason)
+        return found
+
+
+def _key(data: bytes, interval_s: float) -> _Key:
+    return hashlib.sha256(data).digest(), interval_s
 
 
 def config_map_bytes(
@@ -73,7 +125,7 @@ def config_map_bytes(
         return data[entries[0]].encode()
     try:
         return base64.b64decode((binary_data or {})[entries[0]], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, and text that is not ASCII
         raise WarmUpError(
             f"warm-up trace: {entries[0]} of ConfigMap {name!r} is not base64: {error}"
         ) from error
@@ -101,9 +153,16 @@ def file_bytes(path: str, *, allowed: Sequence[Path]) -> bytes:
 
 
 def _series(data: bytes, *, name: str, interval_s: float) -> Series:
+    until_s = time.thread_time() + MAX_READING_S
     try:
         with unpacked(io.BytesIO(data), name=name) as text:
-            trace = parse_trace(text, name=name, most_bytes=MAX_TEXT_BYTES)
+            trace = parse_trace(
+                text,
+                name=name,
+                most_bytes=MAX_TEXT_BYTES,
+                most_dropped=MAX_OTHER_LINES,
+                expired=lambda: time.thread_time() > until_s,
+            )
         series = of_trace(trace, interval_s=interval_s)
     except (TraceError, SeriesError) as error:
         raise WarmUpError(f"warm-up trace: {error}") from error

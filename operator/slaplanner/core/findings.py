@@ -55,16 +55,17 @@ def metrics_finding(policy: Policy, observation: Observation) -> Finding:
         unknown = isl if isinstance(isl, Unknown) else osl
         assert isinstance(unknown, Unknown)
         reason = Reason.LENGTHS_UNKNOWN
-        message = (
-            f"{_rate(requests, policy)}, lengths unknown ({unknown.message}); roles may grow, not shrink"
-        )
+        message = f"{_rate(requests, policy)}, lengths unknown ({unknown.message})"
+        if not requests.lower_bound:
+            message += "; roles may grow, not shrink"
     else:
         reason = Reason.METRICS_READ
         message = (
             f"{_rate(requests, policy)} of {figure(isl.value)} input and {figure(osl.value)} output tokens"
         )
-        if requests.lower_bound:
-            message += "; a series began inside the window, so roles may grow, not shrink"
+    if requests.lower_bound:
+        missing = f": {requests.because}" if requests.because else ""
+        message += f"; there may be more requests, so roles may grow, not shrink{missing}"
     return Finding(type=ConditionType.METRICS_AVAILABLE, status=True, reason=reason, message=message)
 
 

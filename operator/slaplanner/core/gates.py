@@ -41,12 +41,17 @@ def gate(
     placement: PlacementWatch,
     load_may_shrink: bool,
     unready_for_long: bool = False,
+    carrying: int = 0,
+    parked: bool = False,
 ) -> Gate:
     """What *role* may do now. The reasons that a user can lift at once come first.
 
-    Where the target is *unready_for_long* a role that is complete itself may shrink.
+    Where the target is *unready_for_long* a role that is complete itself may shrink. *carrying*: replicas
+    that carry the requests that the role holds. *parked*: the whole fleet has no replicas and no load.
     """
     current = role.replicas
+    if parked:
+        return _fixed(current, Reason.PARKED)
     if pause is Pause.ALL:
         return _fixed(current, Reason.PAUSED)
     if role.rollout:
@@ -54,19 +59,14 @@ def gate(
     if role.waits_for is Reason.SCALING_DEFERRED:
         return _fixed(current, Reason.SCALING_DEFERRED)
 
-    lowest, lowest_reason, firm = 0, None, False
-    if pause is Pause.SCALE_IN:
-        lowest, lowest_reason, firm = current, Reason.PAUSED_SCALE_IN, True
-    elif not load_may_shrink:
-        lowest, lowest_reason = current, Reason.LOWER_BOUND_LOAD
-    elif not fleet.observed:
-        lowest, lowest_reason = current, Reason.NOT_OBSERVED
-    elif not fleet.ready and not (unready_for_long and role.complete):
-        # Starting replicas are coming capacity, so growth goes on. What could not be placed or was not
-        # granted may be given back: it serves nobody.
-        idle = role.unschedulable or role.waits_for is Reason.NOT_COMMITTED
-        lowest = min(current, role.serving) if idle and role.serving is not None else current
-        lowest_reason = Reason.NOT_READY_BLOCKS_SHRINK
+    firm = pause is Pause.SCALE_IN
+    lowest, lowest_reason = (
+        (current, Reason.PAUSED_SCALE_IN)
+        if firm
+        else _least(role, fleet, load_may_shrink=load_may_shrink, unready_for_long=unready_for_long)
+    )
+    if (held := min(current, carrying)) > lowest:
+        lowest, lowest_reason = held, Reason.WORK_IN_FLIGHT
 
     highest, highest_reason = None, None
     if pause is Pause.SCALE_OUT:
@@ -83,6 +83,24 @@ def gate(
         highest_reason=highest_reason,
         firm=firm,
     )
+
+
+def _least(
+    role: RoleState, fleet: Fleet, *, load_may_shrink: bool, unready_for_long: bool
+) -> tuple[int, Reason | None]:
+    """What keeps the role from shrinking without a user's word."""
+    current = role.replicas
+    if not load_may_shrink:
+        return current, Reason.LOWER_BOUND_LOAD
+    if not fleet.observed:
+        return current, Reason.NOT_OBSERVED
+    if fleet.ready or (unready_for_long and role.complete):
+        return 0, None
+    # Starting replicas are coming capacity, so growth goes on. What could not be placed or was not
+    # granted may be given back: it serves nobody.
+    idle = role.unschedulable or role.waits_for is Reason.NOT_COMMITTED
+    lowest = min(current, role.serving) if idle and role.serving is not None else current
+    return lowest, Reason.NOT_READY_BLOCKS_SHRINK
 
 
 def _fixed(current: int, reason: Reason) -> Gate:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slaplanner.core.allot import Step, allot
+from slaplanner.core.carrying import carrying_replicas
 from slaplanner.core.correction import Correction, correct
 from slaplanner.core.damping import DampingState, damp, notice_change
 from slaplanner.core.decision import Decision, RoleDecision
@@ -112,7 +113,23 @@ def decide(
         sized = throughput.size(
             policy=policy, profile=profile, demand=demand, correction=correction, gpus_per_replica=gpus
         )
-    steps, damping = _steps(state, sized, fleet, policy, may_shrink=load.may_shrink, now_s=now_s)
+    carrying = {
+        role: carrying_replicas(
+            role, observation, lengths=load.lengths, policy=policy, profile=profile, gpus_per_replica=each
+        )
+        for role, each in gpus.items()
+    }
+    parked = _parked(fleet) and load.requests == 0
+    steps, damping = _steps(
+        state,
+        sized,
+        fleet,
+        policy,
+        may_shrink=load.may_shrink,
+        carrying=carrying,
+        parked=parked,
+        now_s=now_s,
+    )
     state = replace(
         state,
         failures=0,
@@ -262,8 +279,21 @@ def _outlook(
     )
 
 
+def _parked(fleet: Fleet) -> bool:
+    """Somebody has set all roles to 0, which this planner never does."""
+    return all(role.replicas == 0 for role in fleet.roles)
+
+
 def _steps(
-    state: PlannerState, sized: Sized, fleet: Fleet, policy: Policy, *, may_shrink: bool, now_s: float
+    state: PlannerState,
+    sized: Sized,
+    fleet: Fleet,
+    policy: Policy,
+    *,
+    may_shrink: bool,
+    carrying: Mapping[Role, int],
+    parked: bool,
+    now_s: float,
 ) -> tuple[tuple[Step, ...], dict[Role, DampingState]]:
     """Each role bounded, damped and gated, with the limits that bit in their order; and what to remember."""
     unready_for_long = _unready_for_long(state, fleet, policy, now_s=now_s)
@@ -293,6 +323,8 @@ def _steps(
             placement=memory.placement,
             load_may_shrink=may_shrink,
             unready_for_long=unready_for_long,
+            carrying=carrying[role.role],
+            parked=parked,
         )
         gated, gate_limit = opening.apply(within)
         limits = (need.limit, bound, *damped.limits, again if again is not bound else None, gate_limit)
@@ -344,12 +376,16 @@ def hold(
             elif policy.fallback.mode is FallbackMode.CURRENT_IF_HIGHER:
                 wanted = max(role.replicas, rules.fallback_replicas)
                 limits = (Reason.FALLBACK_CURRENT_IF_HIGHER,)
+        if wanted < rules.min_replicas and Reason.FALLBACK_STATIC not in limits:
+            # The floor is the user's word, whatever the load may be.
+            wanted, limits = rules.min_replicas, (*limits, Reason.TOO_FEW_REPLICAS)
         opening = gate(
             role,
             fleet=fleet,
             pause=policy.pause,
             placement=state.role(role.role).placement,
             load_may_shrink=True,
+            parked=_parked(fleet),
             unready_for_long=_unready_for_long(state, fleet, policy, now_s=now_s),
         )
         gated, gate_limit = opening.apply(wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import ge
 
 from slaplanner.core.reasons import Reason
@@ -24,6 +24,8 @@ class Known:
 
     value: float
     lower_bound: bool = False
+    because: str = field(default="", compare=False)
+    """What the part that may be missing is, in words; empty where nothing is."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -49,7 +51,9 @@ def value_or(reading: Reading, default: float) -> float:
 
 def map_reading(reading: Reading, function: Callable[[float], float]) -> Reading:
     """Apply *function* to a known figure; an unknown one stays as it is."""
-    return Known(function(reading.value), reading.lower_bound) if isinstance(reading, Known) else reading
+    if isinstance(reading, Unknown):
+        return reading
+    return Known(function(reading.value), reading.lower_bound, reading.because)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,11 @@ class Observation:
     cached_tokens: Reading = Unknown(Reason.NOT_REPORTED, "cached tokens are not reported")
     """Mean prompt tokens per request that a prefix cache served."""
     queued: Reading = Unknown(Reason.NOT_REPORTED, "queued requests are not reported")
+    """Requests that wait for their first token, now."""
     inflight: Reading = Unknown(Reason.NOT_REPORTED, "requests in flight are not reported")
+    """Requests that have not been answered in full, now; the queued ones are among them."""
+    router_pending: Reading = Unknown(Reason.NOT_REPORTED, "requests pending in the router are not reported")
+    """Requests that the router holds back from the workers, now; among those in flight."""
     isl_histogram: Histogram | None = None
     osl_histogram: Histogram | None = None
     ttft_histogram: Histogram | None = None

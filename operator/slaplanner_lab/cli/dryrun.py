@@ -15,6 +15,7 @@ from slaplanner.core.correction import HIGHEST, LOWEST
 from slaplanner.core.model import Pause, Policy, Role, Sizing
 from slaplanner_lab.cli.dryrun_document import document, write_csv
 from slaplanner_lab.cli.dryrun_table import print_table
+from slaplanner_lab.cli.numbers import INTERVAL, REPLICAS, FiniteRange
 from slaplanner_lab.cli.offline_inputs import (
     PAUSED,
     check_drawable,
@@ -77,19 +78,19 @@ Examples:
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0, min_open=True),
+    type=INTERVAL,
     help="Planning interval in seconds; else the policy's.",
 )
 @click.option(
     "--start-prefill",
-    type=click.IntRange(0),
+    type=REPLICAS,
     default=1,
     show_default=True,
     help="Prefill replicas in the first interval.",
 )
 @click.option(
     "--start-decode",
-    type=click.IntRange(0),
+    type=REPLICAS,
     default=1,
     show_default=True,
     help="Decode replicas in the first interval; in mode agg, its workers.",
@@ -98,7 +99,7 @@ Examples:
 @click.option(
     "--correction",
     nargs=2,
-    type=click.FloatRange(LOWEST, HIGHEST),
+    type=FiniteRange(LOWEST, HIGHEST),
     metavar="PREFILL DECODE",
     help="Plan with these correction factors: latency of the fleet over the profile's, as in the policy's status.",
 )

@@ -23,9 +23,10 @@ from slaplanner.core.forecast.own import Forecaster
 from slaplanner.core.model import DEFAULT_STARTUP_S, PredictorType
 from slaplanner_lab.backtest import Backtest, Method, backtest
 from slaplanner_lab.cli.forecast_report import document, print_table
-from slaplanner_lab.cli.offline_inputs import time_unit
+from slaplanner_lab.cli.numbers import INTERVAL, SECONDS
+from slaplanner_lab.cli.offline_inputs import check_drawable, time_unit
 
-_FORMATS = {".png", ".svg", ".pdf"}
+_FORMATS = (".png", ".svg", ".pdf")
 
 
 @click.command(
@@ -39,7 +40,7 @@ Examples:
 @click.argument("source", metavar="SERIES|TRACE", type=click.Path(path_type=Path))
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0, min_open=True),
+    type=INTERVAL,
     help="Planning interval in seconds; else the series' own, 60 for traces.",
 )
 @click.option(
@@ -49,7 +50,7 @@ Examples:
 )
 @click.option(
     "--startup",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=DEFAULT_STARTUP_S,
     show_default=True,
     help="Seconds from a worker's creation to ready, when --horizon is not given.",
@@ -101,13 +102,9 @@ def forecast(
 
     Exit code 0: well; 1: the input is bad; 2: usage.
     """
-    if plot_path is not None and plot_path.suffix.lower() not in _FORMATS:
-        raise click.BadParameter(
-            f"found {plot_path.name}, wanted a name that ends in .png, .svg or .pdf", param_hint="--plot"
-        )
+    if plot_path is not None:
+        check_drawable(plot_path, option="--plot", formats=_FORMATS)
     chosen = [*_builtin(methods, log1p=log1p), *(_own(name) for name in own)]
-    if plot_path is not None and importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException("--plot needs matplotlib: pip install 'slaplanner[plot]'")
     try:
         loaded = read_series(source, interval_s=interval, zeros_are_idle=zeros == "idle", time_unit=unit)
         for note in loaded.notes:

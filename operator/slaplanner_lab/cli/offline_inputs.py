@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,9 +116,18 @@ def check_drawable(path: Path, *, option: str, formats: tuple[str, ...]) -> None
     """Refuse at once what would only be found out after minutes of work."""
     if path.suffix.lower() not in formats:
         raise click.BadParameter(
-            f"found {path.name}, wanted a name that ends in {' or '.join(formats)}", param_hint=option
+            f"found {path.name}, wanted a name that ends in {_either(formats)}", param_hint=option
         )
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise click.ClickException(f"{path}: cannot be written: found no directory {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise click.ClickException(f"{path}: cannot be written: found a directory, or no permission to write")
     if importlib.util.find_spec("matplotlib") is None:
         raise click.ClickException(f"{option} needs matplotlib: pip install 'slaplanner[plot]'")
+
+
+def _either(words: tuple[str, ...]) -> str:
+    """`.png, .svg or .pdf`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last

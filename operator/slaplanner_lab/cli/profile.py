@@ -16,6 +16,7 @@ from slaplanner.core.errors import ProfileError, ProfileFormatError, ProfileNotF
 from slaplanner.core.model import Interpolation
 from slaplanner.core.profiles.checks import Fault
 from slaplanner.core.profiles.parse import MAX_FILE_BYTES
+from slaplanner_lab.cli.offline_inputs import check_drawable
 from slaplanner_lab.cli.profile_tables import print_profile, profile_document
 
 EXIT_UNUSABLE = 1
@@ -109,6 +110,8 @@ def show_profile(
 
     Exit code 0: shown; 1: not usable; 2: usage.
     """
+    if plot is not None:
+        check_drawable(plot, option="--plot", formats=(".png", ".svg", ".pdf"))
     try:
         loaded = _load(source, interpolation)
     except ProfileError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.model import Pause, Role
 from slaplanner.core.profiles import ProfileTables
+from slaplanner_lab.cli.numbers import REPLICAS, SECONDS
 from slaplanner_lab.cli.offline_inputs import (
     PAUSED,
     check_drawable,
@@ -44,6 +46,8 @@ def _loss(
         role, _, at_s = value.partition("@")
         try:
             fault = WorkerLost(at_s=float(at_s), role=Role(role))
+            if not math.isfinite(fault.at_s):
+                raise ValueError(at_s)  # noqa: TRY301 - told as the others
         except ValueError as error:
             raise click.BadParameter(f"found {value!r}, wanted ROLE@SECONDS as in decode@900") from error
         if fault.role not in ROLES:
@@ -91,13 +95,13 @@ Examples:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the jitter.")
 @click.option(
     "--start-prefill",
-    type=click.IntRange(0),
+    type=REPLICAS,
     help="Replicas at the start; default: what the first minute needs.",
 )
-@click.option("--start-decode", type=click.IntRange(0), help="The same for decode.")
+@click.option("--start-decode", type=REPLICAS, help="The same for decode.")
 @click.option(
     "--unscored",
-    type=click.FloatRange(0),
+    type=SECONDS,
     default=UNSCORED_S,
     show_default=True,
     metavar="SECONDS",
@@ -113,7 +117,7 @@ Examples:
 @click.option(
     "--silence",
     multiple=True,
-    type=click.FloatRange(0),
+    type=SECONDS,
     metavar="SECONDS",
     help="Prometheus is silent from then on for ten minutes; may be repeated.",
 )

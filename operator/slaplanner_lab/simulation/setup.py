@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from slaplanner.adapters.traces.errors import TraceError
-from slaplanner.adapters.traces.trace import Trace, per_interval
+from slaplanner.adapters.traces.trace import MAX_REQUESTS, Trace, per_interval
 from slaplanner.core.budget import BudgetRole, fit_budget
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Mode, Pause, Policy, Role
@@ -17,6 +17,9 @@ from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.simulation.loop import Fault, Scenario
 from slaplanner_lab.simulation.start import start_replicas
 from slaplanner_lab.simulation.traffic import Traffic
+
+MAX_SPAN_S = 31 * 86_400.0
+"""A month; times on two clocks lie decades apart, and each second of them would be played."""
 
 UNSCORED_S = 300.0
 """Five minutes: a planner that has seen nothing yet is not judged."""
@@ -58,6 +61,11 @@ def scenario_of(
     if policy.mode is not Mode.DISAGG:
         raise PolicyError(f"found mode {policy.mode.value}, wanted disagg: both roles are simulated")
     _check_length(trace, policy, unscored_s=unscored_s, faults=faults)
+    if copies * len(trace) > MAX_REQUESTS:
+        raise TraceError(
+            f"{trace.name}: found {len(trace):,} requests to be taken {copies:,} times, wanted at most "
+            f"{MAX_REQUESTS:,} in all"
+        )
     traffic = Traffic(
         arrival_s=trace.t_s - trace.t_s[0],
         isl_tokens=np.minimum(trace.isl_tokens.astype(np.float64), fleet.prefill.isl_range[1]),
@@ -90,7 +98,12 @@ def _within_budget(needed: Mapping[Role, int], policy: Policy) -> dict[Role, int
 
 
 def _check_length(trace: Trace, policy: Policy, *, unscored_s: float, faults: tuple[Fault, ...]) -> None:
-    """Refuse what would be played and show nothing."""
+    """Refuse what would be played and show nothing, or would never end."""
+    if trace.span_s > MAX_SPAN_S:
+        raise TraceError(
+            f"{trace.name}: found requests over {trace.span_s:,.0f} s, wanted at most {MAX_SPAN_S:,.0f}: part of the "
+            "trace, or one clock for all its times"
+        )
     per_interval(trace, interval_s=policy.interval_s, start_s=float(trace.t_s[0]))
     if trace.span_s < unscored_s:
         raise TraceError(

@@ -476,15 +476,8 @@ def test_the_prefix_of_the_frontends_metrics_is_found(manifest: dict[str, Any], 
 
 
 class TestDiscoveringTheModel:
-    def test_the_only_one_seen_is_it(self) -> None:
-        asked: list[str] = []
-
-        def discover(namespace: str) -> tuple[str, ...]:
-            asked.append(namespace)
-            return ("Meta/Llama", "meta/llama")
-
-        assert discovered_model("serving-llama", discover) == "meta/llama"
-        assert asked == ["serving-llama"]
+    def test_the_only_one_seen_is_it_in_whatever_case(self) -> None:
+        assert discovered_model("serving-llama", ("Meta/Llama", "meta/llama")) == "meta/llama"
 
     @pytest.mark.parametrize(
         ("seen", "message"),
@@ -493,12 +486,8 @@ class TestDiscoveringTheModel:
     )
     def test_none_or_several_ask_for_the_policys_word(self, seen: tuple[str, ...], message: str) -> None:
         with pytest.raises(TargetError, match=message) as caught:
-            discovered_model("serving-llama", lambda _: seen)
+            discovered_model("serving-llama", seen)
         assert caught.value.reason is Reason.MODEL_NOT_FOUND
-
-    def test_without_anybody_to_ask(self) -> None:
-        with pytest.raises(TargetError, match=r"set metrics\.model"):
-            discovered_model("serving-llama", None)
 
 
 @pytest.mark.parametrize(

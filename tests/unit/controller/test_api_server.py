@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -41,36 +41,44 @@ def server(clock: Clock) -> ApiServer:
 
 class TestAPermission:
     @pytest.mark.parametrize("kind", [TargetError, ActuationError])
-    def test_one_that_never_worked_is_missing_at_once(self, server: ApiServer, kind: type[PlanningError]):
+    def test_one_that_is_missing_is_said_at_once(self, server: ApiServer, kind: type[PlanningError]):
         error = kind(MISSING, reason=Reason.FORBIDDEN)
-        assert server.explained("look", error) is error
+        assert server.explained(error) is error
 
     @pytest.mark.parametrize("kind", [TargetError, ActuationError])
-    def test_one_that_worked_before_is_missing_after_a_while(
+    def test_a_server_that_was_just_away_may_only_be_starting(
         self, server: ApiServer, clock: Clock, kind: type[PlanningError]
     ):
-        server.answered("look")
+        server.away()
         error = kind(MISSING, reason=Reason.FORBIDDEN)
-        told = server.explained("look", error)
+        told = server.explained(error)
         assert (type(told), told.reason) == (kind, Reason.API_UNAVAILABLE)
         assert MISSING in str(told)
         clock.now_s += FORBIDDEN_AFTER_S
-        assert server.explained("look", error) is error
+        assert server.explained(error) is error
 
     def test_the_same_holds_for_a_refused_status(self, server: ApiServer, clock: Clock):
-        server.answered("status")
+        server.away()
         refusal = ApiRefusal(Failure(reason=Reason.FORBIDDEN, message=MISSING, status=403))
-        assert server.explained_refusal("status", refusal).failure.reason is Reason.API_UNAVAILABLE
+        assert server.explained_refusal(refusal).failure.reason is Reason.API_UNAVAILABLE
         clock.now_s += FORBIDDEN_AFTER_S
-        assert server.explained_refusal("status", refusal) is refusal
+        assert server.explained_refusal(refusal) is refusal
 
-    def test_an_answer_in_between_starts_the_time_anew(self, server: ApiServer, clock: Clock):
+    @pytest.mark.parametrize(
+        ("failure", "was_away"),
+        [
+            pytest.param(OSError("connection refused"), True, id="no-answer"),
+            pytest.param(ApiException(status=503), True, id="unavailable"),
+            pytest.param(ApiException(status=429), False, id="busy"),
+            pytest.param(ApiException(status=409), False, id="conflict"),
+            pytest.param(ApiException(status=404), False, id="absent"),
+        ],
+    )
+    def test_it_was_away_when_it_did_not_answer(self, server: ApiServer, failure: Exception, was_away: bool):
+        assert isinstance(failure, OSError | ApiException)
+        server.explained_refusal(ApiRefusal(failure_of(failure)))
         error = TargetError(MISSING, reason=Reason.FORBIDDEN)
-        server.answered("look")
-        server.explained("look", error)
-        clock.now_s += FORBIDDEN_AFTER_S
-        server.answered("look")
-        assert server.explained("look", error).reason is Reason.API_UNAVAILABLE
+        assert (server.explained(error) is not error) == was_away
 
 
 class TestRest:
@@ -79,7 +87,7 @@ class TestRest:
         answer.headers = {"Retry-After": retry_after}
         error = TargetError("busy", reason=Reason.API_UNAVAILABLE)
         error.__cause__ = ApiRefusal(failure_of(answer))
-        server.explained("look", error)
+        server.explained(error)
 
     def test_the_server_gets_the_rest_that_it_asks_for(self, server: ApiServer, clock: Clock):
         self.refuse(server, "7")
@@ -103,7 +111,7 @@ class TestRest:
 async def test_nobody_asks_a_server_that_rests_and_the_policies_count_as_tried():
     one = one_policy()
     clock = Clock()
-    one.world.api_server = ApiServer(clock=clock)
+    one.world.api_server.clock = clock
     one.reconciler.liveness.clock = clock
     TestRest().refuse(one.world.api_server, "7")
     await one.tick()
@@ -133,14 +141,14 @@ async def test_an_api_server_that_is_away_is_asked_less_and_less():
 async def test_a_status_that_is_refused_is_written_less_and_less():
     one = one_policy()
     await one.tick()
-    one.record.unwritten_status = {"observedGeneration": 2}
+    one.record.report = replace(one.record.report, unwritten={"observedGeneration": 2})
     one.world.refusal = ApiRefusal(Failure(reason=Reason.API_UNAVAILABLE, message="busy", status=429))
     tries = 0
     for _ in range(20):
         one.world.time_s += one.reconciler.settings.heartbeat_s
-        before = one.record.status_retry
+        before = one.record.report.retry
         await one.tick()
-        tries += one.record.status_retry is not before
+        tries += one.record.report.retry is not before
     assert 2 <= tries <= 9
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from slaplanner.controller.world import Traffic
+from slaplanner.controller.outside.ports import Traffic
 from tests.planning import observation
 from tests.reconciling import REQUESTS_PER_HOUR, FakeWorld, OnePolicy, document, one_policy, target
 
@@ -24,7 +24,7 @@ def plan(one: OnePolicy) -> str:
     """The message of MetricsAvailable after one more plan."""
     one.world.time_s += 3600.0
     asyncio.run(one.tick())
-    status = one.record.told_status
+    status = one.record.report.status
     assert status is not None
     (told,) = [entry for entry in status["conditions"] if entry["type"] == "MetricsAvailable"]
     return str(told["message"])

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.target import Outcome, Rivals, TargetState
+from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller import planning
 from slaplanner.controller.defects import DefectLog
-from slaplanner.controller.world import Traffic
+from slaplanner.controller.outside.ports import Traffic
 from slaplanner.core.forecast import engine
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Known, Series
@@ -48,17 +49,17 @@ class BreakingWorld(FakeWorld):
             self.broken.append(step)
             raise self.kind(f"odd numbers in {step}")
 
-    async def look(self, policy: object) -> TargetState:
+    async def look(self, policy: SLAPolicy) -> TargetState:
         self._maybe_break("look")
         return await FakeWorld.look(self, policy)
 
-    async def rivals(self, policy: object, target: TargetState) -> Rivals:
+    async def rivals(self, policy: SLAPolicy, target: TargetState) -> Rivals:
         self._maybe_break("rivals")
         return await FakeWorld.rivals(self, policy, target)
 
-    async def profile(self, policy: object) -> LoadedProfile:
+    async def profile(self, policy: SLAPolicy, *, version: str | None = None) -> LoadedProfile:
         self._maybe_break("profile")
-        return await FakeWorld.profile(self, policy)
+        return await FakeWorld.profile(self, policy, version=version)
 
     async def traffic(self, *arguments: object, **options: object) -> Traffic:
         self._maybe_break("traffic")
@@ -73,7 +74,7 @@ def plan(one: OnePolicy) -> Mapping[str, Any]:
     """The conditions after one more plan, by type."""
     one.world.time_s += HOUR_S
     asyncio.run(one.tick())
-    status = one.record.told_status
+    status = one.record.report.status
     assert status is not None
     return {entry["type"]: entry for entry in status["conditions"]}
 
@@ -116,8 +117,8 @@ def test_a_decision_that_breaks_holds_and_the_fallback_counts_it(monkeypatch: py
     monkeypatch.setattr(planning, "decide", broken)
     told = plan(one)
     assert told["MetricsAvailable"]["reason"] == "InternalError"
-    assert one.record.state is not None
-    assert one.record.state.failures == 1
+    assert one.record.memory.state is not None
+    assert one.record.memory.state.failures == 1
     plan(one)
     assert plan(one)["Fallback"]["status"] == "True"
     assert one.world.orders == [{Role.PREFILL: 7, Role.DECODE: 5}]

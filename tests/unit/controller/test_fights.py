@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import ConditionType, Reason
@@ -45,7 +46,7 @@ def fought() -> OnePolicy:
 
 
 def told(one: OnePolicy) -> tuple[str, str, str]:
-    status = one.record.told_status or {}
+    status = one.record.report.status or {}
     found = next(c for c in status["conditions"] if c["type"] == ConditionType.TARGET_CONFLICT)
     return found["status"], found["reason"], found["message"]
 
@@ -101,8 +102,9 @@ def test_replicas_that_nobody_else_owns_are_written_again():
 
 def test_a_restarted_operator_does_not_begin_anew():
     one = fought()
-    assert one.record.state is not None
-    one.record.state = from_document(to_document(one.record.state))
+    assert one.record.memory.state is not None
+    state = from_document(to_document(one.record.memory.state))
+    one.record.memory = replace(one.record.memory, state=state)
     written = len(moves(one))
     later(one)
     assert len(moves(one)) == written

@@ -95,8 +95,7 @@ def test_the_reference_lists_the_metrics_as_they_are():
 
 def test_a_forgotten_policy_leaves_no_series_and_its_neighbour_keeps_its_own():
     for name in ("goes", "stays"):
-        metrics.PLAN_AGE.labels("serving", name).set(1)
-        metrics.CONDITION.labels("serving", name, "Ready").set(1)
+        metrics.CONDITION.labels("serving", name, "Ready", "True").set(1)
     metrics.forget("serving", "goes")
     left = {
         sample.labels["policy"]
@@ -178,7 +177,7 @@ def test_a_port_that_is_taken_is_an_error_at_once():
     first = ProbeServer(Liveness(), port=0)
     first.start()
     try:
-        with pytest.raises(OSError, match="ddress already in use"):
+        with pytest.raises(OSError, match="already in use"):
             ProbeServer(Liveness(), port=first.port).start()
     finally:
         first.stop()

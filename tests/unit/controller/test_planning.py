@@ -11,7 +11,8 @@ import pytest
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
 from slaplanner.adapters.target import TargetState
-from slaplanner.controller.world import Traffic
+from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller.outside.ports import Traffic
 from slaplanner.core.errors import MetricsError, PlanningError, ProfileNotFound, TargetError
 from slaplanner.core.reasons import Reason
 from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
@@ -31,15 +32,15 @@ class TroubledWorld(FakeWorld):
     no_profile: PlanningError | None = None
     no_metrics: MetricsError | None = None
 
-    async def model(self, policy: object, target: TargetState) -> str:
+    async def model(self, policy: SLAPolicy, target: TargetState) -> str:
         if self.no_model is not None:
             raise self.no_model
         return await FakeWorld.model(self, policy, target)
 
-    async def profile(self, policy: object) -> LoadedProfile:
+    async def profile(self, policy: SLAPolicy, *, version: str | None = None) -> LoadedProfile:
         if self.no_profile is not None:
             raise self.no_profile
-        return await FakeWorld.profile(self, policy)
+        return await FakeWorld.profile(self, policy, version=version)
 
     async def traffic(self, *arguments: object, **options: object) -> Traffic:
         if self.no_metrics is not None:
@@ -59,7 +60,7 @@ def plans(one: OnePolicy, count: int = 1) -> None:
 
 
 def condition(one: OnePolicy, kind: str) -> tuple[str, str, str]:
-    status = one.record.told_status
+    status = one.record.report.status
     assert status is not None
     (found,) = [entry for entry in status["conditions"] if entry["type"] == kind]
     return found["status"], found["reason"], found["message"]

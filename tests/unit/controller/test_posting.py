@@ -99,7 +99,7 @@ def test_an_event_that_fails_costs_neither_status_nor_state_nor_metrics_nor_the_
     assert one.world.orders != []
     (status,) = one.world.statuses
     assert {"conditions", "plannerState", "lastDecision"} <= status.keys()
-    assert one.record.decision is not None
+    assert one.record.memory.decision is not None
     assert (
         'slaplanner_decisions_total{namespace="serving",policy="llama"'
         in generate_latest(metrics.REGISTRY).decode()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from slaplanner.adapters.target import Identity
+from slaplanner.controller.outside.ports import Traffic
 from slaplanner.controller.refits import RefitQueue
-from slaplanner.controller.world import Traffic
 from slaplanner.core.forecast import ForecastState
 from slaplanner.core.readings import Series
 from tests.planning import observation
@@ -38,6 +38,7 @@ class SlowPool:
 @dataclass(slots=True)
 class WorldWithHistory(FakeWorld):
     async def traffic(self, *_: object, **options: Any) -> Traffic:
+        self.during_plan()
         history = Series(
             end_s=options["end_s"],
             step_s=HOUR_S,
@@ -56,7 +57,7 @@ def pool() -> SlowPool:
 @pytest.fixture
 def one(pool: SlowPool) -> OnePolicy:
     planning = {"intervalSeconds": 3600, "sizing": "Throughput", "predictor": {"type": "Kalman"}}
-    return one_policy(WorldWithHistory(target(), refits=pool), document(planning=planning))  # type: ignore[arg-type]
+    return one_policy(WorldWithHistory(target(), refits=pool), document(planning=planning))
 
 
 async def plan(one: OnePolicy) -> None:
@@ -65,17 +66,17 @@ async def plan(one: OnePolicy) -> None:
 
 
 def forecast_of(one: OnePolicy) -> ForecastState:
-    assert one.record.state is not None
-    assert one.record.state.forecast is not None
-    return one.record.state.forecast
+    assert one.record.memory.state is not None
+    assert one.record.memory.state.forecast is not None
+    return one.record.memory.state.forecast
 
 
 async def test_plans_go_on_while_a_fit_is_under_way(one: OnePolicy, pool: SlowPool):
     fitting = asyncio.create_task(one.reconciler.refits.work())
     for wanted in (1, 2, 3):
         await asyncio.wait_for(plan(one), timeout=60)
-        assert one.record.decision is not None
-        assert one.record.decision.id == wanted
+        assert one.record.memory.decision is not None
+        assert one.record.memory.decision.id == wanted
     assert pool.fits == 0
     fitting.cancel()
 
@@ -88,11 +89,23 @@ async def test_the_next_plan_uses_what_was_fitted(one: OnePolicy, pool: SlowPool
     await plan(one)
     pool.may_fit.set()
     await fitting
-    assert forecast_of(one).complete
-    fitted_points = forecast_of(one).learner.points
     await plan(one)
     assert forecast_of(one).complete
-    assert forecast_of(one).learner.points > fitted_points
+    assert forecast_of(one).learner.points > POINTS
+
+
+async def test_a_fit_that_ends_in_the_middle_of_a_plan_is_used_by_the_one_after(
+    one: OnePolicy, pool: SlowPool
+):
+    await plan(one)
+    fitting = asyncio.create_task(one.reconciler.refits.next())
+    await asyncio.sleep(0)
+    one.world.during_plan = pool.may_fit.set
+    await plan(one)
+    await fitting
+    await plan(one)
+    assert forecast_of(one).complete
+    assert pool.fits == 1
 
 
 async def test_a_fit_for_a_target_that_was_recreated_meanwhile_is_dropped(one: OnePolicy, pool: SlowPool):
@@ -103,22 +116,23 @@ async def test_a_fit_for_a_target_that_was_recreated_meanwhile_is_dropped(one: O
         identity=Identity(namespace="serving", name="llama", uid="target-2", api_version="nvidia.com/v1beta1")
     )
     await plan(one)
-    before = forecast_of(one)
     pool.may_fit.set()
     await fitting
-    assert forecast_of(one) is before
+    await plan(one)
+    assert not forecast_of(one).complete
 
 
 async def test_a_fit_for_other_settings_is_dropped(one: OnePolicy, pool: SlowPool):
     await plan(one)
     fitting = asyncio.create_task(one.reconciler.refits.next())
     await asyncio.sleep(0)
-    assert one.record.state is not None
+    assert one.record.memory.state is not None
     other = replace(forecast_of(one), horizon_steps=forecast_of(one).horizon_steps + 1)
-    one.record.state = replace(one.record.state, forecast=other)
+    one.record.memory = replace(one.record.memory, state=replace(one.record.memory.state, forecast=other))
     pool.may_fit.set()
     await fitting
-    assert forecast_of(one) is other
+    assert one.record.memory.state is not None
+    assert one.reconciler._with_fit(one.record.uid, one.record.memory.state).forecast is other
 
 
 async def test_a_policy_that_goes_is_not_fitted(one: OnePolicy, pool: SlowPool):

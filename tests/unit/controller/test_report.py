@@ -66,7 +66,7 @@ class TestARefusedStatus:
         plan(one)
         one.world.refusal = None
         plan(one)
-        shown = one.record.latest_status
+        shown = one.record.report.written
         assert shown is not None
         assert [entry["id"] for entry in shown["decisions"]] == [2, 1]
 
@@ -82,7 +82,7 @@ class TestARefusedStatus:
     def test_a_policy_that_is_gone_needs_no_status(self, one: OnePolicy):
         one.world.refusal = GONE
         plan(one)
-        assert one.record.unwritten_status is None
+        assert one.record.report.unwritten is None
 
 
 class TestTheDeploymentsConditions:
@@ -90,8 +90,11 @@ class TestTheDeploymentsConditions:
         one.world.target = TargetError("two play decode", reason=Reason.DUPLICATE_ROLE)
         plan(one)
         assert one.world.reports == [("serving", "llama", ("llama",))]
-        assert one.record.verdict is not None
-        assert (one.record.verdict.planned, one.record.verdict.planned_reason) == ("False", "DuplicateRole")
+        assert one.record.report.verdict is not None
+        assert (one.record.report.verdict.planned, one.record.report.verdict.planned_reason) == (
+            "False",
+            "DuplicateRole",
+        )
 
     def test_they_say_nothing_under_observe(self):
         one = one_policy(shown=document(actuation="Observe"))
@@ -141,7 +144,7 @@ def test_a_plan_that_ends_after_its_policy_went_leaves_no_series():
 
 class TestTheConditionsMetric:
     def shown(self, kind: str) -> float | None:
-        labels = {"namespace": "serving", "policy": "llama", "type": kind}
+        labels = {"namespace": "serving", "policy": "llama", "type": kind, "status": "True"}
         return metrics.REGISTRY.get_sample_value("slaplanner_condition", labels)
 
     def test_it_follows_a_target_that_settles_between_plans(self, one: OnePolicy):
@@ -210,10 +213,10 @@ FUTURE = "99999999999"
 def test_a_state_that_nobody_could_have_written_is_dropped_and_planning_starts_afresh(state: str):
     one = one_policy(shown={**document(), "status": {"plannerState": state}})
     asyncio.run(one.tick())
-    assert one.record.decision is not None
-    assert one.record.decision.id == 1
+    assert one.record.memory.decision is not None
+    assert one.record.memory.decision.id == 1
     assert [event.reason for event in one.events].count("PlannerStateDropped") == 1
-    told_state = json.loads((one.record.latest_status or {})["plannerState"])
+    told_state = json.loads((one.record.report.written or {})["plannerState"])
     assert told_state["n"] == 1
 
 
@@ -245,6 +248,6 @@ def test_no_state_stops_plans(poison: dict[str, Any]):
     for _ in range(2):
         one.world.time_s += HOUR_S
         asyncio.run(one.tick())
-    assert one.record.attempted_at_s is not None
-    assert one.world.time_s - one.record.attempted_at_s < HOUR_S
-    assert one.record.decision is not None
+    assert one.record.memory.attempted_at_s is not None
+    assert one.world.time_s - one.record.memory.attempted_at_s < HOUR_S
+    assert one.record.memory.decision is not None

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slaplanner.controller.world import Traffic
+from slaplanner.controller.outside.ports import Traffic
 from slaplanner.core.readings import Series
 from tests.planning import fleet, observation
 from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
@@ -88,7 +88,7 @@ def run(loads: list[tuple[float, bool, bool]], sizing: str = "Throughput") -> li
         for requests, world.clumped, killed in loads:
             world.loads.append(requests * INTERVAL_S)
             await one.tick()
-            decision = one.record.decision
+            decision = one.record.memory.decision
             assert decision is not None
             decided.append(
                 (

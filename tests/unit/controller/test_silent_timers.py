@@ -8,13 +8,14 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 from kubernetes.client import ApiClient
 
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record
 from slaplanner.controller.runtime import Operator
 from slaplanner.settings import Settings
-from tests.reconciling import UID, document
+from tests.reconciling import UID, document, one_policy
 
 
 @dataclass(slots=True)
@@ -38,9 +39,6 @@ class CountingReconciler:
             await self.may_end.wait()
         finally:
             self.at_once -= 1
-
-    def forget(self) -> None:
-        """There are no watches."""
 
     def gone(self, uid: str) -> None:
         assert uid == UID
@@ -109,28 +107,30 @@ async def test_a_policy_that_goes_has_none_any_more() -> None:
     await made.stop()
 
 
-@dataclass(slots=True)
-class BrokenReconciler(CountingReconciler):
-    """Meets what nobody foresaw."""
+async def test_a_heartbeat_that_breaks_is_told_counts_as_tried_and_waits_for_its_next_slot(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
 
-    async def tick(self, record: Record) -> None:
-        self.ticks += 1
-        raise ZeroDivisionError(record.name)
-
-
-async def test_a_plan_that_breaks_counts_as_tried_and_waits_for_its_next_slot() -> None:
-    made = operator(BrokenReconciler())
-    made.seen(document(), gone=False)
+    monkeypatch.setattr(Reconciler, "_tick", broken)
+    one = one_policy()
+    made = operator(CountingReconciler())
+    made._reconciler, made._reporter = one.reconciler, one.reconciler.reporter
+    made.records, made.liveness = one.records, one.reconciler.liveness
     made.liveness.clock = lambda: 0.0
     made.liveness.seen(UID, interval_s=3600.0)
     made.liveness.clock = lambda: 1e6
     assert made.liveness.overdue() == [UID]
-    await made.tick(UID)
+    for _ in range(3):
+        await made.tick(UID)
     assert made.liveness.overdue() == []
-    record = made.records.get(UID)
-    assert record is not None
-    assert record.attempted_at_s is not None
-    assert not record.ticking
+    assert one.record.memory.attempted_at_s == one.world.time_s
+    assert not one.record.timer.ticking
+    (status,) = one.world.statuses
+    told = {entry["type"]: entry for entry in status["conditions"]}
+    assert told["MetricsAvailable"]["reason"] == "InternalError"
+    assert [entry.message for entry in caplog.records] == ["defect, told once"]
     await made.stop()
 
 

@@ -9,15 +9,15 @@ import pytest
 
 from slaplanner.adapters.target import Verdict
 from slaplanner.adapters.target.conditions import MET
+from slaplanner.controller.outside.ports import Traffic
 from slaplanner.controller.planning import Plan
-from slaplanner.controller.records import Record
-from slaplanner.controller.verdicts import sla_met, verdict
-from slaplanner.controller.world import Traffic
-from slaplanner.core.model import Mode
+from slaplanner.controller.records import Record, Records
+from slaplanner.controller.verdicts import sighted, sla_met, verdict
+from slaplanner.core.model import Mode, Policy
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.state import PlannerState
 from tests.planning import observation, policy, unknown
-from tests.reconciling import UID, document, target
+from tests.reconciling import document, target
 
 READY = [{"type": "Ready", "status": "True", "reason": "Planned", "message": "all is well"}]
 GOOD = observation()
@@ -28,16 +28,23 @@ UNSEEN = observation(0.0)
 
 @pytest.fixture
 def record() -> Record:
-    return Record(uid=UID, namespace="serving", name="llama", document=document())
+    return Records().seen(document())
+
+
+def note(record: Record, asked: Policy, plan: Plan) -> None:
+    """What is said after a plan, as the reporter keeps it."""
+    sightings = sighted(record.report.sightings, asked, plan)
+    said = verdict(record, asked, plan, READY, sightings)
+    record.report = replace(record.report, sightings=sightings, verdict=said)
 
 
 def told(record: Record, *observations: Observation, **fields: Any) -> Verdict:
     """The verdict after one plan for each observation."""
     for seen in observations:
         plan = Plan(state=PlannerState(), traffic=Traffic(observation=seen))
-        record.verdict = verdict(record, policy(**fields), plan, READY)
-    assert record.verdict is not None
-    return record.verdict
+        note(record, policy(**fields), plan)
+    assert record.report.verdict is not None
+    return record.report.verdict
 
 
 def test_planned_repeats_ready(record: Record):
@@ -93,9 +100,9 @@ class TestAfterARestart:
         before = replace(target(), told={MET: said})
         for seen in observations:
             plan = Plan(state=PlannerState(), target=before, traffic=Traffic(observation=seen))
-            record.verdict = verdict(record, policy(), plan, READY)
-        assert record.verdict is not None
-        return record.verdict
+            note(record, policy(), plan)
+        assert record.report.verdict is not None
+        return record.report.verdict
 
     def test_what_was_said_stands_until_three_plans_disagree(self, record: Record):
         said = ("True", "other: ITL 9 ms of 30 ms; llama: TTFT 60 ms of 1,000 ms")

@@ -129,8 +129,8 @@ def test_a_connection_that_nobody_configured_is_named() -> None:
 def test_two_policies_must_not_publish_in_one_place(younger: dict[str, Any], roles: list[str]) -> None:
     records = Records()
     records.seen(virtual("older", uid="1", backend="Etcd"))
-    records.seen(virtual("younger", uid="2", **younger))
-    claims = {claim.policy: claim for claim in records.claims()}
+    ours = records.seen(virtual("younger", uid="2", **younger))
+    claims = {claim.policy: claim for claim in records.claims(ours)}
     mine = claims.get("younger")
     found = policy_rivals(mine, claims.values()) if mine is not None else ()
     assert [rival.role for rival in found] == roles

@@ -175,7 +175,7 @@ def with_trace(*answers: Series | WarmUpError) -> OnePolicy:
 
 
 def forecast_condition(one: OnePolicy) -> tuple[str, str, str]:
-    status = one.record.told_status
+    status = one.record.report.status
     assert status is not None
     (found,) = [entry for entry in status["conditions"] if entry["type"] == "ForecastAvailable"]
     return found["status"], found["reason"], found["message"]
@@ -216,8 +216,8 @@ class TestAPlan:
     async def test_fits_on_the_trace_after_it(self) -> None:
         one = with_trace(EARLIER)
         await one.tick()
-        assert one.record.state is not None
-        learnt = one.record.state.forecast
+        assert one.record.memory.state is not None
+        learnt = one.record.memory.state.forecast
         assert learnt is not None
         assert learnt.complete
         assert learnt.learner.points == 31

@@ -6,6 +6,8 @@ without labels. Anything else is not an answer, and is never guessed at.
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -79,12 +81,17 @@ def _points(entry: dict[str, object]) -> list[object]:
 def _point(found: object) -> tuple[float, float]:
     if not isinstance(found, list) or len(found) != 2:
         raise _unreadable(found, "a time and a value")
-    return _number(found[0]), _number(found[1])
+    at_s = _number(found[0])
+    if not math.isfinite(at_s):
+        raise _unreadable(found, "a finite time and a value")
+    return at_s, _number(found[1])
 
 
 def _number(found: object) -> float:
     # Python's float() also takes '1_000', which no Prometheus means.
-    if isinstance(found, bool) or not isinstance(found, int | float | str) or "_" in str(found):
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        raise _unreadable(found, "a number")
+    if isinstance(found, str) and "_" in found:
         raise _unreadable(found, "a number")
     try:
         return float(found)
@@ -93,7 +100,8 @@ def _number(found: object) -> float:
 
 
 def _unreadable(found: object, wanted: str) -> MetricsError:
-    shown = repr(found)
+    # An answer may be megabytes long, of which only the beginning is put into words.
+    shown = reprlib.repr(found)
     return MetricsError(
         f"the answer cannot be read: found {shown if len(shown) <= 80 else shown[:77] + '...'}, wanted {wanted}"
     )

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from slaplanner.adapters.prometheus import batch
-from slaplanner.adapters.prometheus.answers import Track
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
+from slaplanner.adapters.prometheus.demand import process_of
+from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
-from slaplanner.adapters.prometheus.series import Expressions
+from slaplanner.adapters.prometheus.series import Expressions, duration
 
 MAX_STEPS: Final = 60
 """More steps would tell no more about the variance than they cost."""
@@ -26,7 +28,11 @@ USUAL_SCRAPES_S: Final = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 300)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """Requests per step, oldest first; none when the samples are too few to tell."""
+    """Requests per step, oldest first, of the steps that samples of all processes cover.
+
+    None when these are too few to tell. A step without a sample is left out, because a gap in the samples
+    would read as a silence and a burst after it.
+    """
 
     counts: tuple[float, ...] = ()
     step_s: float = 0.0
@@ -55,49 +61,66 @@ def read_arrivals(
     Raises:
         MetricsError: the counters could not be had.
     """
-    step_s = _step_s(window_s, scrapes)
+    scrape_s = _scrape_s(window_s, scrapes)
+    step_s = scrape_s * math.ceil(window_s / MAX_STEPS / scrape_s) if scrape_s else 0
     steps = int(window_s // step_s) if step_s else 0
     if steps < 2:
         return Arrivals()
     end_s = math.floor(at_s)
     start_s = end_s - steps * step_s
+    expressions = Expressions(scope)
     answers = batch.ask_range(
         prometheus,
-        {"counter": Expressions(scope).counter()},
+        {
+            "counter": expressions.counter(duration(window_s)),
+            "stamped": expressions.stamped(duration(window_s)),
+        },
         start_s=start_s,
         end_s=end_s,
         step_s=step_s,
         deadline=deadline,
     )
-    growths = [_growth(track, start_s, step_s, steps) for track in answers["counter"]]
-    if not growths:
-        return Arrivals()
-    return Arrivals(counts=tuple(map(sum, zip(*growths, strict=True))), step_s=float(step_s))
-
-
-def _step_s(window_s: float, scrapes: float) -> int:
-    """Whole seconds, the only ones that a range query has; 0: the samples are too few."""
-    if not (math.isfinite(scrapes) and scrapes >= 2):
-        return 0
-    scrape_s = _scrape_s(window_s, scrapes)
-    return scrape_s * math.ceil(window_s / MAX_STEPS / scrape_s)
+    stamps = {process_of(track): dict(track.points) for track in answers["stamped"]}
+    grid = [float(start_s + index * step_s) for index in range(steps + 1)]
+    oldest_s = min(step_s, 2 * scrape_s)
+    growths = [
+        _growth(dict(track.points), stamps.get(process_of(track), {}), grid, oldest_s=oldest_s)
+        for track in answers["counter"]
+    ]
+    whole = [sum(step) for step in zip(*growths, strict=True) if not any(map(math.isnan, step))]
+    return Arrivals(counts=tuple(whole), step_s=float(step_s)) if whole else Arrivals()
 
 
 def _scrape_s(window_s: float, scrapes: float) -> int:
-    """The scrape interval, as usual as the count allows: a window holds one more or less by chance."""
+    """The scrape interval, as usual as the count allows: a window holds one more or less by chance.
+
+    Whole seconds, the only ones that a range query has; 0: the samples are too few.
+    """
+    if not (math.isfinite(scrapes) and scrapes >= 2):
+        return 0
     shortest, longest = window_s / (scrapes + 1), window_s / (scrapes - 1)
-    usual = (scrape_s for scrape_s in USUAL_SCRAPES_S if shortest <= scrape_s <= longest)
-    return next(usual, max(1, round(window_s / scrapes)))
+    usual = [scrape_s for scrape_s in USUAL_SCRAPES_S if shortest <= scrape_s <= longest]
+    mean_s = window_s / scrapes
+    return min(usual, key=lambda scrape_s: abs(scrape_s - mean_s), default=max(1, round(mean_s)))
 
 
-def _growth(track: Track, start_s: int, step_s: int, steps: int) -> list[float]:
-    """Growth of one counter per step. It begins anew after a fall, and a gap spreads over its steps."""
-    growth = [0.0] * steps
-    points = [
-        (round((at_s - start_s) / step_s), value) for at_s, value in track.points if math.isfinite(value)
+def _growth(
+    values: Mapping[float, float], stamps: Mapping[float, float], grid: list[float], *, oldest_s: float
+) -> list[float]:
+    """Growth of one counter per step of *grid*, NaN where no sample of its own ends the step or the one before.
+
+    Prometheus repeats a value for minutes when samples are missing, so each is held against its *stamps*:
+    the growth between two samples counts over the time between them. A counter begins anew after a fall.
+    """
+    step_s = grid[1] - grid[0]
+    samples = []
+    for at_s in grid:
+        value, stamp_s = values.get(at_s, math.nan), stamps.get(at_s, at_s)
+        usable = 0 <= value <= MOST_REQUESTS and at_s - oldest_s < stamp_s <= at_s
+        samples.append((stamp_s, value if usable else math.nan))
+    return [
+        (after if after < before else after - before) * step_s / (end_s - begin_s)
+        if end_s > begin_s
+        else math.nan
+        for (begin_s, before), (end_s, after) in itertools.pairwise(samples)
     ]
-    for (first, before), (last, after) in itertools.pairwise(points):
-        grown = after - before if after >= before else after
-        for index in range(max(first, 0), min(last, steps)):
-            growth[index] += grown / (last - first)
-    return growth

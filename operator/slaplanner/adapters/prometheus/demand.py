@@ -1,54 +1,80 @@
-"""How many requests came: a count, a true zero, at least so many, or unknown.
+"""The requests of one scope within one window: what to ask, and which process shows what.
 
-The one figure where a wrong zero costs most: it scales a busy fleet to its floor. An empty answer is
-not a zero. A new or restarted idle frontend has no series, a wrong label matches none, and the first
-sample of a young one is no growth yet. So the count comes with evidence about the series behind it.
+An empty answer is not a zero. A new or restarted idle frontend has no series, a wrong label matches none,
+and the first sample of a young one is no growth yet. So the count is asked per process, with evidence
+about the series behind it; `proof` says what follows.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from typing import Final
 
-from slaplanner.adapters.prometheus import batch
-from slaplanner.adapters.prometheus.answers import Sample
+from slaplanner.adapters.prometheus import batch, series
+from slaplanner.adapters.prometheus.answers import Sample, Track
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
+from slaplanner.adapters.prometheus.proof import Counter, Witness, arrivals, routed
 from slaplanner.adapters.prometheus.selectors import MODEL, NAMESPACE, Scope
-from slaplanner.adapters.prometheus.series import Expressions, duration
-from slaplanner.core.readings import Known, Reading, Unknown
+from slaplanner.adapters.prometheus.series import PROCESS, ROW, Expressions, duration
+from slaplanner.core.model import MetricsSource
+from slaplanner.core.readings import Reading, Unknown
 from slaplanner.core.reasons import Reason
 
-FRESH_SHARE = 0.5
+FRESH_SHARE: Final = 0.5
 """A window holds at least 4 scrapes, so half of one without a sample is two scrapes missed."""
 
-MAX_SHOWN = 5
+REMEMBERED_S: Final = 3600.0
+"""A process that was scraped so recently and is not now may still serve: its part of the sum is missing."""
+
+TOKENS: Final = (series.TTFT, series.ITL, series.OSL)
+"""Histograms that grow while a process works."""
+
+MAX_SHOWN: Final = 5
 """Label sets in a condition's message."""
 
-Answers = dict[str, list[Sample]]
+FRONTEND: Final = "frontend"
+ROUTER: Final = "router"
+"""What the figures of the two kinds of witnesses are called by."""
+
+Answers = Mapping[str, list[Sample]]
+Process = tuple[str, ...]
+"""Job, instance and pod, as far as there are such labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The requests of one scope within one window: what to ask, and what the answers mean."""
+    """The requests of one scope within one window."""
 
     scope: Scope
     window_s: float
 
     def figures(self) -> dict[str, str]:
-        """The count and the evidence, to be asked together."""
+        """The counts and the evidence, to be asked together."""
+        window, recent = duration(self.window_s), self._recent
         expressions = Expressions(self.scope)
-        window, recent = duration(self.window_s), duration(self.window_s * FRESH_SHARE)
-        registered = expressions.registered(recent)
-        return {
-            "requests": expressions.requests(window),
-            "samples": f"max({expressions.sampled(window)})",
-            "recent": f"count({expressions.sampled(recent)})",
-            "born": expressions.born(window, before=recent),
-            "down": expressions.down(window),
-            **({} if registered is None else {"registered": f"count({registered})"}),
-        }
+        figures = {"unscraped": expressions.unscraped(window)}
+        if self._is_frontend:
+            figures |= self._counters(FRONTEND, self.scope)
+            figures["other_prefixes"] = expressions.other_prefixes(recent)
+            cousins = expressions.cousins(recent)
+            figures |= {} if cousins is None else {"cousins": cousins}
+            spellings = expressions.other_spellings(recent)
+            figures |= {} if spellings is None else {"other_spellings": spellings}
+        else:
+            figures |= self._counters(ROUTER, self.scope) | self._counters(FRONTEND, self._beside)
+        return figures
+
+    def ours(self, answers: Answers) -> set[Process]:
+        """The processes that bear our namespace on anything; all of them where we have none to tell by."""
+        kinds = (FRONTEND,) if self._is_frontend else (ROUTER, FRONTEND)
+        rows = [row for kind in kinds for row in _rows_of(kind, answers)]
+        named = self.scope.is_namespaced
+        return {process_of(row) for row in rows if not named or row.labels.get(NAMESPACE)}
 
     def read(self, answers: Answers, prometheus: Prometheus, *, at_s: float, deadline: Deadline) -> Reading:
         """What *answers* to `figures` mean; asks once more when nothing matched.
@@ -56,62 +82,244 @@ class Demand:
         Raises:
             MetricsError: that last question could not be answered.
         """
-        alive = _figure(answers, "recent") > 0 or _figure(answers, "registered") > 0
-        lost = _figure(answers, "down") > 0
-        if not alive and _figure(answers, "samples") > 0:
-            return Unknown(
-                Reason.STALE,
-                f"the last sample of {self.scope} is older than {self.window_s * FRESH_SHARE:g} s: "
-                "the frontend is away, is not scraped, or its clock differs",
+        ours = self.ours(answers)
+        missing = [*self._strangers(answers, ours), *_unscraped(answers)]
+        frontends = self._witnesses(FRONTEND, answers, ours)
+        if self._is_frontend:
+            if frontends:
+                return arrivals(frontends, missing=missing, asked=str(self.scope))
+        elif routers := self._witnesses(ROUTER, answers, ours):
+            return routed(routers, frontends, missing=missing, asked=str(self.scope))
+        return self._unseen(prometheus, missing=missing, at_s=at_s, deadline=deadline)
+
+    def scrapes(self, answers: Answers) -> float:
+        """Samples of one series within the window: as the longer past has them, if the window has gaps."""
+        kind = FRONTEND if self._is_frontend else ROUTER
+        within = [f"{kind}_{name}_samples" for name in ("started", "completed")]
+        most = max((row.value for name in within for row in answers.get(name, [])), default=0.0)
+        usual = max((row.value for row in answers.get(f"{kind}_past", [])), default=0.0)
+        return max(most, usual * self.window_s / self._remembered_s)
+
+    @property
+    def _remembered_s(self) -> float:
+        return max(REMEMBERED_S, 2 * self.window_s)
+
+    @property
+    def _is_frontend(self) -> bool:
+        return self.scope.source is MetricsSource.FRONTEND
+
+    @property
+    def _beside(self) -> Scope:
+        """The frontends beside a router."""
+        return replace(self.scope, source=MetricsSource.FRONTEND)
+
+    @property
+    def _recent(self) -> str:
+        return duration(self.window_s * FRESH_SHARE)
+
+    def _counters(self, kind: str, scope: Scope) -> dict[str, str]:
+        """The evidence of one kind of process."""
+        expressions = Expressions(scope)
+        window, recent = duration(self.window_s), self._recent
+        figures: dict[str, str] = {}
+        for name, counter in expressions.counters:
+            sampled = f"count_over_time({counter}[{window}])"
+            before = f"count_over_time({counter}[{recent}] offset {window})"
+            figures |= {
+                f"{kind}_{name}_grown": f"sum by ({ROW})(increase({counter}[{window}]))",
+                f"{kind}_{name}_total": f"sum by ({ROW})(last_over_time({counter}[{recent}]))",
+                f"{kind}_{name}_samples": f"max by ({ROW})({sampled})",
+                f"{kind}_{name}_born": f"count by ({ROW})({sampled} unless {before})",
+            }
+        grown = (f"increase({expressions.measure(f'{name}_count')}[{window}]) > 0" for name in TOKENS)
+        figures[f"{kind}_moved"] = f"count by ({ROW})({' or '.join(grown)})"
+        registered = expressions.registrations(anonymous=True)
+        past = [*(counter for _, counter in expressions.counters), *registered]
+        counted = " or ".join(
+            f"count_over_time({selector}[{duration(self._remembered_s)}])" for selector in past
+        )
+        figures[f"{kind}_past"] = f"max by ({ROW})({counted})"
+        figures[f"{kind}_fresh"] = f"count by ({ROW})({_any(past, recent)})"
+        if kind == FRONTEND:
+            figures[f"{kind}_registered"] = f"count by ({ROW})({_any(registered, recent)})"
+            gauges = {gauge: expressions.gauge(gauge) for gauge in (*series.INFLIGHT, series.QUEUED)}
+            gauges |= {gauge: expressions.everywhere(gauge) for gauge in (series.STAGES, series.PENDING)}
+            for gauge, selector in gauges.items():
+                figures[gauge] = f"sum by ({ROW})(last_over_time({selector}[{recent}]))"
+        return figures
+
+    def _witnesses(self, kind: str, answers: Answers, ours: set[Process]) -> list[Witness]:
+        """What each of our processes of one kind shows."""
+        of = {name: _by_process(answers, f"{kind}_{name}") for name in EVIDENCE}
+        work = _work(answers) if kind == FRONTEND else {}
+
+        def counter(name: str, process: Process) -> Counter:
+            return Counter(
+                grown=of[f"{name}_grown"].get(process),
+                total=of[f"{name}_total"].get(process),
+                sampled=process in of[f"{name}_samples"],
+                born=process in of[f"{name}_born"],
             )
-        if answers["requests"]:
-            return self._counted(answers["requests"], at_least=lost or _figure(answers, "born") > 0)
-        if _figure(answers, "samples") > 0:
-            return Known(0.0, lower_bound=True)
-        if _figure(answers, "registered") > 0:
-            return Known(0.0, lower_bound=lost)
-        return self._unseen(prometheus, lost=lost, at_s=at_s, deadline=deadline)
 
-    def _counted(self, samples: list[Sample], *, at_least: bool) -> Reading:
-        count = samples[0].value
-        if len(samples) == 1 and math.isfinite(count) and count >= 0:
-            return Known(count, lower_bound=at_least)
-        found = ", ".join(f"{sample.value:g}" for sample in samples[:3])
-        return Unknown(Reason.NOT_A_NUMBER, f"found {found} requests in {self.scope}, wanted one count")
+        processes = {process for found in of.values() for process in found} & ours
+        return [
+            Witness(
+                name=named(process),
+                started=counter("started", process),
+                completed=counter("completed", process),
+                registered=process in of["registered"],
+                work=work.get(process, 0.0),
+                moved=process in of["moved"],
+                scraped=process in of["fresh"],
+            )
+            for process in sorted(processes)
+        ]
 
-    def _unseen(self, prometheus: Prometheus, *, lost: bool, at_s: float, deadline: Deadline) -> Reading:
-        """No counter and no registration under this scope: idle since ever, or looked for wrongly?"""
+    def _strangers(self, answers: Answers, ours: set[Process]) -> list[str]:
+        """Series that may be this deployment's, and are not counted."""
+        found = [
+            f"{named(process_of(row))} counts in {row.labels.get('series')}"
+            for row in answers.get("other_prefixes", [])
+            if self._may_be_ours(row)
+        ]
+        counting = {
+            process_of(row)
+            for name in ("started", "completed")
+            for row in answers.get(f"{FRONTEND}_{name}_total", [])
+        }
+        found += [
+            f"{named(process_of(row))} counts under {NAMESPACE}={row.labels.get(NAMESPACE)!r}"
+            for row in answers.get("cousins", [])
+            if process_of(row) in ours - counting
+        ]
+        found += [
+            f"{named(process_of(row))} counts {MODEL}={row.labels.get(MODEL)!r}, which a matcher leaves out"
+            for row in answers.get("other_spellings", [])
+            if process_of(row) not in counting
+        ]
+        if self._is_frontend:
+            found += [
+                f"series of {named(process_of(row))} bear no {NAMESPACE}"
+                for row in answers.get(f"{FRONTEND}_fresh", [])
+                if process_of(row) not in ours and self._may_be_ours(row)
+            ]
+        return list(dict.fromkeys(found))
+
+    def _may_be_ours(self, row: Sample) -> bool:
+        """A series without our namespace is somebody else's where it says the Kubernetes namespace of another."""
+        if row.labels.get(NAMESPACE) or not self.scope.dynamo_namespace:
+            return True
+        place = row.labels.get("namespace")
+        return not place or self.scope.dynamo_namespace.startswith(f"{place}-")
+
+    def _unseen(
+        self, prometheus: Prometheus, *, missing: list[str], at_s: float, deadline: Deadline
+    ) -> Unknown:
+        """No series of ours at all, which proves nothing: what is there instead?"""
+        around = Expressions(self.scope).around(duration(max(REMEMBERED_S, self.window_s)))
         target = self.scope.target()
-        figures = {"elsewhere": Expressions(self.scope).elsewhere(duration(self.window_s))}
-        if target is not None:
-            figures["up"] = f"count(up{target} == 1)"
-        answers = batch.ask(prometheus, figures, at_s=at_s, deadline=deadline)
-        if answers["elsewhere"]:
+        up = {} if target is None else {"up": f"count(up{target} == 1)"}
+        answers = batch.ask(prometheus, {**around, **up}, at_s=at_s, deadline=deadline)
+        found = [row for name in around for row in answers[name]]
+        alive = figure(answers, "up")
+        is_up = f" {alive:g} targets up{target} are up and expose none of it." if alive else ""
+        if found or missing:
+            listed = [f"there are: {self._nearest(found)}"] if found else []
+            told = "; ".join([*listed, *missing[:MAX_SHOWN]])
             return Unknown(
                 Reason.SERIES_UNDER_OTHER_LABELS,
-                f"found no series of {self.scope}; there are: {self._nearest(answers['elsewhere'])}",
+                f"found no series of {self._asked}.{is_up} {told[0].upper()}{told[1:]}",
             )
-        if target is not None and _figure(answers, "up") > 0:
-            return Known(0.0, lower_bound=lost)
-        missing = f"and no target up{target} is up" if target else "and nothing tells which target to expect"
-        return Unknown(Reason.NO_SERIES, f"found no series of {self.scope}, {missing}")
+        nobody = is_up or (
+            f" No target up{target} is up." if target else " Nothing tells which target to expect."
+        )
+        return Unknown(Reason.NO_SERIES, f"found no series of {self._asked}.{nobody}")
 
-    def _nearest(self, samples: list[Sample]) -> str:
-        """Labels that others' series have, those that differ least from ours first."""
-        ours = f"{(self.scope.model or '').lower()} {self.scope.dynamo_namespace}"
-        names = (MODEL, NAMESPACE)
-        found = [tuple(sample.labels.get(name, "") for name in names) for sample in samples]
-        found.sort(key=lambda values: (-SequenceMatcher(None, ours, " ".join(values)).ratio(), values))
+    @property
+    def _asked(self) -> str:
+        return f"{Expressions(self.scope).prefix}_* for {self.scope}"
+
+    def _nearest(self, rows: list[Sample]) -> str:
+        """Names and labels of others' series, those that differ least from ours first."""
+        ours = f"{Expressions(self.scope).prefix} {(self.scope.model or '').lower()} {self.scope.dynamo_namespace}"
+        names = ("series", MODEL, NAMESPACE)
+        found = {tuple(row.labels.get(name, "")[:200] for name in names) for row in rows}
+        near = sorted(
+            found, key=lambda values: (-SequenceMatcher(None, ours, " ".join(values)).ratio(), values)
+        )
         shown = [
-            "{"
-            + ", ".join(f"{name}={value!r}"[:120] for name, value in zip(names, values, strict=True))
-            + "}"
-            for values in found[:MAX_SHOWN]
+            f"{name}{{{MODEL}={model!r}, {NAMESPACE}={namespace!r}}}"
+            for name, model, namespace in near[:MAX_SHOWN]
         ]
-        more = len(found) - len(shown)
+        more = len(near) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _figure(answers: Answers, name: str) -> float:
+EVIDENCE: Final = (
+    *(
+        f"{name}_{part}"
+        for name in ("started", "completed")
+        for part in ("grown", "total", "samples", "born")
+    ),
+    "moved",
+    "past",
+    "fresh",
+    "registered",
+)
+"""What is asked of each kind of process."""
+
+
+def process_of(row: Sample | Track) -> Process:
+    """Which process exposes the series of *row*."""
+    return tuple(row.labels.get(label, "") for label in PROCESS.split(","))
+
+
+def named(process: Process) -> str:
+    """A process by the most telling label that it has."""
+    job, instance, pod = process
+    return pod or instance or job or "a process without labels"
+
+
+def figure(answers: Answers, name: str) -> float:
     """Evidence as a number; none: 0."""
     return max((sample.value for sample in answers.get(name, [])), default=0.0)
+
+
+def held(answers: Answers, name: str, ours: set[Process]) -> float | None:
+    """A figure's sum over our processes; None: none of them has it."""
+    found = [value for process, value in _by_process(answers, name).items() if process in ours]
+    return sum(found) if found else None
+
+
+def _work(answers: Answers) -> dict[Process, float]:
+    """Requests that each process holds: its largest gauge, because most of them count the same requests."""
+    gauges = (*series.INFLIGHT, series.QUEUED, series.STAGES, series.PENDING)
+    work: dict[Process, float] = defaultdict(float)
+    for gauge in gauges:
+        for process, value in _by_process(answers, gauge).items():
+            work[process] = max(work[process], value) if math.isfinite(value) else work[process]
+    return work
+
+
+def _by_process(answers: Answers, name: str) -> dict[Process, float]:
+    """A figure summed over the labels of each process; series without a namespace only where no other is."""
+    named_rows: dict[Process, float] = defaultdict(float)
+    nameless_rows: dict[Process, float] = defaultdict(float)
+    for sample in answers.get(name, []):
+        rows = named_rows if sample.labels.get(NAMESPACE) else nameless_rows
+        rows[process_of(sample)] += sample.value
+    return nameless_rows | named_rows
+
+
+def _rows_of(kind: str, answers: Answers) -> Iterable[Sample]:
+    for name in EVIDENCE:
+        yield from answers.get(f"{kind}_{name}", [])
+
+
+def _unscraped(answers: Answers) -> list[str]:
+    lost = figure(answers, "unscraped")
+    return [f"{lost:g} targets that may have traffic cannot be scraped"] if lost > 0 else []
+
+
+def _any(selectors: Iterable[str], window: str) -> str:
+    return " or ".join(f"last_over_time({selector}[{window}])" for selector in selectors)

@@ -9,15 +9,19 @@ from typing import Final
 from slaplanner.adapters.prometheus import batch, series
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
-from slaplanner.adapters.prometheus.selectors import MODEL, Matcher, Scope
-from slaplanner.core.model import MatchOperator, MetricsSource
+from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX, MODEL, Matcher, Scope
+from slaplanner.core.model import MatchOperator
 
 ANY_MODEL: Final = Matcher(label=MODEL, operator=MatchOperator.NOT_EQUAL, value="")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelDiscovery:
-    """The models that frontends have under one `dynamo_namespace`, lower-cased and sorted."""
+    """The models that frontends have under one `dynamo_namespace`, lower-cased and sorted.
+
+    Lower-cased, because frontends of several versions spell one model in several ways; a `Scope` matches
+    all of them.
+    """
 
     found: tuple[str, ...]
 
@@ -34,16 +38,22 @@ def discover_model(
     at_s: float,
     deadline: Deadline,
     matchers: Sequence[Matcher] = (),
+    worker_namespaces: Sequence[str] = (),
+    prefix: str = FRONTEND_PREFIX,
 ) -> ModelDiscovery:
     """The models seen at *at_s*, by traffic or by registration alone.
 
     Raises:
         MetricsError: they could not be had.
     """
-    scope = Scope(dynamo_namespace=dynamo_namespace, matchers=(*matchers, ANY_MODEL))
-    prefix = series.PREFIXES[MetricsSource.FRONTEND]
-    names = (prefix + series.STARTED, prefix + series.COMPLETED, *series.REGISTRATIONS)
-    seen = " or ".join(name + scope.traffic() for name in names)
+    scope = Scope(
+        dynamo_namespace=dynamo_namespace,
+        worker_namespaces=tuple(worker_namespaces),
+        prefix=prefix,
+        matchers=tuple(matchers),
+    )
+    names = (series.STARTED, series.COMPLETED, *series.REGISTRATIONS)
+    seen = " or ".join(f"{prefix}_{name}{scope.measures(ANY_MODEL)}" for name in names)
     answers = batch.ask(prometheus, {"models": f"count by ({MODEL})({seen})"}, at_s=at_s, deadline=deadline)
     models = {sample.labels.get(MODEL, "").lower() for sample in answers["models"]}
     return ModelDiscovery(tuple(sorted(models - {""})))

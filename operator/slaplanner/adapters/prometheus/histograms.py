@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from slaplanner.adapters.prometheus.answers import Sample
 from slaplanner.adapters.prometheus.series import Expressions
@@ -15,12 +15,17 @@ EDGE = "le"
 
 def bucket_figures(name: str, metric: str, window: str, expressions: Expressions) -> dict[str, str]:
     """The two figures of a histogram's growth: observations per edge, and series per edge."""
-    growth = f"increase({expressions.metric(metric + '_bucket')}[{window}])"
-    return {f"{name}_bucket": f"sum by ({EDGE})({growth})", f"{name}_series": f"count by ({EDGE})({growth})"}
+    bucket = f"{metric}_bucket"
+    return {
+        f"{name}_bucket": expressions.growth(bucket, window, by=EDGE),
+        f"{name}_series": expressions.edges(bucket, window),
+    }
 
 
-def read_histogram(name: str, answers: dict[str, list[Sample]], *, scale: float = 1.0) -> Histogram | None:
+def read_histogram(name: str, answers: Mapping[str, list[Sample]], *, scale: float = 1.0) -> Histogram | None:
     """The histogram of `bucket_figures`, its edges times *scale*; None when nothing was observed.
+
+    None, too, where a count is no count: negative, infinite or not a number.
 
     Processes may differ in their edges, for a while after these were changed. Only edges that all of
     them have are kept: at another one the sum lacks those that do not have it.
@@ -28,14 +33,17 @@ def read_histogram(name: str, answers: dict[str, list[Sample]], *, scale: float 
     reached = _by_edge(answers[f"{name}_bucket"])
     series = _by_edge(answers[f"{name}_series"])
     total = reached.get(math.inf, 0.0)
-    values = [*reached, *reached.values()]
-    if not total > 0 or any(math.isnan(value) or value == -math.inf for value in values):
+    if not 0 < total < math.inf or any(not 0 <= value < math.inf for value in reached.values()):
+        return None
+    if any(math.isnan(edge) for edge in reached):
         return None
     common = [edge for edge in sorted(reached) if series.get(edge, 0) >= series.get(math.inf, 0)]
     # Each edge is extrapolated by itself, so a higher one can come out lower by a little.
     heights = list(itertools.accumulate((min(reached[edge], total) for edge in common), max))
-    counts = [high - low for low, high in zip([0.0, *heights], heights, strict=False)]
-    return Histogram(edges=tuple(_scaled(edge, scale) for edge in common), counts=tuple(counts))
+    # Two edges may become one when scaled; what lies between them then counts as at the edge.
+    upto = {_scaled(edge, scale): height for edge, height in zip(common, heights, strict=True)}
+    counts = [high - low for low, high in itertools.pairwise([0.0, *upto.values()])]
+    return Histogram(edges=tuple(upto), counts=tuple(counts))
 
 
 def _by_edge(samples: Iterable[Sample]) -> dict[float, float]:
@@ -46,7 +54,9 @@ def _by_edge(samples: Iterable[Sample]) -> dict[float, float]:
             edge = float(sample.labels[EDGE])
         except (KeyError, ValueError):
             edge = math.nan
-        found[edge] = found.get(edge, 0.0) + sample.value
+        # Latencies and lengths are never negative, so an edge below 0 tells nothing.
+        if not edge < 0:
+            found[edge] = found.get(edge, 0.0) + sample.value
     return found
 
 

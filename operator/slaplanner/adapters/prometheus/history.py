@@ -14,9 +14,16 @@ from slaplanner.adapters.prometheus import batch, series
 from slaplanner.adapters.prometheus.answers import Track
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
+from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
 from slaplanner.adapters.prometheus.series import Expressions, duration
 from slaplanner.core.readings import Series
+
+NEIGHBOURS: Final = 2
+"""Intervals on either side that tell how many samples one holds; few, because scrape intervals change."""
+
+COVERED_SHARE: Final = 0.75
+"""Of the usual number of samples. An interval with less is not covered."""
 
 LENGTHS: Final = {"isl": series.ISL, "osl": series.OSL}
 
@@ -32,8 +39,9 @@ def read_history(
 ) -> Series:
     """The *points* intervals up to *end_s*, one point each, leading gaps left out.
 
-    A point is a gap (NaN) where the counters were not sampled often enough to show growth, unless
-    they had no sample at all while a frontend was registered: then nothing came, and it is zero.
+    A point is a gap (NaN) unless samples of every process that had any cover its interval: one that was
+    scraped for half of it shows half of the load. So is a point at which a process could not be scraped. Where a process was sampled through, had no counter yet
+    and was registered, nothing came, and the point is zero.
     Lengths are NaN wherever no request showed one.
 
     Args:
@@ -57,9 +65,15 @@ def read_history(
         deadline=deadline,
     )
     columns = {name: _column(tracks, start_s, interval_s, points) for name, tracks in answers.items()}
+    covered = [
+        whole and not lost > 0
+        for whole, lost in zip(_covered(columns["samples"]), columns["unscraped"], strict=True)
+    ]
     requests = [
-        _requests(*row)
-        for row in zip(columns["requests"], columns["samples"], columns["registered"], strict=True)
+        _requests(*row) if whole else math.nan
+        for whole, *row in zip(
+            covered, columns["requests"], columns["counters"], columns["registered"], strict=True
+        )
     ]
     first = next((index for index, value in enumerate(requests) if not math.isnan(value)), points)
     return Series(
@@ -73,15 +87,17 @@ def read_history(
 
 def _figures(scope: Scope, window: str) -> dict[str, str]:
     expressions = Expressions(scope)
-    registered = expressions.registered(window)
+    registered = " or ".join(f"count_over_time({name}[{window}])" for name in expressions.registrations())
     figures = {
         "requests": expressions.requests(window),
-        "samples": f"count({expressions.sampled(window)})",
-        "registered": f"count({registered or expressions.sampled(window)})",
+        "samples": f"min({expressions.samples(window)})",
+        "unscraped": expressions.unscraped(window),
+        "counters": expressions.counting(window),
+        "registered": f"count({registered})" if registered else expressions.counting(window),
     }
     for name, metric in LENGTHS.items():
         for part in ("sum", "count"):
-            figures[f"{name}_{part}"] = f"sum(increase({expressions.metric(f'{metric}_{part}')}[{window}]))"
+            figures[f"{name}_{part}"] = expressions.growth(f"{metric}_{part}", window, by="")
     return figures
 
 
@@ -96,10 +112,23 @@ def _column(tracks: list[Track], start_s: int, step_s: int, points: int) -> list
     return column
 
 
-def _requests(count: float, samples: float, registered: float) -> float:
-    if math.isfinite(count) and count >= 0:
+def _covered(samples: list[float]) -> list[bool]:
+    """Whether each interval holds about as many samples of every process as its neighbours do.
+
+    *samples*: those of the process that has the fewest. One sample more or less is chance.
+    """
+    covered = []
+    for index, found in enumerate(samples):
+        around = samples[max(0, index - NEIGHBOURS) : index + NEIGHBOURS + 1]
+        most = max((value for value in around if math.isfinite(value)), default=math.nan)
+        covered.append(found >= COVERED_SHARE * (most - 1.0))
+    return covered
+
+
+def _requests(count: float, counters: float, registered: float) -> float:
+    if 0 <= count <= MOST_REQUESTS:
         return count
-    idle = math.isnan(samples) and registered > 0
+    idle = math.isnan(counters) and registered > 0
     return 0.0 if idle else math.nan
 
 
@@ -110,4 +139,4 @@ def _means(columns: dict[str, list[float]], name: str) -> tuple[float, ...]:
 
 def _ratio(total: float, count: float) -> float:
     ratio = total / count if count > 0 else math.nan
-    return ratio if math.isfinite(ratio) else math.nan
+    return ratio if 0 <= ratio < math.inf else math.nan

@@ -10,10 +10,11 @@ from slaplanner.adapters.prometheus import batch, series
 from slaplanner.adapters.prometheus.arrivals import read_arrivals
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
-from slaplanner.adapters.prometheus.demand import Answers, Demand
+from slaplanner.adapters.prometheus.demand import Answers, Demand, Process, held
 from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram
+from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
-from slaplanner.adapters.prometheus.series import Expressions, duration
+from slaplanner.adapters.prometheus.series import ROW, Expressions, duration
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.model import MetricsSource
 from slaplanner.core.readings import Known, Observation, Reading, Unknown, map_reading
@@ -55,7 +56,6 @@ MEANS: Final = (
         optional=True,
     ),
 )
-GAUGES: Final = {"queued": series.QUEUED, "inflight": series.INFLIGHT}
 
 
 def observe(
@@ -87,7 +87,8 @@ def observe(
         requests = demand.read(answers, prometheus, at_s=at_s, deadline=deadline)
     except MetricsError as error:
         return nothing_known(error, window_s=window_s)
-    seen = _seen(answers, requests, scope, window_s=window_s, interval_s=interval_s)
+    ours = demand.ours(answers)
+    seen = _seen(answers, requests, scope, ours=ours, window_s=window_s, interval_s=interval_s)
     if not (isinstance(requests, Known) and requests.value > 0):
         return seen
     try:
@@ -96,7 +97,7 @@ def observe(
             scope,
             at_s=at_s,
             window_s=window_s,
-            scrapes=answers["samples"][0].value if answers["samples"] else 0.0,
+            scrapes=demand.scrapes(answers),
             deadline=deadline,
         )
     except MetricsError:
@@ -111,20 +112,23 @@ def _figures(scope: Scope, window_s: float) -> dict[str, str]:
     for mean in MEANS:
         if scope.source in mean.sources:
             for part in ("sum", "count"):
-                figures[f"{mean.name}_{part}"] = (
-                    f"sum(increase({expressions.metric(f'{mean.metric}_{part}')}[{window}]))"
-                )
+                growth = f"increase({expressions.measure(f'{mean.metric}_{part}')}[{window}])"
+                figures[f"{mean.name}_{part}"] = f"sum by ({ROW})({growth})"
             if mean.bucketed:
                 figures |= bucket_figures(mean.name, mean.metric, window, expressions)
-    if scope.source is MetricsSource.FRONTEND:
-        figures |= {name: f"sum({expressions.metric(metric)})" for name, metric in GAUGES.items()}
     return figures
 
 
 def _seen(
-    answers: Answers, requests: Reading, scope: Scope, *, window_s: float, interval_s: float
+    answers: Answers,
+    requests: Reading,
+    scope: Scope,
+    *,
+    ours: set[Process],
+    window_s: float,
+    interval_s: float,
 ) -> Observation:
-    means = {mean.name: _mean(mean, answers, requests, scope.source) for mean in MEANS}
+    means = {mean.name: _mean(mean, answers, requests, scope, ours) for mean in MEANS}
     histograms = {
         mean.name: read_histogram(mean.name, answers, scale=mean.scale)
         for mean in MEANS
@@ -139,8 +143,9 @@ def _seen(
         itl_ms=means["itl"],
         request_duration_s=means["duration"],
         cached_tokens=means["cached"],
-        queued=_gauge("queued", answers, requests),
-        inflight=_gauge("inflight", answers, requests),
+        queued=_queued(answers, requests, ours),
+        inflight=_gauge("in flight", series.INFLIGHT, answers, requests, ours),
+        router_pending=_gauge("pending in the router", (series.PENDING,), answers, requests, ours),
         isl_histogram=histograms.get("isl"),
         osl_histogram=histograms.get("osl"),
         ttft_histogram=histograms.get("ttft"),
@@ -148,15 +153,15 @@ def _seen(
     )
 
 
-def _mean(mean: Mean, answers: Answers, requests: Reading, source: MetricsSource) -> Reading:
+def _mean(mean: Mean, answers: Answers, requests: Reading, scope: Scope, ours: set[Process]) -> Reading:
     """The pooled mean: growth of the sum by growth of the count, over all series together."""
-    if source not in mean.sources:
-        return Unknown(Reason.NOT_REPORTED, f"the {source.value} does not report the {mean.words}")
+    if scope.source not in mean.sources:
+        return Unknown(Reason.NOT_REPORTED, f"the {scope.source.value} does not report the {mean.words}")
     if isinstance(requests, Unknown):
         return requests
-    total, count = _only(answers, f"{mean.name}_sum"), _only(answers, f"{mean.name}_count")
+    total, count = held(answers, f"{mean.name}_sum", ours), held(answers, f"{mean.name}_count", ours)
     if total is None or count is None or count == 0:
-        return _unseen(mean, requests, source)
+        return _unseen(mean, requests, scope, exposed=count is not None)
     value = mean.scale * total / count
     if math.isfinite(value) and value >= 0 and count > 0:
         return Known(value)
@@ -165,34 +170,40 @@ def _mean(mean: Mean, answers: Answers, requests: Reading, source: MetricsSource
     )
 
 
-def _unseen(mean: Mean, requests: Known, source: MetricsSource) -> Unknown:
+def _unseen(mean: Mean, requests: Known, scope: Scope, *, exposed: bool) -> Unknown:
     """Why there is no mean: a count of 0 that was answered beats the NaN of 0/0."""
     if mean.optional:
-        return Unknown(Reason.NOT_REPORTED, f"the {source.value} does not report {mean.words}")
+        return Unknown(Reason.NOT_REPORTED, f"the {scope.source.value} does not report {mean.words}")
     if requests.value == 0 and not requests.lower_bound:
         return Unknown(Reason.IDLE, f"no request came, so there is no {mean.words}")
-    return Unknown(
-        Reason.LENGTHS_UNKNOWN, f"{requests.value:g} requests came and none has shown its {mean.words} yet"
-    )
+    came = f"{requests.value:g} requests came and none has shown its {mean.words} yet"
+    if not exposed:
+        expressions = Expressions(scope)
+        came += f": no process of {scope} exposes {expressions.prefix}_{mean.metric}"
+    return Unknown(Reason.LENGTHS_UNKNOWN, came)
 
 
-def _gauge(name: str, answers: Answers, requests: Reading) -> Reading:
+def _queued(answers: Answers, requests: Reading, ours: set[Process]) -> Reading:
+    """Requests before their first token; newer frontends count them by stage."""
+    queued = _gauge("queued", (series.QUEUED,), answers, requests, ours)
+    if isinstance(queued, Unknown) and queued.reason is Reason.NOT_REPORTED:
+        return _gauge("queued", (series.STAGES,), answers, requests, ours)
+    return queued
+
+
+def _gauge(
+    words: str, gauges: tuple[str, ...], answers: Answers, requests: Reading, ours: set[Process]
+) -> Reading:
+    """A gauge's recent value over our processes, the larger where two of them mean the same."""
     if isinstance(requests, Unknown):
         return requests
-    value = _only(answers, name)
-    if value is None:
-        return Unknown(Reason.NOT_REPORTED, f"{name} requests are not reported")
-    if not math.isfinite(value):
-        return Unknown(Reason.NOT_A_NUMBER, f"found {value:g} {name} requests, wanted a number")
-    return Known(value)
-
-
-def _only(answers: Answers, name: str) -> float | None:
-    """The figure's one value; None without an answer, NaN when there are several."""
-    samples = answers.get(name, [])
-    if not samples:
-        return None
-    return samples[0].value if len(samples) == 1 else math.nan
+    values = [value for gauge in gauges if (value := held(answers, gauge, ours)) is not None]
+    if not values:
+        return Unknown(Reason.NOT_REPORTED, f"the requests {words} are not reported")
+    odd = [value for value in values if not 0 <= value <= MOST_REQUESTS]
+    if odd:
+        return Unknown(Reason.NOT_A_NUMBER, f"found {odd[0]:g} requests {words}, wanted a count")
+    return Known(max(values))
 
 
 def nothing_known(error: MetricsError, *, window_s: float) -> Observation:
@@ -209,4 +220,5 @@ def nothing_known(error: MetricsError, *, window_s: float) -> Observation:
         cached_tokens=unknown,
         queued=unknown,
         inflight=unknown,
+        router_pending=unknown,
     )

@@ -1,28 +1,45 @@
-"""Which series belong to a policy, as PromQL selectors. Every value that comes from a user is escaped."""
+"""Which series belong to a policy, as PromQL selectors. Every value that comes from a user is escaped.
+
+Labels are found, not assumed. Dynamo since 1.2 keeps the case of `model`, older frontends lower it; a
+frontend bears the deployment's `dynamo_namespace`, workers and routers that of their worker set
+(`<deployment's>-<hash>`, with dashes or underscores, another hash after each rollout). A selector here
+matches all of these, so that whatever serves side by side is counted.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.model import MatchOperator, MetricsSource
 from slaplanner.core.reasons import Reason
 
-MODEL = "model"
-NAMESPACE = "dynamo_namespace"
+MODEL: Final = "model"
+NAMESPACE: Final = "dynamo_namespace"
 
-LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+FRONTEND_PREFIX: Final = "dynamo_frontend"
+"""What the names of a frontend's series begin with, unless `DYN_METRICS_PREFIX` says otherwise."""
+
+LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 """What Prometheus allows as the name of a label."""
+METRIC_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+"""What Prometheus allows as the name of a metric."""
 
-PER_SERIES_LABELS = frozenset({MODEL, "endpoint", "request_type", "status", "error_type", "le"})
+REQUEST_LABELS: Final = frozenset({"endpoint", "request_type", "status", "error_type"})
+"""Labels of the request counters alone: a matcher on one of them would leave nothing of a histogram."""
+
+PER_SERIES_LABELS: Final = frozenset({MODEL, "le"}) | REQUEST_LABELS
 """Labels that a frontend puts on single series; `up` and other series of the target lack them."""
+
+_WORKER_SET: Final = "([-_]([0-9a-f]{8,64}|legacy))?"
+"""What Dynamo's operator appends to the deployment's namespace for one generation of workers."""
 
 _REGEX_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
-
-SYMBOLS = {
+SYMBOLS: Final = {
     MatchOperator.EQUAL: "=",
     MatchOperator.NOT_EQUAL: "!=",
     MatchOperator.MATCHES: "=~",
@@ -62,16 +79,29 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose traffic: what a policy says, or what was found in its target."""
+    """Whose traffic: what a policy says, or what was found in its target.
+
+    Raises:
+        MetricsError: nothing tells whose series are meant, or the prefix cannot begin a metric's name.
+    """
 
     source: MetricsSource = MetricsSource.FRONTEND
     model: str | None = None
-    """As the deployment names it; None: not matched. The router's series have no model."""
+    """In any case; None: not matched. The router's series have no model."""
     dynamo_namespace: str | None = None
-    """With dashes, as the frontend has it; None: not matched."""
+    """The deployment's own; empty: series that bear none; None: not matched."""
+    worker_namespaces: tuple[str, ...] = ()
+    """Those of its worker sets, as far as the target tells them; others are found by their hash."""
+    prefix: str = FRONTEND_PREFIX
+    """What the names of the frontend's series begin with."""
     matchers: tuple[Matcher, ...] = ()
 
     def __post_init__(self) -> None:
+        if not METRIC_NAME.fullmatch(self.prefix):
+            raise MetricsError(
+                f"found {self.prefix!r} as the prefix of metrics, wanted letters, digits, _ and :",
+                reason=Reason.PROMETHEUS_REJECTED,
+            )
         if self.traffic() == "{}":
             raise MetricsError(
                 f"nothing tells whose {self.source.value} series to read: wanted the model (Frontend only), "
@@ -79,42 +109,84 @@ class Scope:
                 reason=Reason.NO_SERIES,
             )
 
-    def traffic(self, *extra: Matcher) -> str:
-        """Selector of the counters and histograms."""
-        model = self.model if self.source is MetricsSource.FRONTEND else None
-        found = [] if model is None else [Matcher(label=MODEL, value=model.lower())]
-        return braces([*found, *self._namespace(), *self.matchers, *extra])
+    @property
+    def is_namespaced(self) -> bool:
+        """Whether series with our `dynamo_namespace` tell our processes from others."""
+        return bool(self.dynamo_namespace)
 
-    def registration(self) -> str:
-        """Selector of the gauges that say which models a frontend has; they keep the name's case."""
-        found = (
-            []
-            if self.model is None
-            else [
-                Matcher(
-                    label=MODEL,
-                    operator=MatchOperator.MATCHES,
-                    value=f"(?i:{quote_regex(self.model)})",
-                )
-            ]
+    @property
+    def conditions(self) -> tuple[Matcher, ...]:
+        """The matchers, but for one that only repeats the model, in whatever spelling."""
+        return tuple(matcher for matcher in self.matchers if not self._repeats_the_model(matcher))
+
+    def traffic(self, *extra: Matcher) -> str:
+        """Selector of the source's request counters, for a message: with our namespace."""
+        return braces([*self._own(model=self.source is MetricsSource.FRONTEND), *self.conditions, *extra])
+
+    def requests(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
+        """Selector of request counters; *anonymous*: those without a namespace too."""
+        return braces([*self._own(model=model, anonymous=anonymous), *self.conditions, *extra])
+
+    def nameless_requests(self, *extra: Matcher) -> str:
+        """Selector of this model's request counters without a namespace."""
+        model = [] if self.model is None else [any_case(self.model)]
+        return braces([*model, Matcher(label=NAMESPACE, value=""), *self.conditions, *extra])
+
+    def measures(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
+        """Selector of histograms, gauges and mixed families, on which request counters' labels do not occur.
+
+        *model*: whether these series have such a label; *anonymous*: those without a namespace too.
+        """
+        lacking = REQUEST_LABELS if model else PER_SERIES_LABELS
+        matchers = [matcher for matcher in self.conditions if matcher.label not in lacking]
+        return braces([*extra, *self._own(model=model, anonymous=anonymous), *matchers])
+
+    def cousins(self, *extra: Matcher) -> str | None:
+        """Selector of this model's series under names that begin as ours and are not; None: not to be told."""
+        if not self.dynamo_namespace or self.model is None:
+            return None
+        begins = Matcher(
+            label=NAMESPACE, operator=MatchOperator.MATCHES, value=f"{spelled(self.dynamo_namespace)}[-_].+"
         )
-        return braces([*found, *self._namespace(), *self.matchers])
+        own = self._own(model=False)[0].value
+        others = Matcher(label=NAMESPACE, operator=MatchOperator.NOT_MATCHES, value=own)
+        return braces([any_case(self.model), begins, others, *self.conditions, *extra])
+
+    def any_spelling(self, *extra: Matcher) -> str | None:
+        """Selector of our request counters without the matchers on the model; None: there are no such matchers."""
+        others = [matcher for matcher in self.conditions if matcher.label != MODEL]
+        if self.model is None or len(others) == len(self.conditions):
+            return None
+        return braces([*self._own(model=True), *others, *extra])
+
+    def same_model(self, *extra: Matcher) -> str | None:
+        """Selector of anybody's series of this model; None: no model was asked for."""
+        return braces([*extra, any_case(self.model)]) if self.model else None
+
+    def same_namespace(self, *extra: Matcher) -> str | None:
+        """Selector of the deployment's series of any model; None: no namespace was asked for."""
+        return braces([*extra, *self._own(model=False)]) if self.is_namespaced else None
 
     def target(self) -> str | None:
         """Selector of the scraped targets' own series (`up`); None: nothing tells them apart."""
         matchers = [matcher for matcher in self.matchers if matcher.label not in PER_SERIES_LABELS]
-        if self.dynamo_namespace is not None:
-            # The label of a target is the deployment's, whatever its series make of it.
-            spellings = {self.dynamo_namespace, self.dynamo_namespace.replace("-", "_")}
-            matchers.insert(0, _any_of(NAMESPACE, sorted(spellings)))
-        return braces(matchers) if matchers else None
+        found = [*(self._own(model=False) if self.is_namespaced else ()), *matchers]
+        return braces(found) if found else None
 
-    def _namespace(self) -> list[Matcher]:
+    def _repeats_the_model(self, matcher: Matcher) -> bool:
+        is_equal = matcher.label == MODEL and matcher.operator is MatchOperator.EQUAL
+        return is_equal and self.model is not None and matcher.value.lower() == self.model.lower()
+
+    def _own(self, *, model: bool, anonymous: bool = False) -> list[Matcher]:
+        found = [any_case(self.model)] if model and self.model is not None else []
         if self.dynamo_namespace is None:
-            return []
-        router = self.source is MetricsSource.ROUTER
-        value = self.dynamo_namespace.replace("-", "_") if router else self.dynamo_namespace
-        return [Matcher(label=NAMESPACE, value=value)]
+            return found
+        if not self.dynamo_namespace:
+            return [*found, Matcher(label=NAMESPACE, value="")]
+        names = [spelled(self.dynamo_namespace) + _WORKER_SET]
+        names += [spelled(name) for name in self.worker_namespaces if name]
+        names += [""] if anonymous else []
+        return [*found, Matcher(label=NAMESPACE, operator=MatchOperator.MATCHES, value="|".join(names))]
 
     def __str__(self) -> str:
         return f"{self.source.value} {self.traffic()}"
@@ -138,14 +210,29 @@ def quote_regex(value: str) -> str:
     return _REGEX_SPECIAL.sub(r"\\\1", value)
 
 
+def any_case(model: str) -> Matcher:
+    r"""A model in every spelling that a frontend may give it.
+
+    >>> print(any_case("Qwen/Qwen3-0.6B"))
+    model=~"(?i:Qwen/Qwen3-0\\.6B)"
+    """
+    pattern = f"(?i:{quote_regex(model)})"
+    lower = model.lower()
+    if len(lower) != len(model):
+        # A few letters become two when lowered, which no comparison without case knows.
+        pattern += f"|{quote_regex(lower)}"
+    return Matcher(label=MODEL, operator=MatchOperator.MATCHES, value=pattern)
+
+
+def spelled(namespace: str) -> str:
+    """A regular expression for a Dynamo namespace, whose dashes routers write as underscores.
+
+    >>> spelled("serving-llama")
+    'serving[-_]llama'
+    """
+    return re.sub("[-_]", "[-_]", quote_regex(namespace))
+
+
 def braces(matchers: Iterable[Matcher]) -> str:
     """The matchers as a selector, `{}` when there are none."""
     return "{" + ",".join(str(matcher) for matcher in matchers) + "}"
-
-
-def _any_of(label: str, values: list[str]) -> Matcher:
-    if len(values) == 1:
-        return Matcher(label=label, value=values[0])
-    return Matcher(
-        label=label, operator=MatchOperator.MATCHES, value="|".join(quote_regex(value) for value in values)
-    )

@@ -3,6 +3,9 @@
 Counters appear with the first request that needs them, so absence alone means nothing. A frontend's
 request counters have an endpoint and an error type, which keep what is not generation, and what no
 replica could have served, out of the load. Requests refused for overload stay in: they are demand.
+
+Series without a `dynamo_namespace` count as ours where the process that exposes them also exposes
+series with ours: Dynamo may put the worker set's name on lengths and latencies, and none on counters.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from slaplanner.adapters.prometheus.selectors import Matcher, Scope
+from slaplanner.adapters.prometheus.selectors import (
+    FRONTEND_PREFIX,
+    MODEL,
+    NAMESPACE,
+    Matcher,
+    Scope,
+    quote_regex,
+)
 from slaplanner.core.model import MatchOperator, MetricsSource
 
-PREFIXES: Final = {
-    MetricsSource.FRONTEND: "dynamo_frontend_",
-    MetricsSource.ROUTER: "dynamo_component_router_",
-}
+ROUTER_PREFIX: Final = "dynamo_component_router"
 
 STARTED: Final = "requests_started_total"
 """Arrivals, in newer versions."""
@@ -33,10 +40,16 @@ CACHED: Final = "cached_tokens"
 MS_PER_S: Final = 1000.0
 """The planner speaks of latencies in ms; they are made so where they are read."""
 
+INFLIGHT: Final = ("active_requests", "inflight_requests")
+"""Gauges of the requests in a frontend; the second is deprecated and means the same."""
 QUEUED: Final = "queued_requests"
-INFLIGHT: Final = "inflight_requests"
+"""Gauge of the requests before their first token; deprecated."""
+STAGES: Final = "stage_requests"
+"""Gauge that replaces it, summed over `stage` and `phase`; without a model, under the usual prefix always."""
+PENDING: Final = "router_queue_pending_requests"
+"""Gauge of the requests that the KV router holds back; likewise."""
 
-REGISTRATIONS: Final = ("dynamo_frontend_model_ready", "dynamo_frontend_model_context_length")
+REGISTRATIONS: Final = ("model_ready", "model_context_length")
 """Gauges of the models that a frontend knows, present before the first request; the first in newer
 versions only, the second since there are such gauges."""
 
@@ -52,8 +65,14 @@ NOT_SERVABLE: Final = Matcher(
 )
 """Completions that no number of replicas would have served."""
 
-POD: Final = "instance,pod"
+OF_A_FRONTEND: Final = Matcher(label="request_type", operator=MatchOperator.NOT_EQUAL, value="")
+"""What tells a frontend's request counters from those of other programs, whatever their prefix."""
+
+PROCESS: Final = "job,instance,pod"
 """Labels that tell scraped processes apart, whichever of them there are."""
+
+ROW: Final = f"{MODEL},{NAMESPACE},namespace,{PROCESS}"
+"""What a figure of one process is told by: the process, and the labels that say whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,72 +81,183 @@ class Expressions:
 
     scope: Scope
 
-    def metric(self, suffix: str, *matchers: Matcher) -> str:
-        """Selector of one metric's series."""
-        return PREFIXES[self.scope.source] + suffix + self.scope.traffic(*matchers)
+    @property
+    def prefix(self) -> str:
+        """What the names of the source's series begin with."""
+        return self.scope.prefix if self._is_frontend else ROUTER_PREFIX
 
     @property
     def started(self) -> str:
         """Selector of the counters of arrivals."""
-        return self.metric(STARTED, *self._generation())
+        return self._counter(STARTED)
 
     @property
     def completed(self) -> str:
         """Selector of the counters of completions."""
-        return self.metric(COMPLETED, *self._generation(NOT_SERVABLE))
+        return self._counter(COMPLETED)
+
+    @property
+    def counters(self) -> tuple[tuple[str, str], ...]:
+        """Names and selectors of both, without a namespace too."""
+        return (
+            ("started", self._counter(STARTED, anonymous=True)),
+            ("completed", self._counter(COMPLETED, anonymous=True)),
+        )
+
+    def measure(self, suffix: str) -> str:
+        """Selector of a histogram's series."""
+        return f"{self.prefix}_{suffix}{self.scope.measures(model=self._is_frontend)}"
+
+    def gauge(self, suffix: str) -> str:
+        """Selector of a frontend's gauge, without a namespace too."""
+        return f"{self.prefix}_{suffix}{self.scope.measures(anonymous=True)}"
+
+    def growth(self, suffix: str, window: str, *, by: str) -> str:
+        """How much a histogram's series grew in *window*, summed by the labels *by*."""
+        return f"sum by ({by})(increase({self.measure(suffix)}[{window}]))"
+
+    def edges(self, suffix: str, window: str) -> str:
+        """How many series have each edge of a histogram."""
+        return f"count by (le)(increase({self.measure(suffix)}[{window}]))"
 
     def requests(self, window: str) -> str:
         """Requests within *window*: arrivals, from a process that does not count them completions."""
-        return (
-            f"sum(sum by ({POD})(increase({self.started}[{window}]))"
-            f" or sum by ({POD})(increase({self.completed}[{window}])))"
-        )
+        return f"sum({self._per_process('sum', 'increase({}[' + window + '])', window)})"
 
-    def counter(self) -> str:
-        """The counters' values per process, to take differences of."""
-        return f"sum by ({POD})({self.started}) or sum by ({POD})({self.completed})"
+    def counting(self, window: str) -> str:
+        """How many processes had counters within *window*."""
+        return f"count({self._per_process('sum', 'last_over_time({}[' + window + '])', window)})"
 
-    def sampled(self, window: str) -> str:
-        """Those series of the counters that have samples within *window*, valued by how many."""
-        return f"(count_over_time({self.started}[{window}]) or count_over_time({self.completed}[{window}]))"
+    def counter(self, window: str) -> str:
+        """The counters' values per process at one time; *window*: in which the process bore our namespace."""
+        return self._per_process("sum", "{}", window)
 
-    def born(self, window: str, before: str) -> str:
-        """How many of the series that are counted began within *window*: none of theirs lies *before* it."""
-        arrivals = f"count_over_time({self.started}[{window}])"
-        completions = f"count_over_time({self.completed}[{window}]) unless on ({POD}) {arrivals}"
-        return (
-            f"count(({arrivals} unless count_over_time({self.started}[{before}] offset {window}))"
-            f" or (({completions}) unless count_over_time({self.completed}[{before}] offset {window})))"
-        )
+    def stamped(self, window: str) -> str:
+        """When those values were sampled, in Unix seconds."""
+        return self._per_process("max", "timestamp({})", window)
 
-    def registered(self, window: str) -> str | None:
-        """The scope's registration gauges with samples within *window*; None: this source has none."""
-        if self.scope.source is not MetricsSource.FRONTEND:
-            return None
-        selector = self.scope.registration()
-        names = (f"count_over_time({name}{selector}[{window}])" for name in REGISTRATIONS)
-        return f"({' or '.join(names)})"
+    def samples(self, window: str) -> str:
+        """The most samples in *window* that a series of each process has, whether it shows requests yet or not."""
+        names = [self.started, self.completed, *self.registrations()]
+        counted = " or ".join(f"count_over_time({name}[{window}])" for name in names)
+        return f"max by ({PROCESS})({counted})"
 
-    def down(self, window: str) -> str:
-        """Processes of this scope that cannot be scraped now, though they have or may have traffic."""
-        known = " or ".join(part for part in (self.sampled(window), self.registered(window)) if part)
-        lost = f"(up == 0 and on (instance, job) ({known}))"
+    def registrations(self, *, anonymous: bool = False) -> list[str]:
+        """Selectors of the gauges that say which models a frontend has; the router has none."""
+        if not self._is_frontend:
+            return []
+        selector = self.scope.measures(anonymous=anonymous)
+        return [f"{self.prefix}_{name}{selector}" for name in REGISTRATIONS]
+
+    def unscraped(self, window: str) -> str:
+        """How many targets of ours cannot be scraped now, though they have or may have traffic."""
+        known = self.bearers(window)
+        lost = f"(up == 0 and on (job,instance) {known})"
         target = self.scope.target()
         if target is not None:
-            lost += f" or (up{target} == 0 and on (job) ({known}))"
+            lost += f" or (up{target} == 0 and on (job) {known})"
         return f"count({lost})"
 
-    def elsewhere(self, window: str) -> str:
-        """Labels under which anybody's counters or registration gauges are, the busiest first."""
-        prefix = PREFIXES[self.scope.source]
-        names = [prefix + STARTED, prefix + COMPLETED]
-        if self.scope.source is MetricsSource.FRONTEND:
-            names += REGISTRATIONS
-        found = " or ".join(f"count_over_time({name}[{window}])" for name in names)
-        return f"topk(50, count by (model, dynamo_namespace)({found}))"
+    def bearers(self, window: str) -> str:
+        """Processes with recognisable series of ours within *window*."""
+        families = (STARTED, COMPLETED, f"{TTFT}_count", *(REGISTRATIONS if self._is_frontend else ()))
+        name = named(f"{quote_regex(self.prefix)}_({'|'.join(families)})")
+        selector = self.scope.measures(name, model=self._is_frontend)
+        return f"count by ({PROCESS})(last_over_time({selector}[{window}]))"
 
-    def _generation(self, *further: Matcher) -> tuple[Matcher, ...]:
-        return (NOT_GENERATION, *further) if self.scope.source is MetricsSource.FRONTEND else ()
+    def other_prefixes(self, window: str) -> str:
+        """Arrivals that frontends count for us under another prefix than was asked for."""
+        selector = self.scope.requests(
+            OF_A_FRONTEND,
+            named(f".+_({STARTED}|{COMPLETED})"),
+            Matcher(
+                label="__name__",
+                operator=MatchOperator.NOT_MATCHES,
+                value=f"{quote_regex(self.prefix)}_({STARTED}|{COMPLETED})",
+            ),
+            anonymous=True,
+        )
+        return f"count by (series,{ROW})({_with_name(f'last_over_time({selector}[{window}])')})"
+
+    def cousins(self, window: str) -> str | None:
+        """Arrivals under namespaces that begin as ours and are not ours; None: there are none to tell."""
+        selector = self.scope.cousins(NOT_GENERATION)
+        if selector is None or not self._is_frontend:
+            return None
+        names = (f"last_over_time({self.prefix}_{name}{selector}[{window}])" for name in (STARTED, COMPLETED))
+        return f"count by ({ROW})({' or '.join(names)})"
+
+    def other_spellings(self, window: str) -> str | None:
+        """Arrivals of this model that a matcher on the label `model` may leave out; None: there is none."""
+        selector = self.scope.any_spelling(NOT_GENERATION)
+        if selector is None or not self._is_frontend:
+            return None
+        names = (f"last_over_time({self.prefix}_{name}{selector}[{window}])" for name in (STARTED, COMPLETED))
+        return f"count by ({ROW})({' or '.join(names)})"
+
+    def around(self, window: str) -> dict[str, str]:
+        """Series of the same model, or of the same namespace, by any other label or name."""
+        counters = (OF_A_FRONTEND, named(f".+_({STARTED}|{COMPLETED})"))
+        gauges = (named(f".+_({'|'.join(REGISTRATIONS)})"),)
+        routers = (named(f"{ROUTER_PREFIX}_({STARTED}|{COMPLETED})"),)
+        found = {
+            "model_counters": self.scope.same_model(*counters),
+            "model_gauges": self.scope.same_model(*gauges),
+            "namespace_counters": self.scope.same_namespace(*counters),
+            "namespace_gauges": self.scope.same_namespace(*gauges),
+            "namespace_routers": self.scope.same_namespace(*routers),
+        }
+        return {
+            name: f"topk(50, count by (series,{MODEL},{NAMESPACE})"
+            f"({_with_name(f'last_over_time({selector}[{window}])')}))"
+            for name, selector in found.items()
+            if selector is not None
+        }
+
+    def everywhere(self, suffix: str) -> str:
+        """Selector of a gauge without a model, which frontends expose under the usual prefix."""
+        prefixes = dict.fromkeys((self.scope.prefix, FRONTEND_PREFIX))
+        name = named("|".join(f"{quote_regex(prefix)}_{suffix}" for prefix in prefixes))
+        return self.scope.measures(name, model=False, anonymous=True)
+
+    @property
+    def _is_frontend(self) -> bool:
+        return self.scope.source is MetricsSource.FRONTEND
+
+    def _counter(self, suffix: str, *, anonymous: bool = False) -> str:
+        return (
+            f"{self.prefix}_{suffix}"
+            + self.scope.requests(*self._kinds(suffix), model=self._is_frontend, anonymous=anonymous)
+        )  # fmt: skip
+
+    def _kinds(self, suffix: str) -> tuple[Matcher, ...]:
+        """What keeps other requests than ours to serve out of a frontend's counter."""
+        if not self._is_frontend:
+            return ()
+        return (NOT_GENERATION,) if suffix == STARTED else (NOT_GENERATION, NOT_SERVABLE)
+
+    def _per_process(self, aggregation: str, function: str, window: str) -> str:
+        """*function* of each process's counters: arrivals, else completions, else such without a namespace.
+
+        *function* has braces for the selector.
+        """
+
+        def of(selector: str) -> str:
+            return f"{aggregation} by ({PROCESS})({function.format(selector)})"
+
+        found = [of(self.started), of(self.completed)]
+        if self.scope.is_namespaced and self._is_frontend:
+            nameless = " or ".join(
+                of(f"{self.prefix}_{suffix}{self.scope.nameless_requests(*self._kinds(suffix))}")
+                for suffix in (STARTED, COMPLETED)
+            )
+            found.append(f"(({nameless}) and on ({PROCESS}) {self.bearers(window)})")
+        return f"({' or '.join(found)})"
+
+
+def named(pattern: str) -> Matcher:
+    """The metrics whose names match a regular expression."""
+    return Matcher(label="__name__", operator=MatchOperator.MATCHES, value=pattern)
 
 
 def duration(seconds: float) -> str:
@@ -138,3 +268,8 @@ def duration(seconds: float) -> str:
     """
     milliseconds = round(seconds * 1000)
     return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
+
+
+def _with_name(vector: str) -> str:
+    """*vector* with each series' name as the label `series`, which aggregations can keep."""
+    return f'label_replace({vector},"series","$1","__name__","(.+)")'

@@ -26,6 +26,10 @@ from slaplanner.settings import PrometheusConnection
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 """A day of history at 5 s is about 6 MB; ten times as much would be somebody else's data."""
 
+MAX_ANSWER_PARTS: Final = 1_000_000
+"""Lists, objects and commas of one answer: 11,000 points of a dozen figures have 400,000. A list takes
+twenty times the memory of its text, so a bound on bytes alone bounds nothing."""
+
 CHUNK_BYTES: Final = 64 * 1024
 MAX_ERROR_CHARS: Final = 300
 """Of a server's error text, in a condition's message."""
@@ -77,10 +81,12 @@ class GuardedSession(requests.Session):
             requests.RequestException: there is no answer.
             urllib3.exceptions.HTTPError: the answer breaks off.
         """
+        fixed = dict(self._connection.query_parameters)
         response = super().request(
             method,
             url,
-            params=params if method == "GET" else None,
+            # Gateways look for these in the address, also where the query comes in a form.
+            params={**fixed, **params} if method == "GET" else fixed,
             data=params if method != "GET" else None,
             timeout=self._timeouts(timeout),
             allow_redirects=False,
@@ -140,9 +146,9 @@ def refusal(response: requests.Response, body: bytes) -> MetricsError:
     """The error that an answer other than 200 stands for."""
     status = response.status_code
     if 300 <= status < 400:
-        target = response.headers.get("Location", "nowhere")
+        target = _printable(response.headers.get("Location", "nowhere"))
         return MetricsError(
-            f"Prometheus answered {status}, a redirect to {target[:MAX_ERROR_CHARS]}; "
+            f"Prometheus answered {status}, a redirect to {target}; "
             "wanted the final address in the connection's url"
         )
     wrong = 400 <= status < 500 and status not in PASSING_STATUSES
@@ -159,19 +165,27 @@ def _error_text(body: bytes) -> str:
         text = f"{document['errorType']}: {document['error']}"
     except (ValueError, TypeError, KeyError, RecursionError):
         text = body[: 4 * MAX_ERROR_CHARS].decode(errors="replace")
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return text[:MAX_ERROR_CHARS] or "no text"
+    return _printable(text) or "no text"
+
+
+def _printable(text: str) -> str:
+    """The beginning of a foreign text, as one line that no terminal acts on."""
+    shown = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_ERROR_CHARS])
+    return " ".join(shown.split())[:MAX_ERROR_CHARS]
 
 
 def _read_all(response: requests.Response, deadline: Deadline) -> bytes:
     """The body, read as it comes: a server that drips bytes would else never time out."""
     chunks: list[bytes] = []
-    size = 0
+    size = parts = 0
     while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
             raise MetricsError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+        parts += chunk.count(b"[") + chunk.count(b"{") + chunk.count(b",")
+        if parts > MAX_ANSWER_PARTS:
+            raise MetricsError(f"the answer has more than {MAX_ANSWER_PARTS} parts")
         if deadline.remaining_s <= 0:
             raise MetricsError(f"the answer was not complete in time: {size} bytes had come")
     return b"".join(chunks)

@@ -53,11 +53,18 @@ _NOT_IN_METRIC_NAMES = re.compile(r"[^a-zA-Z0-9_:]")
 _VARIABLE = re.compile(r"\$(?:\((?P<kubernetes>\w+)\)|\{(?P<braced>\w+)\}|(?P<bare>\w+))")
 
 
+_LONGEST_EXPANDED_CHARS = 1_024
+"""Of one word after its variables were replaced: no name of a model is as long."""
+_MOST_EXPANDED_CHARS = 16_384
+"""Of all such words of one command line; the words after that keep their variables."""
+
+
 def command_words(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, ...]:
     r"""The words of a command line, scripts inside it split as a shell would.
 
     An element with white space is a script, unless it is the value of the flag before it or looks
-    like JSON. Variables with a literal value in *env* are replaced.
+    like JSON. Variables with a literal value in *env* are replaced, within bounds: whoever writes the
+    manifest must not choose how much memory reading it takes.
 
     >>> command_words(["bash", "-c", "exec serve \\\n --model 'a b' # why"], {})
     ('bash', '-c', 'exec', 'serve', '--model', 'a b')
@@ -70,7 +77,13 @@ def command_words(argv: Sequence[str], env: Mapping[str, str]) -> tuple[str, ...
             words.append(element)
         else:
             words.extend(_shell_words(element))
-    return tuple(_expanded(word, env) for word in words)
+    expanded: list[str] = []
+    room = _MOST_EXPANDED_CHARS
+    for word in words:
+        expanded.append(_expanded(word, env, longest=min(room, _LONGEST_EXPANDED_CHARS)))
+        if expanded[-1] != word:
+            room -= len(expanded[-1])
+    return tuple(expanded)
 
 
 def model_from(words: Sequence[str]) -> str | None:
@@ -140,31 +153,38 @@ def _value_of(flag: str, words: Sequence[str]) -> str | None:
     return None
 
 
-def _expanded(word: str, env: Mapping[str, str]) -> str:
-    """Replace `$(X)`, `${X}` and `$X` whose value is literal; the others stay as they are written."""
+def _expanded(word: str, env: Mapping[str, str], *, longest: int) -> str:
+    """Replace `$(X)`, `${X}` and `$X` whose value is literal; the others stay as they are written.
+
+    A word that would become longer than *longest* characters stays as it is written, too.
+    """
 
     def known(match: re.Match[str]) -> str:
         name = match["kubernetes"] or match["braced"] or match["bare"]
         return env.get(name, match[0])
 
-    return _VARIABLE.sub(known, word)
+    # The length is known before anything is built: a short word can stand for gigabytes.
+    grown = sum(len(known(match)) - len(match[0]) for match in _VARIABLE.finditer(word))
+    return word if grown + len(word) > longest else _VARIABLE.sub(known, word)
 
 
 def _shell_words(script: str) -> list[str]:
     """Split as a POSIX shell would, but never fail: an open quote ends with the script."""
     words: list[str] = []
-    word: str | None = None
+    word: list[str] | None = None
     for piece in _SHELL_PIECE.finditer(script):
         if piece["comment"] is not None:
             continue
         if piece["gap"] is not None:
             if word is not None:
-                words.append(word)
+                words.append("".join(word))
             word = None
-        elif piece["double"] is not None:
-            word = (word or "") + _ESCAPED_IN_QUOTES.sub(r"\1", piece["double"])
-        elif piece["escaped"] is not None:
-            word = (word or "") + piece["escaped"] if piece["escaped"] != "\n" else word
+            continue
+        if piece["escaped"] == "\n":
+            continue
+        word = [] if word is None else word
+        if piece["double"] is not None:
+            word.append(_ESCAPED_IN_QUOTES.sub(r"\1", piece["double"]))
         else:
-            word = (word or "") + (piece["single"] or piece["plain"] or "")
-    return [*words, word] if word is not None else words
+            word.append(piece["escaped"] or piece["single"] or piece["plain"] or "")
+    return [*words, "".join(word)] if word is not None else words

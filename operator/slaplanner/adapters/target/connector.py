@@ -21,9 +21,6 @@ from slaplanner.core.virtual.publishing import Remark
 FIELD_MANAGER = "slaplanner"
 """Who writes, as managedFields show it; so that GitOps tools can ignore exactly our fields."""
 
-ModelDiscovery = Callable[[str], tuple[str, ...]]
-"""From a dynamo_namespace to the `model` labels that are seen under it (asked of Prometheus)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -115,6 +112,10 @@ class TargetState:
         )
 
 
+ModelDiscovery = Callable[[TargetState], tuple[str, ...]]
+"""From a target to the `model` labels that are seen under its namespaces (asked of Prometheus)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of a decision: never "scaled" for a write that was not accepted."""
@@ -151,7 +152,7 @@ class Connector(Protocol):
         ...
 
     def model_name(self, state: TargetState) -> str:
-        """The model that the target serves, lower-cased as the frontend labels it.
+        """The model that the target serves, lower-cased: models are compared without case.
 
         The policy's word, else the target's, else the only one that is seen in its metrics.
 

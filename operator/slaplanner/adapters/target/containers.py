@@ -113,6 +113,10 @@ def _gpu_sum(resources: Mapping[str, Any]) -> int | None:
     return sum(known) if known else None
 
 
+MOST_CONTAINERS = 32
+"""Of a pod that are looked at; real ones have a handful."""
+
+
 def _pod_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     sidecars = [
         container
@@ -121,6 +125,6 @@ def _pod_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     return [
         dict(container)
-        for container in (*items(pod.get("containers")), *sidecars)
+        for container in (*items(pod.get("containers")), *sidecars)[:MOST_CONTAINERS]
         if isinstance(container, Mapping)
     ]

@@ -61,7 +61,9 @@ class GraphConnector:
 
     def model_name(self, state: TargetState) -> str:
         told = self._target.model or state.model
-        return told.lower() if told else discovered_model(state.dynamo_namespace, self._discover)
+        if told:
+            return told.lower()
+        return discovered_model(state.dynamo_namespace, self._discover(state) if self._discover else ())
 
     def rivals(self, state: TargetState) -> Rivals:
         scalers = autoscalers_of(self._api, state)

@@ -10,7 +10,7 @@ worker that says nothing of a stage; what only encodes or embeds plays no role i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slaplanner.adapters.target.claims import ClaimReader, claimed_gpus, no_claims
@@ -96,13 +96,13 @@ def declared_model(graph: GraphDeployment, roles: Iterable[RoleComponent]) -> st
     return next((model.lower() for model in told.values()), None)
 
 
-def discovered_model(dynamo_namespace: str, discover: Callable[[str], tuple[str, ...]] | None) -> str:
-    """The only model that is seen under the deployment's namespace, lower-cased.
+def discovered_model(dynamo_namespace: str, labels: Iterable[str]) -> str:
+    """The only model among the *labels* that are seen under the deployment's namespace, lower-cased.
 
     Raises:
         TargetError: none or several are seen.
     """
-    seen = sorted({model.lower() for model in (discover(dynamo_namespace) if discover else ())})
+    seen = sorted({model.lower() for model in labels})
     if len(seen) == 1:
         return seen[0]
     where = f"the model labels under dynamo_namespace {dynamo_namespace!r}"

@@ -27,6 +27,9 @@ DEFAULT_INTERVAL_S = 60.0
 
 MAX_ROWS = 1_000_000
 
+_WRITTEN_OUT = 1e12
+"""Numbers below it are written out in messages."""
+
 _HEAD_BYTES = 1 << 16
 """A header is shorter."""
 
@@ -129,12 +132,11 @@ def _from_trace(path: Path, interval_s: float, time_unit: TimeUnit | None) -> Lo
 def _from_csv(path: Path, interval_s: float | None, *, zeros_are_idle: bool) -> LoadedSeries:
     times, table = _rows(path)
     step_s = _step(path, times)
-    places = np.round((times - times[0]) / step_s)
-    if not places[-1] < MAX_ROWS:  # also where it is not finite
-        raise SeriesError(
-            f"{path}: found a span of {places[-1] + 1:,.0f} intervals, wanted at most {MAX_ROWS:,}"
-        )
-    index = places.astype(int)
+    span = (times[-1] - times[0]) / step_s
+    if not span < MAX_ROWS:
+        found = f"{span + 1:,.0f}" if span < _WRITTEN_OUT else f"{span:.3g}"
+        raise SeriesError(f"{path}: found a span of {found} intervals, wanted at most {MAX_ROWS:,}")
+    index = np.round((times - times[0]) / step_s).astype(int)
     length = int(index[-1]) + 1
     columns = {name: np.full(length, np.nan) for name in table}
     for name, values in table.items():

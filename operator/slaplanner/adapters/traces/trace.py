@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,9 +176,23 @@ def unpacked(file: BinaryIO, *, name: str) -> Iterator[BinaryIO]:
 
 
 def parse_trace(
-    file: BinaryIO, *, name: str, most_bytes: int | None = None, time_unit: TimeUnit | None = None
+    file: BinaryIO,
+    *,
+    name: str,
+    most_bytes: int | None = None,
+    most_dropped: int | None = None,
+    time_unit: TimeUnit | None = None,
+    expired: Callable[[], bool] = lambda: False,
 ) -> Trace:
-    """Read a trace from an open file, of at most *most_bytes* of text; *name* stands in messages.
+    """Read a trace from an open file.
+
+    Args:
+        file: its text.
+        name: stands in messages.
+        most_bytes: of text.
+        most_dropped: lines that are no requests; None: however many, while they are a small share.
+        time_unit: of its times; None: found by the reader.
+        expired: asked after each block of lines; True: reading has taken long enough.
 
     Raises:
         TraceError: it is too big, is no trace, has no valid line or too many others, or the unit of its times
@@ -191,6 +205,14 @@ def parse_trace(
     most_line = reader.MOST_LINE_BYTES or MAX_LINE_BYTES
     for block in _blocks(chunks, name=name, most_bytes=most, most_line_bytes=most_line):
         reader.feed(block, rows)
+        if most_dropped is not None and rows.dropped.total() > most_dropped:
+            raise TraceError(
+                f"{name}: found more than {most_dropped:,} lines that are no requests, wanted a trace of requests"
+            )
+        if expired():
+            raise TraceError(
+                f"{name}: takes too long to read after {len(rows):,} requests, wanted a smaller one"
+            )
         if len(rows) > MAX_REQUESTS:
             raise TraceError(f"{name}: found more than {MAX_REQUESTS:,} requests, wanted at most so many")
     reader.finish(rows)

@@ -204,6 +204,8 @@ class EtcdGateway:
             data=json.dumps(body),
             ssl=self._tls.context(),
             headers={"Authorization": token} if token else {},
+            # A redirect would carry the password and the token to whatever place it names.
+            allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=timeout_s, connect=self._timeout_s, sock_read=timeout_s),
         )
 

@@ -6,11 +6,13 @@ What is missing or odd in an answer reads as empty or 0, as in protocol buffers;
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+MOST_PARTS = 10_000
+"""Brackets and commas of an answer: ours has some forty, and each takes a hundred times its bytes in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +62,20 @@ def _decoded(value: object) -> bytes:
     """The bytes; an empty value is left out of etcd's JSON."""
     try:
         return base64.b64decode(value, validate=True) if isinstance(value, str) else b""
-    except binascii.Error:
+    except ValueError:  # also text that is not ASCII
         return b""
 
 
+_LARGEST_NUMBER = 2**63 - 1
+_MOST_DIGITS = len(str(_LARGEST_NUMBER))
+
+
 def _number(value: object) -> int:
-    return int(value) if isinstance(value, str | int) and str(value).isdecimal() else 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if 0 <= value <= _LARGEST_NUMBER else 0
+    if not isinstance(value, str) or len(value) > _MOST_DIGITS or not value.isdecimal():
+        return 0
+    return int(value)
 
 
 def _items(value: object) -> Sequence[Mapping[str, Any]]:
@@ -73,8 +83,13 @@ def _items(value: object) -> Sequence[Mapping[str, Any]]:
 
 
 def document_of(content: bytes) -> Mapping[str, Any]:
-    """The JSON object in *content*. Raises ValueError when there is none."""
-    document = json.loads(content)
+    """The JSON object in *content*. Raises ValueError when there is none, or too much of it."""
+    if content.count(b"[") + content.count(b"{") + content.count(b",") > MOST_PARTS:
+        raise ValueError(f"found more than {MOST_PARTS:,} parts, wanted an answer of a few keys")
+    try:
+        document = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("found JSON that is nested too deeply, wanted an answer of a few keys") from error
     if not isinstance(document, dict):
         raise ValueError(f"found {type(document).__name__}, wanted a JSON object")  # noqa: TRY004 - one family for what is no answer
     return document

@@ -100,7 +100,7 @@ class KubernetesChannel:
             headers["Content-Type"] = "application/merge-patch+json"
         request = await self._api.param_serialize(
             method=method,
-            resource_path=f"{self._watched.path}/{self._watched.name}{subresource}",
+            resource_path=f"{self._watched.collection.path}/{self._watched.name}{subresource}",
             header_params=headers,
             body=body,
             auth_settings=["BearerToken"],

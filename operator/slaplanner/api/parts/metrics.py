@@ -40,11 +40,24 @@ class MetricsSpec(Part):
     )
     model: Text | None = Field(
         default=None,
-        description="Value of the label model. Absent: the model that the target's workers serve, in lower case.",
+        description="Value of the label model, in any case. Absent: the model that the target's workers serve.",
     )
     dynamo_namespace: Text | None = Field(
         default=None,
-        description="Value of the label dynamo_namespace. Absent: <namespace>-<target>, as Dynamo's operator names it.",
+        description=(
+            "Value of the label dynamo_namespace, without the hash of a worker set. "
+            "Absent: <namespace>-<target>, as Dynamo's operator names it."
+        ),
+    )
+    prefix: (
+        Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "What the names of the frontend's metrics begin with. Absent: what the target's frontend says in "
+            "DYN_METRICS_PREFIX or --metrics-prefix, else dynamo_frontend."
+        ),
     )
     matchers: Annotated[tuple[Matcher, ...], Field(max_length=8)] | None = Field(
         default=None,

@@ -16,6 +16,7 @@ import numpy as np
 from slaplanner.core.model import Role
 from slaplanner.core.profiles.hardware import MEMORY_SHARE, Hardware
 from slaplanner.core.profiles.outliers import contradicted
+from slaplanner.core.profiles.protocol import PrefillProfile
 from slaplanner.core.profiles.tables import DecodeTable, FloatArray, PrefillTable, ProfileTables
 from slaplanner.core.wording import figure
 
@@ -33,6 +34,9 @@ KV_DOUBT = 2.0
 
 CUBIC_POINTS = 4
 
+OVERSHOOT_STEPS = 200
+"""Lengths at which splines are looked at: between any two of a profile's points lie several."""
+
 
 class FaultKind(StrEnum):
     """The names of faults."""
@@ -48,6 +52,7 @@ class FaultKind(StrEnum):
     GPU_COUNT_MISMATCH = "GPUCountMismatch"
     THROUGHPUT_MISMATCH = "ThroughputMismatch"
     MAX_KV_TOKENS_IMPLAUSIBLE = "MaxKVTokensImplausible"
+    CUBIC_OVERSHOOTS = "CubicOvershoots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +154,22 @@ def _ttft(table: PrefillTable) -> Iterator[Fault]:
             f"TTFT falls from {figure(ttft[before])} ms at ISL {isl[before]:,.0f} to "
             f"{figure(ttft[after])} ms at {isl[after]:,.0f}; longer prompts do not get faster",
         )
+
+
+def overshoots(prefill: PrefillProfile, table: PrefillTable) -> Iterator[Fault]:
+    """Where splines through the points leave what was measured so far that they turn negative."""
+    isl = np.linspace(table.isl_tokens.min(), table.isl_tokens.max(), OVERSHOOT_STEPS)
+    for name, unit, figures in (
+        ("TTFT", "ms", prefill.ttft_row_ms(isl)),
+        ("throughput", "tokens/s/GPU", np.array([prefill.throughput_per_gpu(one) for one in isl.tolist()])),
+    ):
+        lowest = int(np.argmin(figures))
+        if figures[lowest] <= 0:
+            yield _prefill_fault(
+                FaultKind.CUBIC_OVERSHOOTS,
+                f"interpolation Cubic gives a {name} of {figure(figures[lowest])} {unit} at ISL {isl[lowest]:,.0f}; "
+                "interpolation Monotone stays within what was measured",
+            )
 
 
 def _prefill_gpu_count(table: PrefillTable, hardware: Hardware) -> Iterator[Fault]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -28,6 +30,20 @@ MAX_ARRAYS = 64
 
 _MAX_HEADER_BYTES = 10_000
 _MAX_ARRAY_BYTES = MAX_POINTS * 16 + _MAX_HEADER_BYTES
+
+_BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises on what is no archive: each part of the directory can point anywhere."""
 
 Arrays = Mapping[str, FloatArray]
 
@@ -106,7 +122,7 @@ def _from_npz(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, F
                     with archive.open(member) as file:
                         arrays[key] = _from_npy(file.read(_MAX_ARRAY_BYTES + 1), key=key, source=source)
             return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as exc:
+    except _BROKEN_ARCHIVE as exc:
         raise ProfileFormatError(f"{source}: found a broken archive ({exc}), wanted an NPZ file") from exc
 
 
@@ -150,9 +166,9 @@ def _from_json(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, 
 
 def _from_list(value: Any, *, key: str, source: str) -> FloatArray:
     numbers = value if isinstance(value, list) else [value]
-    wrong = next((item for item in numbers if type(item) not in (int, float)), None)
-    if wrong is not None or (not isinstance(value, list) and key != "max_kv_tokens"):
-        found = type(value if wrong is None else wrong).__name__
+    wrong = [item for item in numbers if type(item) not in (int, float)]
+    if wrong or (not isinstance(value, list) and key != "max_kv_tokens"):
+        found = type(wrong[0] if wrong else value).__name__
         raise ProfileFormatError(f"{source}: {key}: found a {found}, wanted a list of numbers")
     if len(numbers) > MAX_POINTS:
         raise ProfileFormatError(f"{source}: {key}: found {len(numbers)} points, wanted at most {MAX_POINTS}")

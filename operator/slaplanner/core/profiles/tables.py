@@ -21,11 +21,14 @@ FloatArray = npt.NDArray[np.float64]
 MAX_POINTS = 2_000
 """Points per array; Dynamo's profiler writes some 10 to 100, and fits of many more cost seconds."""
 
+LEAST = 1e-6
+"""No column of a real profile has less than a thousandth of its unit; below this lies underflow."""
+
 MAX_TOKENS = 1e12
 """No token count of a real profile is near it; beyond it lies overflow."""
 
 
-def _column(name: str, values: Sequence[float] | FloatArray, *, lowest: float, exclusive: bool) -> FloatArray:
+def _column(name: str, values: Sequence[float] | FloatArray) -> FloatArray:
     """One validated column as a read-only array of floats."""
     try:
         array = np.array(values, dtype=np.float64)
@@ -40,11 +43,11 @@ def _column(name: str, values: Sequence[float] | FloatArray, *, lowest: float, e
     if not np.isfinite(array).all():
         index = int(np.flatnonzero(~np.isfinite(array))[0])
         raise ProfileFormatError(f"{name}: found {array[index]} at index {index}, wanted finite numbers")
-    bad = array <= lowest if exclusive else array < lowest
-    if bad.any():
-        index = int(np.flatnonzero(bad)[0])
-        wanted = f"more than {lowest:g}" if exclusive else f"at least {lowest:g}"
-        raise ProfileFormatError(f"{name}: found {array[index]:g} at index {index}, wanted {wanted}")
+    if array.min() < LEAST:
+        index = int(np.flatnonzero(array < LEAST)[0])
+        raise ProfileFormatError(
+            f"{name}: found {array[index]:g} at index {index}, wanted more than 0, at least {LEAST:g}"
+        )
     if array.max() > MAX_TOKENS:
         raise ProfileFormatError(f"{name}: found {array.max():g}, wanted at most {MAX_TOKENS:g}")
     array.flags.writeable = False
@@ -82,11 +85,9 @@ class PrefillTable:
             ProfileFormatError: a column is empty, not finite, not positive, or differs in length.
         """
         columns = {
-            "prefill_isl": _column("prefill_isl", isl_tokens, lowest=0, exclusive=True),
-            "prefill_ttft": _column("prefill_ttft", ttft_ms, lowest=0, exclusive=True),
-            "prefill_thpt_per_gpu": _column(
-                "prefill_thpt_per_gpu", throughput_per_gpu, lowest=0, exclusive=True
-            ),
+            "prefill_isl": _column("prefill_isl", isl_tokens),
+            "prefill_ttft": _column("prefill_ttft", ttft_ms),
+            "prefill_thpt_per_gpu": _column("prefill_thpt_per_gpu", throughput_per_gpu),
         }
         _equal_lengths(columns)
         isl, ttft, throughput = columns.values()
@@ -139,10 +140,10 @@ class DecodeTable:
             ProfileFormatError: a column is empty, not finite, out of its range, or differs in length.
         """
         columns = {
-            "x_kv_usage": _column("x_kv_usage", kv_usage, lowest=0, exclusive=True),
-            "y_context_length": _column("y_context_length", context_tokens, lowest=0, exclusive=True),
-            "z_itl": _column("z_itl", itl_ms, lowest=0, exclusive=True),
-            "z_thpt_per_gpu": _column("z_thpt_per_gpu", throughput_per_gpu, lowest=0, exclusive=True),
+            "x_kv_usage": _column("x_kv_usage", kv_usage),
+            "y_context_length": _column("y_context_length", context_tokens),
+            "z_itl": _column("z_itl", itl_ms),
+            "z_thpt_per_gpu": _column("z_thpt_per_gpu", throughput_per_gpu),
         }
         _equal_lengths(columns)
         kv, context, itl, throughput = columns.values()
@@ -150,7 +151,7 @@ class DecodeTable:
             raise ProfileFormatError(
                 f"x_kv_usage: found {kv.max():g}, wanted shares of the KV cache from 0 to 1"
             )
-        size = _column("max_kv_tokens", [max_kv_tokens], lowest=0, exclusive=True)
+        size = _column("max_kv_tokens", [max_kv_tokens])
         return cls(
             kv_usage=kv,
             context_tokens=context,

@@ -19,6 +19,8 @@ from slaplanner.core.sizing.arrays import Floats
 LEAST_STEPS = 4
 LEAST_REQUESTS = 20.0
 """Fewer show nothing."""
+MOST_REQUESTS = 1e12
+"""More are no count; their squares would overflow."""
 
 MEMORY_PLANS = 10.0
 """One window is a dozen steps, whose variance is known to a factor of two; ten windows tell it to a fifth."""
@@ -50,7 +52,8 @@ class Burstiness:
     def after(self, arrivals: Sequence[float], step_s: float) -> Self:
         """The memory after one more window of counts per *step_s* seconds.
 
-        The variance is taken from neighbours, so that a slow rise is no burst.
+        The variance is taken from neighbours, so that a slow rise is no burst. Steps that were not sampled
+        are left out by the caller: a gap read as 0 would be a silence with a burst after it.
 
         >>> Burstiness().after((100.0,) * 12, 5.0).clump_s
         0.0
@@ -59,7 +62,7 @@ class Burstiness:
         """
         counts = np.asarray(arrivals, dtype=np.float64)
         total = float(counts.sum())
-        if step_s <= 0.0 or counts.size < LEAST_STEPS or total < LEAST_REQUESTS:
+        if step_s <= 0.0 or counts.size < LEAST_STEPS or not LEAST_REQUESTS <= total <= MOST_REQUESTS:
             return self
         mean = total / counts.size
         rises = counts[1:] - counts[:-1]

@@ -34,9 +34,16 @@ def read(*counters: Points, window_s: float = 60, scrapes: float = 4) -> Arrival
         pytest.param([counter(10, 11, 13, 13, 20)], (1, 2, 0, 7), id="growth"),
         pytest.param([counter(10, 11, 13, 13, 20), counter(0, 1, 1, 2, 2)], (2, 2, 1, 7), id="of-all-pods"),
         pytest.param([counter(10, 14, 3, 5, 5)], (4, 3, 2, 0), id="a-restarted-counter-begins-anew"),
-        pytest.param([counter(10, None, 16, 17, 17)], (3, 3, 1, 0), id="a-gap-spreads"),
-        pytest.param([counter(None, None, 600, 601, 603)], (0, 0, 1, 2), id="a-birth-is-no-growth"),
-        pytest.param([counter(5, float("nan"), 7, 8, 9)], (1, 1, 1, 1), id="nan-is-a-gap"),
+        pytest.param([counter(10, None, 16, 17, 17)], (1, 0), id="a-gap-is-left-out"),
+        pytest.param(
+            [counter(10, 11, 13, 13, 20), counter(0, None, 1, 2, 2)],
+            (1, 7),
+            id="a-gap-of-one-pod-leaves-out-all",
+        ),
+        pytest.param([counter(None, None, 600, 601, 603)], (1, 2), id="a-birth-is-no-growth"),
+        pytest.param([counter(None, None, None, None, 603)], (), id="one-sample"),
+        pytest.param([counter(5, float("nan"), 7, 8, 9)], (1, 1), id="nan-is-a-gap"),
+        pytest.param([counter(5, -1, 7, 8, 1e308)], (1,), id="what-is-no-count-is-a-gap"),
         pytest.param([], (), id="no-series"),
     ],
 )
@@ -70,3 +77,36 @@ def test_steps_add_up_to_the_growth(growth: list[int]) -> None:
     values = [sum(growth[:index]) for index in range(len(growth) + 1)]
     arrivals = read(counter(*values), window_s=15 * len(growth), scrapes=len(growth))
     assert sum(arrivals.counts) == sum(growth)
+
+
+def test_a_value_that_prometheus_repeats_without_a_sample_is_a_gap() -> None:
+    """It goes on answering the last one for five minutes."""
+    values = counter(10, 11, 11, 11, 14)
+    stamps = {at_s: at_s - 15 * repeated for at_s, repeated in zip(values, (0, 0, 1, 2, 0), strict=True)}
+    arrivals = read_arrivals(
+        FakePrometheus(tracks={"counter": [values], "stamped": [stamps]}),
+        SCOPE,
+        at_s=END_S,
+        window_s=60,
+        scrapes=4,
+        deadline=Deadline.after(60),
+    )
+    assert arrivals.counts == (1,)
+
+
+def test_growth_counts_over_the_time_between_its_samples() -> None:
+    """A step that is no whole number of scrapes holds one sample more or less, and not more requests."""
+    values, stamps = {}, {}
+    for back in range(4):
+        at_s = END_S - 20 * back
+        stamps[at_s] = at_s - at_s % 15
+        values[at_s] = 2.0 * stamps[at_s]
+    arrivals = read_arrivals(
+        FakePrometheus(tracks={"counter": [values], "stamped": [stamps]}),
+        SCOPE,
+        at_s=END_S,
+        window_s=60,
+        scrapes=3,
+        deadline=Deadline.after(60),
+    )
+    assert arrivals.counts == pytest.approx((40.0,) * 3)

@@ -71,11 +71,27 @@ def test_attainment_is_a_lower_and_an_upper_figure_for_each_window_and_latency()
         pytest.param({"1": math.nan, "+Inf": 2}, {}, None, id="nan"),
         pytest.param({"wide": 1, "+Inf": 2}, {}, None, id="an-edge-that-is-no-number"),
         pytest.param({}, {}, None, id="absent"),
+        pytest.param({"1": 1, "+Inf": math.inf}, {}, None, id="infinite"),
+        pytest.param({"1": -1, "+Inf": 2}, {}, None, id="negative"),
+        pytest.param(
+            {"-5": 1, "1": 1, "+Inf": 2},
+            {},
+            Histogram(edges=(1, math.inf), counts=(1, 1)),
+            id="an-edge-below-0-tells-nothing",
+        ),
     ],
 )
 def test_buckets(reached: dict[str, float], series: dict[str, float], histogram: Histogram | None) -> None:
     answers = {"x_bucket": buckets(reached), "x_series": buckets(series)}
     assert read_histogram("x", answers) == histogram
+
+
+@pytest.mark.parametrize("edges", [("1e306", "2e306"), ("0.0000000001", "0.0000000002")])
+def test_edges_that_become_one_when_scaled_are_one(edges: tuple[str, str]) -> None:
+    answers = {"x_bucket": buckets({edges[0]: 1, edges[1]: 3, "+Inf": 4}), "x_series": []}
+    histogram = read_histogram("x", answers, scale=1000.0)
+    assert histogram is not None
+    assert histogram.total == 4
 
 
 def models(*names: str) -> FakePrometheus:
@@ -102,4 +118,5 @@ def test_the_only_model_of_a_deployment_is_found(
         matchers=[Matcher(label="cluster", value="eu")],
     )
     assert (discovery.model, discovery.found) == (model, found)
-    assert '{dynamo_namespace="serving-llama",cluster="eu",model!=""}' in prometheus.queries[0]
+    assert '{model!="",dynamo_namespace=~"serving[-_]llama' in prometheus.queries[0]
+    assert 'cluster="eu"' in prometheus.queries[0]

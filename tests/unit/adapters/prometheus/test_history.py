@@ -20,6 +20,12 @@ def grid(*values: float | None) -> Points:
     return {first + index * STEP_S: value for index, value in enumerate(values) if value is not None}
 
 
+def sampled(tracks: dict[str, list[Points]]) -> FakePrometheus:
+    """All of the history was scraped four times per interval, unless *tracks* say otherwise."""
+    through = dict.fromkeys(range(END_S - 40 * STEP_S, END_S + 1, STEP_S), 4.0)
+    return FakePrometheus(tracks={"samples": [through], **tracks})
+
+
 def read(prometheus: FakePrometheus, *, points: int, scope: Scope = SCOPE) -> Series:
     return read_history(
         prometheus, scope, end_s=END_S, interval_s=STEP_S, points=points, deadline=Deadline.after(60)
@@ -38,7 +44,7 @@ def test_requests_and_mean_lengths_come_per_interval() -> None:
         "osl_sum": [grid(1000, 2000, 6000)],
         "osl_count": [grid(10, 20, 30)],
     }
-    series = read(FakePrometheus(tracks=tracks), points=3)
+    series = read(sampled(tracks), points=3)
     assert (series.end_s, series.step_s) == (END_S, STEP_S)
     assert series.requests == (10, 20, 30)
     assert series.isl_tokens == (3000, 2500, 3000)
@@ -56,10 +62,31 @@ def test_requests_and_mean_lengths_come_per_interval() -> None:
             id="registered-without-series-is-zero",
         ),
         pytest.param(
-            {"requests": [grid(5, None, 7)], "registered": [grid(1, 1, 1)], "samples": [grid(4, 1, 4)]},
+            {"requests": [grid(5, None, 7)], "registered": [grid(1, 1, 1)], "counters": [grid(1, 1, 1)]},
             (5, math.nan, 7),
-            id="a-single-sample-is-no-zero",
+            id="a-counter-without-growth-is-no-zero",
         ),
+        pytest.param(
+            {"requests": [grid(5, 2, 7)], "samples": [grid(4, 2, 4)]},
+            (5, math.nan, 7),
+            id="half-covered-is-a-gap",
+        ),
+        pytest.param(
+            {"requests": [grid(5, 4, 7)], "samples": [grid(4, 3, 4)]},
+            (5, 4, 7),
+            id="one-sample-less-is-chance",
+        ),
+        pytest.param(
+            {"requests": [grid(5, 4, 7)], "samples": [grid(4, None, 4)]},
+            (5, math.nan, 7),
+            id="never-sampled-is-a-gap",
+        ),
+        pytest.param(
+            {"requests": [grid(5, 4, 7)], "unscraped": [grid(None, 1, None)]},
+            (5, math.nan, 7),
+            id="a-frontend-that-was-down-is-a-gap",
+        ),
+        pytest.param({"requests": [grid(5, 1e300, 7)]}, (5, math.nan, 7), id="more-than-any-is-a-gap"),
         pytest.param({"requests": [grid(5, math.nan, 7)]}, (5, math.nan, 7), id="nan-is-a-gap"),
         pytest.param({"requests": [grid(5, math.inf, 7)]}, (5, math.nan, 7), id="infinity-is-a-gap"),
         pytest.param({"requests": [grid(5, -3, 7)]}, (5, math.nan, 7), id="less-than-none-is-a-gap"),
@@ -68,12 +95,12 @@ def test_requests_and_mean_lengths_come_per_interval() -> None:
     ],
 )
 def test_points(tracks: dict[str, list[Points]], requests: tuple[float, ...]) -> None:
-    assert same(read(FakePrometheus(tracks=tracks), points=3).requests, *requests)
+    assert same(read(sampled(tracks), points=3).requests, *requests)
 
 
 def test_an_interval_without_requests_has_no_lengths() -> None:
     tracks = {"requests": [grid(5, 0)], "isl_sum": [grid(500, 0)], "isl_count": [grid(5, 0)]}
-    series = read(FakePrometheus(tracks=tracks), points=2)
+    series = read(sampled(tracks), points=2)
     assert same(series.isl_tokens, 100, math.nan)
     assert same(series.osl_tokens, math.nan, math.nan)
 
@@ -82,19 +109,19 @@ def test_an_operator_that_looks_later_sees_the_same_points() -> None:
     """The grid is the policy's, so a later read differs by what is new only."""
     tracks = {"requests": [grid(*range(1, 31))]}
     earlier = read_history(
-        FakePrometheus(tracks=tracks),
+        sampled(tracks),
         SCOPE,
         end_s=END_S - 5 * STEP_S,
         interval_s=STEP_S,
         points=25,
         deadline=Deadline.after(60),
     )
-    assert read(FakePrometheus(tracks=tracks), points=30).requests[:25] == earlier.requests
+    assert read(sampled(tracks), points=30).requests[:25] == earlier.requests
 
 
 def test_long_history_is_read_in_chunks_that_prometheus_allows() -> None:
     points = 25_000
-    tracks = {"requests": [grid(*range(points))]}
+    tracks = {"requests": [grid(*range(points))], "samples": [grid(*[4.0] * points)]}
     prometheus = FakePrometheus(tracks=tracks)
     assert read(prometheus, points=points).requests == tuple(range(points))
     assert len(prometheus.queries) == 3
@@ -102,7 +129,7 @@ def test_long_history_is_read_in_chunks_that_prometheus_allows() -> None:
 
 def test_the_router_has_no_registration_to_tell_a_gap_from_a_zero() -> None:
     scope = Scope(source=MetricsSource.ROUTER, dynamo_namespace="serving-llama")
-    prometheus = FakePrometheus(tracks={"requests": [grid(5, None, 7)]})
+    prometheus = sampled({"requests": [grid(5, None, 7)]})
     assert same(read(prometheus, points=3, scope=scope).requests, 5, math.nan, 7)
     assert "model_context_length" not in prometheus.queries[0]
 

@@ -1,11 +1,14 @@
 """Selectors: whose series, and no way for a value to become anything else."""
 
+import re
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slaplanner.adapters.prometheus import Matcher, MatchOperator, MetricsSource, Scope
-from slaplanner.adapters.prometheus.selectors import SYMBOLS, braces, escape
+from slaplanner.adapters.prometheus.selectors import SYMBOLS, any_case, braces, escape
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.reasons import Reason
 
@@ -47,26 +50,39 @@ def test_half_a_character_is_refused_before_it_is_sent() -> None:
         Matcher(label="model", value="\ud800")
 
 
+OWN = r'dynamo_namespace=~"serving[-_]my[-_]graph([-_]([0-9a-f]{8,64}|legacy))?'
+
+
 @pytest.mark.parametrize(
     ("scope", "traffic"),
     [
         pytest.param(
-            Scope(model="Meta/Llama-3.1", dynamo_namespace="ns-Graph"),
-            '{model="meta/llama-3.1",dynamo_namespace="ns-Graph"}',
-            id="the-frontend-lowers-the-model-only",
+            Scope(model="Meta/Llama-3.1", dynamo_namespace="serving-my-graph"),
+            rf'{{model=~"(?i:Meta/Llama-3\\.1)",{OWN}"}}',
+            id="frontend",
         ),
         pytest.param(
-            Scope(source=MetricsSource.ROUTER, model="Llama", dynamo_namespace="ns-my-graph"),
-            '{dynamo_namespace="ns_my_graph"}',
-            id="the-router-has-underscores-and-no-model",
+            Scope(source=MetricsSource.ROUTER, model="Llama", dynamo_namespace="serving-my-graph"),
+            f'{{{OWN}"}}',
+            id="the-router-has-no-model",
+        ),
+        pytest.param(
+            Scope(model="llama", dynamo_namespace="serving-my-graph", worker_namespaces=("pool-7",)),
+            f'{{model=~"(?i:llama)",{OWN}|pool[-_]7"}}',
+            id="worker-sets-that-the-target-tells",
         ),
         pytest.param(
             Scope(
                 model="llama",
                 matchers=(Matcher(label="cluster", operator=MatchOperator.MATCHES, value="eu|us"),),
             ),
-            '{model="llama",cluster=~"eu|us"}',
+            '{model=~"(?i:llama)",cluster=~"eu|us"}',
             id="without-namespace-for-older-versions",
+        ),
+        pytest.param(
+            Scope(model="Llama", matchers=(Matcher(label="model", value="LLAMA"),)),
+            '{model=~"(?i:Llama)"}',
+            id="a-matcher-that-repeats-the-model",
         ),
     ],
 )
@@ -74,17 +90,67 @@ def test_traffic_of_a_scope(scope: Scope, traffic: str) -> None:
     assert scope.traffic() == traffic
 
 
-def test_a_registration_keeps_the_models_case_so_it_is_matched_without() -> None:
-    assert Scope(model="Llama-3.1(x)").registration() == r'{model=~"(?i:Llama-3\\.1\\(x\\))"}'
+def matches(matcher: Matcher, value: str) -> bool:
+    """As Prometheus matches: the whole value."""
+    return re.fullmatch(matcher.value, value) is not None
+
+
+@given(unicode_text.filter(bool), st.sampled_from([str, str.lower, str.upper]))
+def test_a_model_matches_itself_in_any_case_and_nothing_longer(
+    model: str, spelling: Callable[[str], str]
+) -> None:
+    spelled_model = spelling(model)
+    if spelling is str.upper and spelled_model.lower() != model.lower():
+        return  # such letters have no upper case that comes back, so nobody can tell that they are one
+    assert matches(any_case(model), spelled_model)
+    assert not matches(any_case(model), f"{model}x")
+
+
+NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
+
+
+@given(
+    base=st.builds("{}-{}".format, NAMES, NAMES),
+    joined=st.sampled_from("-_"),
+    worker_set=st.integers(0, 2**32 - 1),
+    underscored=st.booleans(),
+)
+def test_a_namespace_matches_its_worker_sets_with_dashes_and_underscores(
+    *, base: str, joined: str, worker_set: int, underscored: bool
+) -> None:
+    selector = Scope(dynamo_namespace=base).measures()
+    pattern = selector[len('{dynamo_namespace=~"') : -len('"}')]
+    spelled_base = base.replace("-", "_") if underscored else base
+    assert re.fullmatch(pattern, spelled_base)
+    assert re.fullmatch(pattern, f"{spelled_base}{joined}{worker_set:08x}")
+    assert not re.fullmatch(pattern, f"{spelled_base}x")
+    assert not re.fullmatch(pattern, f"x{spelled_base}")
+    assert not re.fullmatch(pattern, f"{spelled_base}{joined}canary")
+    assert not re.fullmatch(pattern, "")
+
+
+def test_a_matcher_on_a_requests_label_leaves_histograms_alone() -> None:
+    scope = Scope(
+        model="llama",
+        matchers=(Matcher(label="endpoint", value="responses"), Matcher(label="pool", value="a")),
+    )
+    assert scope.requests() == '{model=~"(?i:llama)",endpoint="responses",pool="a"}'
+    assert scope.measures() == '{model=~"(?i:llama)",pool="a"}'
+
+
+@pytest.mark.parametrize("prefix", ["", "1x", "a-b", 'x"', "a b", "ä"])
+def test_what_cannot_begin_a_metrics_name_is_refused(prefix: str) -> None:
+    with pytest.raises(MetricsError, match="as the prefix of metrics"):
+        Scope(model="llama", prefix=prefix)
 
 
 def test_a_target_is_told_apart_by_labels_that_it_can_have() -> None:
     scope = Scope(
         model="llama",
-        dynamo_namespace="ns-graph",
+        dynamo_namespace="serving-my-graph",
         matchers=(Matcher(label="cluster", value="eu"), Matcher(label="endpoint", value="completions")),
     )
-    assert scope.target() == '{dynamo_namespace=~"ns-graph|ns_graph",cluster="eu"}'
+    assert scope.target() == f'{{{OWN}",cluster="eu"}}'
     assert Scope(model="llama").target() is None
 
 

@@ -1,0 +1,167 @@
+"""Prometheus: the traffic of a target, its history, and whether the promise was kept."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from slaplanner.adapters.prometheus import (
+    Connections,
+    Deadline,
+    Matcher,
+    Scope,
+    discover_model,
+    nothing_known,
+    observe,
+    read_attainment,
+    read_history,
+)
+from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
+from slaplanner.adapters.target import TargetState
+from slaplanner.api.policy import SLAPolicy
+from slaplanner.controller import metrics
+from slaplanner.controller.histories import joined, points_to_read
+from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S
+from slaplanner.controller.outside.ports import Traffic
+from slaplanner.controller.pools import Pool
+from slaplanner.core.errors import MetricsError
+from slaplanner.core.readings import Known, Series
+from slaplanner.core.reasons import Reason
+from slaplanner.settings import Settings
+
+OBSERVATION_TIMEOUT_S = 12.0
+"""Of all queries of one plan together; a slow Prometheus costs a plan, not the operator."""
+
+PROMETHEUS_THREADS = 8
+"""Of each connection."""
+
+_UNKNOWN_CONNECTION = ""
+"""For policies that name one which nobody configured: they are answered without asking anybody."""
+
+
+class PrometheusMetrics:
+    """The administrator's connections, each with threads of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._connections = Connections(settings.prometheus, hook=_count_query)
+        self._pools = {
+            name: Pool(f"prometheus {name}", size=PROMETHEUS_THREADS)
+            for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
+        }
+
+    async def traffic(
+        self,
+        policy: SLAPolicy,
+        target: TargetState,
+        model: str,
+        *,
+        at_s: float,
+        end_s: float,
+        kept: Series | None,
+    ) -> Traffic:
+        """One observation at *at_s*, the history up to the grid time *end_s*, and the attainment.
+
+        What cannot be asked, such as a connection that nobody configured, is an observation that failed.
+        """
+        return await self.pool(policy).run(
+            self._traffic, policy, target, model, at_s=at_s, end_s=end_s, kept=kept
+        )
+
+    def pool(self, policy: SLAPolicy) -> Pool:
+        """The threads of the policy's connection: one that hangs keeps nobody from asking another."""
+        name = policy.spec.metrics.connection
+        return self._pools[name if name in self._pools else _UNKNOWN_CONNECTION]
+
+    def discover(self, policy: SLAPolicy, target: TargetState, *, at_s: float) -> tuple[str, ...]:
+        """The models that the target's frontends serve; blocks. Raises MetricsError."""
+        return discover_model(
+            self._connections.get(policy.spec.metrics.connection),
+            target.dynamo_namespace,
+            worker_namespaces=target.runtime_namespaces,
+            prefix=_prefix(policy, target),
+            at_s=at_s,
+            deadline=Deadline.after(REQUEST_TIMEOUT_S),
+            matchers=_matchers(policy),
+        ).found
+
+    def _traffic(
+        self,
+        policy: SLAPolicy,
+        target: TargetState,
+        model: str,
+        *,
+        at_s: float,
+        end_s: float,
+        kept: Series | None,
+    ) -> Traffic:
+        core = policy.to_core()
+        try:
+            prometheus = self._connections.get(policy.spec.metrics.connection)
+            scope = scope_of(policy, target, model=model)
+        except MetricsError as error:
+            return Traffic(observation=nothing_known(error, window_s=core.window_s))
+        deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
+        observation = observe(
+            prometheus,
+            scope,
+            at_s=at_s,
+            window_s=core.window_s,
+            interval_s=core.interval_s,
+            deadline=deadline,
+        )
+        if not isinstance(observation.requests, Known):
+            return Traffic(observation=observation, clock_offset_s=prometheus.clock_offset_s)
+        history = attainment = None
+        with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
+            read = read_history(
+                prometheus,
+                scope,
+                end_s=round(end_s),
+                interval_s=round(core.interval_s),
+                points=points_to_read(kept, end_s=end_s, interval_s=core.interval_s),
+                deadline=deadline,
+            )
+            history = joined(kept, read)
+        with contextlib.suppress(MetricsError):  # a figure for people, no input of the plan
+            attainment = read_attainment(
+                prometheus,
+                scope,
+                at_s=at_s,
+                ttft_ms=core.sla.ttft_ms,
+                itl_ms=core.sla.itl_ms,
+                deadline=deadline,
+            )
+        return Traffic(
+            observation=replace(observation, history=history),
+            attainment=attainment,
+            clock_offset_s=prometheus.clock_offset_s,
+        )
+
+
+def scope_of(policy: SLAPolicy, target: TargetState, *, model: str) -> Scope:
+    """Whose series a policy means. Raises MetricsError for matchers that cannot be sent."""
+    return Scope(
+        source=policy.spec.metrics.source,
+        model=model,
+        dynamo_namespace=target.dynamo_namespace,
+        worker_namespaces=target.runtime_namespaces,
+        prefix=_prefix(policy, target),
+        matchers=_matchers(policy),
+    )
+
+
+def _prefix(policy: SLAPolicy, target: TargetState) -> str:
+    return policy.spec.metrics.prefix or target.metrics_prefix or FRONTEND_PREFIX
+
+
+def _matchers(policy: SLAPolicy) -> tuple[Matcher, ...]:
+    return tuple(
+        Matcher(label=matcher.label, operator=matcher.operator, value=matcher.value)
+        for matcher in policy.spec.metrics.matchers or ()
+    )
+
+
+def _count_query(*, connection: str, kind: str, duration_s: float, reason: Reason | None) -> None:  # noqa: ARG001 - the hook's signature
+    metrics.OUTSIDE_REQUESTS.labels("prometheus").observe(duration_s)
+    if reason is not None:
+        metrics.OUTSIDE_ERRORS.labels("prometheus", reason).inc()
