@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,7 +58,7 @@ class ProcessEngines:
                 wanted.add(key)
                 if key not in self._workers:
                     self._workers[key] = Worker(
-                        self._site, self._model, mode=role.value, revision=self._revision()
+                        self._site, self._model, mode=role.value, revision=self.graph.worker_set
                     )
                 # One that has died begins again, as a kubelet does it.
                 self._workers[key].start()
@@ -115,8 +114,3 @@ class ProcessEngines:
         self._looked_s = time.monotonic()
         self._frontend_answers = self._frontend_answers or self.frontend.answers()
         self._ready |= {k for k, worker in self._workers.items() if k not in self._ready and worker.ready()}
-
-    def _revision(self) -> str:
-        """One for all workers, as Dynamo's operator makes it of their templates: who serves together shares it."""
-        templates = "".join(f"{worker.name}{worker.revision}" for worker in self.graph.workers)
-        return hashlib.sha256(templates.encode()).hexdigest()[:8]

@@ -36,6 +36,10 @@ class Scalar:
     def add(self, labels: Labels, amount: float = 1.0) -> None:
         self.values[labels] = self.values.get(labels, 0.0) + amount
 
+    def appear(self, labels: Labels) -> None:
+        """Be there, at 0."""
+        self.add(labels, 0.0)
+
     def set(self, labels: Labels, value: float) -> None:
         self.values[labels] = value
 
@@ -62,6 +66,10 @@ class Histogram:
     edges: Sequence[float]
     values: dict[Labels, Counted] = field(default_factory=dict)
     type: str = "histogram"
+
+    def appear(self, labels: Labels) -> None:
+        """Be there, without an observation."""
+        self._series(labels)
 
     def observe(self, labels: Labels, value: float) -> None:
         series = self._series(labels)

@@ -2,8 +2,9 @@
 
 No request series before the first request; arrivals counted at once; TTFT and input length with
 the first token, output length and duration with the last; a gap counted per output token; gauges of
-the model's card from its registration on, kept for ever. Names and buckets are those of Dynamo's
-`prometheus_names.rs` and `metrics.rs`.
+the model's card from its registration on, kept for ever, and the router's series at 0 from then on,
+under the name of the worker set. What running frontends expose is recorded in `tests/dynamo/facts`, and
+a test holds this against it; the one difference is that the router here counts a request once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TTFT_S: Final = (0, .0022, .0047, .01, .022, .047, .1, .22, .47, 1, 2.2, 4.7, 10
 ITL_S: Final = (0, .0019, .0035, .0067, .013, .024, .045, .084, .16, .3, .56, 1.1, 2)  # fmt: skip
 ISL_TOKENS: Final = (0, 100, 210, 430, 870, 1800, 3600, 7400, 15000, 31000, 63000, 130000)
 OSL_TOKENS: Final = (0, 100, 210, 430, 880, 1800, 3700, 7600, 16000, 32000)
-DURATION_S: Final = (0, 1.9, 3.4, 6.3, 12, 22, 40, 75, 140, 260)
+DURATION_S: Final = (0, 2, 4, 8, 16, 32, 64, 130, 260, 510)
 
 CARD: Final = {
     "model_total_kv_blocks": ("Total KV blocks available for a worker serving the model", 16384),
@@ -42,6 +43,8 @@ class Dialect:
     """Tells in a gauge whether the model can be served now (newer versions)."""
     namespace_label: bool = True
     """Carries `dynamo_namespace` (older versions lack it on some series)."""
+    keeps_case: bool = True
+    """Shows the model's name as it was registered (1.2 and newer), not in lower case."""
     router: bool = True
     """The router's metrics are exposed, too."""
 
@@ -76,14 +79,17 @@ class _Families:
 class Frontend:
     """One frontend process: what it counts is lost when it restarts (make a new one)."""
 
-    def __init__(self, *, model: str, dynamo_namespace: str, dialect: Dialect) -> None:
+    def __init__(self, *, model: str, dynamo_namespace: str, worker_set: str, dialect: Dialect) -> None:
         prefix = "dynamo_frontend"
         self._dialect = dialect
         namespace = {"dynamo_namespace": dynamo_namespace} if dialect.namespace_label else {}
-        self._labels = {"model": model.lower(), **namespace}
+        self._labels = {"model": model if dialect.keeps_case else model.lower(), **namespace}
         self._model = label_set(self._labels)
         self._router_labels = label_set(
-            {"dynamo_namespace": dynamo_namespace.replace("-", "_"), "dynamo_component": "router"}
+            {
+                "dynamo_namespace": f"{dynamo_namespace}_{worker_set}".replace("-", "_"),
+                "dynamo_component": "backend",
+            }
         )
         self._front = _Families.named(prefix)
         self._router = _Families.named("dynamo_component_router")
@@ -116,6 +122,8 @@ class Frontend:
         """A worker has announced the model: its card's gauges appear, and stay."""
         for gauge, value in self._card:
             gauge.set(self._model, value)
+        for family in self._router.all:
+            family.appear(self._router_labels)
         if self._dialect.model_ready:
             self._ready.set(self._model, float(ready))
 

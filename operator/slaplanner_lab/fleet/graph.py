@@ -100,9 +100,15 @@ class Graph:
 
     @property
     def model(self) -> str:
-        """What the frontend calls the model: lower-cased, the graph's name when no argument says one."""
+        """What the frontend calls the model; the graph's name when no argument says one."""
         found = next((worker.model for worker in self.workers if worker.model), None)
-        return (found or self.name).lower()
+        return found or self.name
+
+    @property
+    def worker_set(self) -> str:
+        """What the workers' namespace ends with: it changes with every rollout of any of them."""
+        templates = "".join(f"{worker.name}{worker.revision}" for worker in self.workers)
+        return hashlib.sha256(templates.encode()).hexdigest()[:8]
 
 
 def read_graph(obj: Json) -> Graph:

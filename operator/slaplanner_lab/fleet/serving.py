@@ -88,7 +88,10 @@ class Serving:
     def restart_frontend(self) -> None:
         """A new process: its counters begin at zero, what was in flight is nobody's."""
         self.frontend = Frontend(
-            model=self.graph.model, dynamo_namespace=self.graph.dynamo_namespace, dialect=self.dialect
+            model=self.graph.model,
+            dynamo_namespace=self.graph.dynamo_namespace,
+            worker_set=self.graph.worker_set,
+            dialect=self.dialect,
         )
         self._known_from = self.engine.submitted
         self._announced = False

@@ -63,7 +63,6 @@ def test_both_versions_and_all_frameworks_have_two_roles_and_a_model(
         if replicas is not None:
             assert (found[role].replicas, found[role].gpus_per_replica) == (replicas, gpus)
     assert "/" in graph.model
-    assert graph.model == graph.model.lower()
     assert graph.dynamo_namespace == f"serving-{graph.name}"
 
 
@@ -77,7 +76,7 @@ def test_both_versions_and_all_frameworks_have_two_roles_and_a_model(
     ],
 )
 def test_the_model_is_found_in_every_shape_of_arguments(args: list[str]) -> None:
-    assert read_graph(beta(worker(*args))).model == "org/m"
+    assert read_graph(beta(worker(*args))).model == "Org/M"
 
 
 def test_without_arguments_the_model_is_called_like_the_graph() -> None:

@@ -202,20 +202,6 @@ def test_an_older_frontend_lacks_arrivals_and_the_namespace() -> None:
     assert "dynamo_component_router" not in text
 
 
-def test_labels_are_those_of_the_real_ones() -> None:
-    serving = serve()
-    run(serving, ready(serving), 20.0)
-    text = render(serving.frontend.families)
-    assert (
-        'dynamo_frontend_time_to_first_token_seconds_bucket{dynamo_namespace="serving-llama",'
-        'model="meta/llama",le="0.22"} 10' in text
-    )
-    assert (
-        'dynamo_component_router_requests_total{dynamo_component="router",dynamo_namespace="serving_llama"} 10'
-        in text
-    )
-
-
 def test_a_draining_replica_finishes_its_requests_before_it_is_gone() -> None:
     serving = serve()
     pools = ready(serving, 2)
