@@ -210,8 +210,8 @@ def quote_regex(value: str) -> str:
     return _REGEX_SPECIAL.sub(r"\\\1", value)
 
 
-def any_case(model: str) -> Matcher:
-    r"""A model in every spelling that a frontend may give it.
+def any_case(model: str, *, or_none: bool = False) -> Matcher:
+    r"""A model in every spelling that a frontend may give it; *or_none*: or no such label.
 
     >>> print(any_case("Qwen/Qwen3-0.6B"))
     model=~"(?i:Qwen/Qwen3-0\\.6B)"
@@ -221,6 +221,8 @@ def any_case(model: str) -> Matcher:
     if len(lower) != len(model):
         # A few letters become two when lowered, which no comparison without case knows.
         pattern += f"|{quote_regex(lower)}"
+    if or_none:
+        pattern += "|"
     return Matcher(label=MODEL, operator=MatchOperator.MATCHES, value=pattern)
 
 
