@@ -29,6 +29,7 @@ _COMMANDS = {
 }
 
 SUMMARIES = {
+    "migrate": "Turn a planner's configuration into a policy.",
     "release": "Remove finalizers after the operator is gone.",
     "run": "Run the operator.",
     "validate": "Check policies as an API server would.",
