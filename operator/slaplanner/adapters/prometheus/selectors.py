@@ -189,7 +189,15 @@ class Scope:
         return [*found, Matcher(label=NAMESPACE, operator=MatchOperator.MATCHES, value="|".join(names))]
 
     def __str__(self) -> str:
-        return f"{self.source.value} {self.traffic()}"
+        """What was asked for, as a user wrote it or would write it."""
+        found = []
+        if self.source is MetricsSource.FRONTEND and self.model is not None:
+            found.append(Matcher(label=MODEL, value=self.model))
+        if self.dynamo_namespace is not None:
+            is_router = self.source is MetricsSource.ROUTER
+            value = self.dynamo_namespace.replace("-", "_") if is_router else self.dynamo_namespace
+            found.append(Matcher(label=NAMESPACE, value=value))
+        return f"{self.source.value} {braces([*found, *self.conditions])}"
 
 
 def escape(value: str) -> str:

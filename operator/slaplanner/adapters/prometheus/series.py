@@ -202,12 +202,13 @@ class Expressions:
         gauges = (named(f".+_({'|'.join(REGISTRATIONS)})"),)
         routers = (named(f"{ROUTER_PREFIX}_({STARTED}|{COMPLETED})"),)
         found = {
-            "model_counters": self.scope.same_model(*counters),
-            "model_gauges": self.scope.same_model(*gauges),
             "namespace_counters": self.scope.same_namespace(*counters),
             "namespace_gauges": self.scope.same_namespace(*gauges),
             "namespace_routers": self.scope.same_namespace(*routers),
         }
+        if self._is_frontend:
+            found["model_counters"] = self.scope.same_model(*counters)
+            found["model_gauges"] = self.scope.same_model(*gauges)
         return {
             name: f"topk(50, count by (series,{MODEL},{NAMESPACE})"
             f"({_with_name(f'last_over_time({selector}[{window}])')}))"
