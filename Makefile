@@ -61,6 +61,11 @@ docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD'
 	$(BIN)/python manifests/monitoring/dashboards.py
 	$(BIN)/python -m slaplanner.settings_reference > docs/reference/settings.md
 
+.PHONY: site
+site: $(READY)  ## The documents as a site with search, in build/site
+	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 .PHONY: unit
 unit: $(READY)  ## Unit tests: no network
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration and not e2e"

@@ -365,7 +365,16 @@ OPERATOR = Dashboard(
             queries={"sum(slaplanner_leader)": "leaders", "count(slaplanner_build_info)": "operators"},
         ),
         Panel(
+            title="Watches of the API server",
+            queries={
+                "sum(slaplanner_watches)": "open",
+                "sum by (kind) (increase(slaplanner_watch_failures_total[$__rate_interval]))"
+                " or on () vector(0)": "failed: {{kind}}",
+            },
+        ),
+        Panel(
             title="CPU",
+            width=24,
             queries={
                 "rate(process_cpu_seconds_total[$__rate_interval])"
                 " and on (instance) slaplanner_build_info": "{{instance}}"

@@ -146,7 +146,7 @@ def test_another_prefix_is_no_zero_and_is_named(big: Story) -> None:
     other.start(rising(300))
     seen = big.observed()
     assert reason(seen.requests) is Reason.SERIES_UNDER_OTHER_LABELS
-    assert "dynamo_frontend_* for" in message(seen.requests)
+    assert "named dynamo_frontend_*" in message(seen.requests)
     assert "nv_llm_http_service_requests_started_total" in message(seen.requests)
 
 

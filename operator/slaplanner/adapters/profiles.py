@@ -7,8 +7,10 @@ one profile version are built once, whoever asks.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +21,7 @@ from slaplanner.core.model import Interpolation
 from slaplanner.core.profiles import Profile, ProfileTables, build
 from slaplanner.core.profiles.checks import Fault, FaultKind, check, overshoots
 from slaplanner.core.profiles.hardware import Hardware
-from slaplanner.core.profiles.parse import MAX_FILE_BYTES, decode_table, prefill_table
+from slaplanner.core.profiles.parse import MAX_FILE_BYTES, decode_table, prefill_table, stages_in
 from slaplanner.core.reasons import Reason
 
 PREFILL_JSON = "prefill_raw_data.json"
@@ -27,9 +29,15 @@ DECODE_JSON = "decode_raw_data.json"
 META_JSON = "meta.json"
 """Optional, beside the profile: `tp`, `pp`, `gpu_type` and `model`, from which more can be checked."""
 
-PREFILL_FILES = (Path("selected_prefill_interpolation/raw_data.npz"), Path(PREFILL_JSON))
-DECODE_FILES = (Path("selected_decode_interpolation/raw_data.npz"), Path(DECODE_JSON))
-"""In the order in which they are looked for."""
+PREFILL_FILES = (
+    Path("selected_prefill_interpolation/raw_data.npz"),
+    Path(PREFILL_JSON),
+    Path("prefill.npz"),
+)
+DECODE_FILES = (Path("selected_decode_interpolation/raw_data.npz"), Path(DECODE_JSON), Path("decode.npz"))
+"""In the order in which they are looked for; the last ones are Dynamo's pre-swept results."""
+BOTH_FILES = (Path("perf_data.npz"), Path("profile.json"))
+"""Of both stages: the mocker's, and a single object with the keys of both."""
 
 PROFILES_KEPT = 64
 _NAMES_IN_MESSAGE = 8
@@ -61,27 +69,57 @@ class _File:
     data: bytes
 
 
-def load_config_map(data: Mapping[str, str], *, interpolation: Interpolation) -> LoadedProfile:
-    """Read the profile from a ConfigMap's data.
+def load_config_map(
+    data: Mapping[str, str],
+    binary_data: Mapping[str, str] | None = None,
+    *,
+    interpolation: Interpolation,
+    tp: int | None = None,
+) -> LoadedProfile:
+    """Read the profile from a ConfigMap's data, and from the base64 of its binaryData.
+
+    The profiler's keys count; else the only other entry is the profile, JSON or NPZ, with one stage or both.
 
     Raises:
-        ProfileNotFound: neither key is there.
+        ProfileNotFound: neither key is there, nor a single other one.
         ProfileFormatError: a key does not parse, or the interpolation needs more points.
     """
-
-    def file(key: str) -> _File | None:
-        return _File(key, data[key].encode()) if key in data else None
-
-    prefill, decode = file(PREFILL_JSON), file(DECODE_JSON)
+    files = {key: _File(key, value.encode()) for key, value in data.items()}
+    files |= {key: _decoded(key, value) for key, value in (binary_data or {}).items()}
+    meta, prefill, decode = (files.pop(key, None) for key in (META_JSON, PREFILL_JSON, DECODE_JSON))
+    if prefill is None and decode is None:
+        prefill, decode = _only(files.values())
     if prefill is None and decode is None:
         raise ProfileNotFound(
-            f"the ConfigMap has {_listed(data) or 'no keys'}, wanted {PREFILL_JSON} and {DECODE_JSON}"
+            f"the ConfigMap has {_listed([*data, *(binary_data or {})]) or 'no keys'}, "
+            f"wanted {PREFILL_JSON} and {DECODE_JSON}"
         )
-    return _loaded(prefill, decode, file(META_JSON), interpolation)
+    return _loaded(prefill, decode, meta, interpolation, tp)
+
+
+def load_file(
+    name: str, data: bytes, *, interpolation: Interpolation, tp: int | None = None
+) -> LoadedProfile:
+    """Read the profile from one file, JSON or NPZ, with one stage or both; *name* stands in messages.
+
+    Raises:
+        ProfileNotFound: it has no stage.
+        ProfileFormatError: it does not parse, or the interpolation needs more points.
+    """
+    prefill, decode = _both(_File(name, data))
+    if prefill is None and decode is None:
+        raise ProfileNotFound(
+            f"{name}: found no prefill_ttft and no z_itl in it, wanted a profile of Dynamo's"
+        )
+    return _loaded(prefill, decode, None, interpolation, tp)
 
 
 def load_directory(
-    path: str | Path, *, allowed: Sequence[Path] | None, interpolation: Interpolation
+    path: str | Path,
+    *,
+    allowed: Sequence[Path] | None,
+    interpolation: Interpolation,
+    tp: int | None = None,
 ) -> LoadedProfile:
     """Read the profile from a directory, NPZ before JSON.
 
@@ -90,6 +128,8 @@ def load_directory(
         allowed: directories below which it must lie; None allows all (the command line, where the
             user reads what the user may read).
         interpolation: how it is read between its points.
+        tp: chooses among pre-swept results, and says what a replica has where the profile does not; None: what
+            `meta.json` says.
 
     Raises:
         ProfileError: the directory lies elsewhere (PROFILE_PATH_NOT_ALLOWED) or cannot be read.
@@ -103,21 +143,29 @@ def load_directory(
     prefill = _first(directory, PREFILL_FILES, roots)
     decode = _first(directory, DECODE_FILES, roots)
     if prefill is None and decode is None:
-        wanted = ", ".join(str(name) for name in (*PREFILL_FILES, *DECODE_FILES))
+        both = _first(directory, BOTH_FILES, roots)
+        prefill, decode = (None, None) if both is None else _both(both)
+    if prefill is None and decode is None:
+        wanted = ", ".join(str(name) for name in (*PREFILL_FILES, *DECODE_FILES, *BOTH_FILES))
         found = _listed(entry.name for entry in directory.iterdir()) or "nothing"
         raise ProfileNotFound(f"{path}: found {found}, wanted one or more of {wanted}")
-    return _loaded(prefill, decode, _read(directory, Path(META_JSON), roots), interpolation)
+    return _loaded(prefill, decode, _read(directory, Path(META_JSON), roots), interpolation, tp)
 
 
 @lru_cache(maxsize=PROFILES_KEPT)
 def _loaded(
-    prefill: _File | None, decode: _File | None, meta: _File | None, interpolation: Interpolation
+    prefill: _File | None,
+    decode: _File | None,
+    meta: _File | None,
+    interpolation: Interpolation,
+    tp: int | None,
 ) -> LoadedProfile:
-    tables = ProfileTables(
-        prefill=prefill_table(prefill.data, source=prefill.name) if prefill else None,
-        decode=decode_table(decode.data, source=decode.name) if decode else None,
-    )
     hardware = _hardware(meta)
+    tp = tp or hardware.tp
+    tables = ProfileTables(
+        prefill=prefill_table(prefill.data, source=prefill.name, tp=tp) if prefill else None,
+        decode=decode_table(decode.data, source=decode.name, tp=tp) if decode else None,
+    )
     profile = build(tables, interpolation)
     return LoadedProfile(
         profile=profile,
@@ -126,6 +174,27 @@ def _loaded(
         faults=(*check(tables, hardware), *_overshoots(profile, tables, interpolation)),
         summary=_summary(tables, interpolation),
     )
+
+
+def _only(files: Collection[_File]) -> tuple[_File | None, _File | None]:
+    """The stages of a ConfigMap's only entry; text that is no JSON has none."""
+    if len(files) != 1:
+        return None, None
+    file = next(iter(files))
+    return _both(file) if file.data.lstrip().startswith((b"PK", b"{")) else (None, None)
+
+
+def _both(file: _File) -> tuple[_File | None, _File | None]:
+    """A file as the source of each stage that it has."""
+    prefill, decode = stages_in(file.data, source=file.name)
+    return (file if prefill else None), (file if decode else None)
+
+
+def _decoded(key: str, value: str) -> _File:
+    try:
+        return _File(key, base64.b64decode(value, validate=True))
+    except binascii.Error as exc:
+        raise ProfileFormatError(f"{key}: found binaryData that is no base64 ({exc}), wanted base64") from exc
 
 
 def _overshoots(profile: Profile, tables: ProfileTables, interpolation: Interpolation) -> tuple[Fault, ...]:
@@ -149,6 +218,7 @@ def _hardware(meta: _File | None) -> Hardware:
     gpu_type, model = document.get("gpu_type"), document.get("model")
     return Hardware(
         gpus_per_replica=gpus,
+        tp=tp if type(tp) is int and tp > 0 else None,
         gpu_type=gpu_type if isinstance(gpu_type, str) else None,
         model=model if isinstance(model, str) else None,
     )

@@ -29,7 +29,7 @@ _SAID: Mapping[StrEnum, str] = {
     PredictorType.PROPHET: "learns daily and weekly patterns, and needs the operator's extra of that name",
     Sizing.THROUGHPUT: "divides the load by what one replica carries at the targets",
     Sizing.ATTAINMENT: "finds the smallest size at which sla.attainment percent of the requests meet the targets, "
-    "rare bursts aside where replicas for them would idle (BurstsNotCovered)",
+    "by a forecast, the profile, and what measured misses have shown of both",
     ConnectorType.KUBERNETES: "scales the target in this cluster",
     ConnectorType.VIRTUAL: "publishes decisions for an outside system that carries them out",
 }

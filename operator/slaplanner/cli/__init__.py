@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "migrate": "slaplanner.cli.migrate:migrate",
     "release": "slaplanner.cli.release:release",
     "run": "slaplanner.cli.run:run",
     "validate": "slaplanner.cli.validate:validate",

@@ -119,7 +119,10 @@ def _check_object(where: str, content: Any, count: _Count, *, quiet: bool) -> No
     if not is_policy(content):
         if not quiet:
             kind = content.get("kind", "no kind") if isinstance(content, dict) else type(content).__name__
-            click.echo(f"{where}: skipped, not an SLAPolicy ({kind})")
+            from slaplanner.adapters.migration.sources import is_migratable  # noqa: PLC0415 - as in _check_together
+
+            hint = "; slaplanner migrate turns it into one" if is_migratable(content) else ""
+            click.echo(f"{where}: skipped, not an SLAPolicy ({kind}){hint}")
         return
     metadata = content.get("metadata")
     label = f"{where}: {(metadata.get('name') if isinstance(metadata, dict) else None) or '(no name)'}"

@@ -17,6 +17,14 @@ from slaplanner.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What a step of the plan made of a role's count, and by which limits."""
+
+    by: tuple[Reason, ...]
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One role on its way through the plan: what is wanted, within which gate, limited by what."""
 
@@ -25,6 +33,8 @@ class Step:
     wanted: int
     gate: Gate
     limits: tuple[Reason, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    """What each of them changed, from what the need says in whole replicas to `wanted`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

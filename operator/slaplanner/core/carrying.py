@@ -21,33 +21,27 @@ def carrying_replicas(
     policy: Policy,
     profile: Profile,
     gpus_per_replica: int,
+    drain_s: float,
 ) -> int:
-    """The fewest replicas of *role* that carry what it holds within the targets; 0 when that is unknown.
+    """The fewest replicas of *role* that carry what it holds; 0 when that is unknown.
 
-    Prefill holds the requests before their first token: it reads their prompts within the TTFT target.
-    Decode holds the others: they fit into its KV cache and are written within the ITL target. A target
-    that no load meets does not count. `maxReplicas` is the user's word and limits this, too.
+    Prefill holds the requests before their first token: it reads their prompts within *drain_s*, in which
+    replicas that are ordered now would come to help. Decode holds the others: they fit into its KV cache
+    and are written within the ITL target, if any load meets it. `maxReplicas` is the user's word and
+    limits this, too.
     """
     waiting = max(value_or(observation.queued, 0.0), value_or(observation.router_pending, 0.0))
     in_decode = max(0.0, value_or(observation.inflight, 0.0) - waiting)
     need = 0.0
     for stage in role.stages:
         if stage is Role.PREFILL and waiting > 0:
-            need += _reading(waiting, lengths, policy, profile, gpus_per_replica)
+            tokens_s = gpus_per_replica * profile.prefill.throughput_per_gpu(lengths.isl_tokens)
+            need += waiting * lengths.isl_tokens / (tokens_s * drain_s) if tokens_s > 0 else 0.0
         elif stage is Role.DECODE and in_decode > 0:
             need += _writing(in_decode, lengths, policy, profile)
     replicas = whole_replicas(need)
     most = policy.role(role).max_replicas
     return replicas if most is None else min(replicas, most)
-
-
-def _reading(
-    waiting: float, lengths: Lengths, policy: Policy, profile: Profile, gpus_per_replica: int
-) -> float:
-    """Prompt tokens that wait, by those that one replica reads within the TTFT target."""
-    within_s = max(policy.sla.ttft_ms, profile.prefill.ttft_ms(lengths.isl_tokens)) / 1000.0
-    tokens_s = gpus_per_replica * profile.prefill.throughput_per_gpu(lengths.isl_tokens)
-    return waiting * lengths.isl_tokens / (tokens_s * within_s) if tokens_s * within_s > 0 else 0.0
 
 
 def _writing(sequences: float, lengths: Lengths, policy: Policy, profile: Profile) -> float:

@@ -6,6 +6,9 @@ replica that has just started, a handful of requests or one slow window give fac
 and a fleet sized by them over-reacts. So the factors that are applied move in logarithms towards
 the raw ones (2x and 1/2x weigh the same), by how much time has passed and how many requests speak,
 inside bounds, and not at all while replicas start. Unknown figures leave them as they are.
+
+`sizing: Throughput` sizes by them. `sizing: Attainment` learns from misses (`sizing.experience`); here it takes
+only which latencies are to be expected.
 """
 
 from __future__ import annotations
@@ -15,10 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from slaplanner.core.model import Fleet, Policy, Role, RoleState, Sizing
+from slaplanner.core.model import Fleet, Policy, Role, RoleState
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation
-from slaplanner.core.sizing.service import decode_factor, prefill_factor
 
 LOWEST, HIGHEST = 0.25, 4.0
 """Bounds of the applied factors. A profile of other hardware or precision is off by 2; what is off
@@ -184,16 +186,11 @@ def correct(
                 learnt[stage] = memory
                 factors[stage] = Factor(raw=raw, ignored="correction is disabled")
                 continue
-            seen = raw
-            if policy.sizing is Sizing.ATTAINMENT:
-                seen = _seen_through_queues(
-                    stage, policy=policy, observation=observation, workers=workers, profile=profile
-                )
             ignored = _why_not(
-                seen, memory, workers=workers, policy=policy, observation=observation, now_s=now_s
+                raw, memory, workers=workers, policy=policy, observation=observation, now_s=now_s
             )
-            if not ignored and seen is not None:
-                memory = _towards(memory, seen, policy=policy, observation=observation, now_s=now_s)
+            if not ignored and raw is not None:
+                memory = _towards(memory, raw, policy=policy, observation=observation, now_s=now_s)
             learnt[stage] = memory
             factors[stage] = Factor(raw=raw, applied=memory.factor, ignored=ignored)
     return CorrectionState(stages=learnt), Correction(stages=factors)
@@ -232,14 +229,6 @@ def _raw(
     )
 
 
-def _seen_through_queues(
-    stage: Role, *, policy: Policy, observation: Observation, workers: RoleState, profile: Profile
-) -> float | None:
-    """The factor of the engine alone, for a sizing that models queues itself; None: a queue hides it."""
-    seen = prefill_factor if stage is Role.PREFILL else decode_factor
-    return seen(observation, profile=profile, workers=_serving(workers), interval_s=policy.interval_s)
-
-
 def _serving(workers: RoleState) -> int:
     return workers.serving if workers.serving is not None else workers.replicas
 
@@ -269,8 +258,7 @@ def _why_not(
     requests = _requests_in_window(policy, observation)
     if requests < MIN_REQUESTS:
         return f"{requests:.0f} requests in the window, at least {MIN_REQUESTS:.0f} are needed"
-    # Those that start serve nobody yet; a mean that lumps queue and engine together still waits for them.
-    if workers.rollout or (workers.starting and policy.sizing is Sizing.THROUGHPUT):
+    if workers.rollout or workers.starting:
         return "replicas are starting"
     if memory.workers_since_s is not None and now_s - memory.workers_since_s < observation.window_s:
         return "replicas started inside the window"

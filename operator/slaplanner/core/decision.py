@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slaplanner.core.allot import Changed
 from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import Forecast
 from slaplanner.core.model import Role
@@ -32,6 +33,8 @@ class RoleDecision:
     current: int
     desired: int
     limits: tuple[Reason, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    """What each limit made of the need in whole replicas; `desired` is what the last of them left."""
     sized: SizedRole | None = None
     """The evidence; None when nothing was sized (unknown load)."""
     gpus_per_replica: int | None = None

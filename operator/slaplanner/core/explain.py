@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from slaplanner.core.decision import RoleDecision
 from slaplanner.core.forecast import Forecast
-from slaplanner.core.model import Policy, Sizing
+from slaplanner.core.model import Policy
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.reasons import Reason
 from slaplanner.core.wording import figure
@@ -32,22 +32,10 @@ def explain(
         f"{figure(forecast.requests[0] / policy.interval_s)} requests/s of "
         f"{figure(forecast.isl_tokens[0])} input and {figure(forecast.osl_tokens[0])} output tokens forecast"
     )
-    needs = "; ".join(need for role in roles if (need := _need(role, policy=policy)))
-    return f"{load}; {needs}" if needs else load
+    return "; ".join((load, *(_need(role) for role in roles)))
 
 
-def _need(role: RoleDecision, *, policy: Policy) -> str:
-    if role.sized is None:
-        return ""
-    sized = role.sized
-    load, each = figure(sized.load_tokens_s), figure(sized.capacity_per_replica_tokens_s)
-    if policy.sizing is Sizing.ATTAINMENT:
-        # More than load over capacity: what comes on top is for bursts, queues and the forecast's errors.
-        promised = figure(policy.sla.attainment_percent)
-        text = (
-            f"{role.role} needs {figure(sized.raw)} replicas to keep {promised} % in time through bursts "
-            f"({load} tokens/s, at most {each} each)"
-        )
-    else:
-        text = f"{role.role} needs {figure(sized.raw)} replicas ({load} tokens/s, {each} each)"
-    return f"{text}, limited by {', '.join(role.limits)}" if role.limits else text
+def _need(role: RoleDecision) -> str:
+    """The role's sum, and what each limit made of it."""
+    message = role.sized.message if role.sized is not None else f"{role.role}: nothing was sized"
+    return "".join((message, *(f"; {' and '.join(made.by)}: {made.replicas}" for made in role.changed)))

@@ -7,10 +7,10 @@ last, so that a role that damping keeps high cannot push the sum over it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from slaplanner.core.allot import Step, allot
+from slaplanner.core.allot import Changed, Step, allot
 from slaplanner.core.carrying import carrying_replicas
 from slaplanner.core.correction import Correction, correct
 from slaplanner.core.damping import DampingState, damp, notice_change
@@ -34,7 +34,10 @@ from slaplanner.core.placement import patience_s, watch_placement
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
+from slaplanner.core.rounding import whole_replicas
 from slaplanner.core.sizing import Demand, Sized, attainment, throughput
+from slaplanner.core.sizing.capacity import Capacity
+from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.stalls import PINNED_BY_STALLS, find_stall, watch_stall
 from slaplanner.core.state import Lengths, PlannerState
 
@@ -96,17 +99,22 @@ def decide(
         isl_tokens=outlook.isl_tokens[0],
         osl_tokens=outlook.osl_tokens[0],
     )
-    burstiness = state.burstiness.after(observation.arrivals, observation.arrivals_step_s)
     if policy.sizing is Sizing.ATTAINMENT:
+        state = _learnt(state, observation, load, fleet, policy=policy, profile=profile, now_s=now_s)
         situation = attainment.Situation(
             policy=policy,
-            profile=profile,
+            capacity=_capacity(
+                state,
+                observation,
+                Lengths(isl_tokens=outlook.isl_tokens[0], osl_tokens=outlook.osl_tokens[0]),
+                policy,
+                profile,
+            ),
             forecast=outlook,
-            correction=correction,
             observation=observation,
             fleet=fleet,
             startup_s=startup_s,
-            burstiness=burstiness,
+            learning={role.role: state.role(role.role).learning for role in fleet.roles},
         )
         sized = attainment.size(situation, demand=demand, gpus_per_replica=gpus)
     else:
@@ -115,7 +123,13 @@ def decide(
         )
     carrying = {
         role: carrying_replicas(
-            role, observation, lengths=load.lengths, policy=policy, profile=profile, gpus_per_replica=each
+            role,
+            observation,
+            lengths=load.lengths,
+            policy=policy,
+            profile=profile,
+            gpus_per_replica=each,
+            drain_s=startup_s + policy.interval_s,
         )
         for role, each in gpus.items()
     }
@@ -136,7 +150,6 @@ def decide(
         lengths=load.lengths,
         correction=correction_state,
         forecast=outlook.state,
-        burstiness=burstiness,
     )
     return _conclude(
         state,
@@ -147,6 +160,51 @@ def decide(
         policy=policy,
         now_s=now_s,
         evidence=_Evidence(sized=sized, demand=demand, forecast=outlook, correction=correction),
+    )
+
+
+def _learnt(
+    state: PlannerState,
+    observation: Observation,
+    load: _Load,
+    fleet: Fleet,
+    *,
+    policy: Policy,
+    profile: Profile,
+    now_s: float,
+) -> PlannerState:
+    """With what the last window showed: the mix of lengths, how requests crowd, and who was late at which load."""
+    window_s = observation.window_s
+    state = replace(
+        state,
+        isl_mix=state.isl_mix.after(observation.isl_histogram, window_s=window_s, now_s=now_s),
+        osl_mix=state.osl_mix.after(observation.osl_histogram, window_s=window_s, now_s=now_s),
+        burstiness=state.burstiness.after(observation.arrivals, observation.arrivals_step_s),
+    )
+    if not policy.correction:
+        return state
+    capacity = _capacity(state, observation, load.lengths, policy, profile)
+    return state.with_roles(
+        replace(
+            state.role(role.role),
+            learning=state.role(role.role).learning.after(
+                observation, role=role, capacity=capacity, interval_s=policy.interval_s, now_s=now_s
+            ),
+        )
+        for role in fleet.roles
+    )
+
+
+def _capacity(
+    state: PlannerState, observation: Observation, means: Lengths, policy: Policy, profile: Profile
+) -> Capacity:
+    """What replicas carry of requests of these mean lengths, in the mix that is remembered."""
+    return Capacity(
+        sla=policy.sla,
+        profile=profile,
+        isl=lengths(max(1.0, means.isl_tokens), state.isl_mix.histogram(observation.isl_histogram)),
+        osl=lengths(max(1.0, means.osl_tokens), state.osl_mix.histogram(observation.osl_histogram)),
+        burstiness=state.burstiness,
     )
 
 
@@ -308,7 +366,7 @@ def _steps(
         damped = damp(
             current=role.replicas,
             wanted=bounded,
-            need=min(need.raw, need.replicas),  # without what was left out on purpose
+            need=need.raw,
             behavior=policy.behavior,
             state=memory.damping,
             now_s=now_s,
@@ -328,6 +386,13 @@ def _steps(
         )
         gated, gate_limit = opening.apply(within)
         limits = (need.limit, bound, *damped.limits, again if again is not bound else None, gate_limit)
+        made = (
+            ((need.limit,), need.replicas),
+            ((bound,), bounded),
+            (damped.limits, damped.replicas),
+            ((again,), within),
+            ((gate_limit,), gated),
+        )
         damping[role.role] = damped.state
         steps.append(
             Step(
@@ -336,9 +401,20 @@ def _steps(
                 wanted=gated,
                 gate=opening,
                 limits=tuple(limit for limit in limits if limit is not None),
+                changed=_changed(whole_replicas(need.raw), made),
             )
         )
     return tuple(steps), damping
+
+
+def _changed(replicas: int, made: Iterable[tuple[tuple[Reason | None, ...], int]]) -> tuple[Changed, ...]:
+    """Of the counts that limits *made* of *replicas*, one after the other, those that differ from the one before."""
+    changed = []
+    for by, count in made:
+        if count != replicas:
+            changed.append(Changed(by=tuple(limit for limit in by if limit is not None), replicas=count))
+        replicas = count
+    return tuple(changed)
 
 
 def _bounded(
@@ -424,6 +500,9 @@ def _conclude(
             current=step.role.replicas,
             desired=replicas,
             limits=step.limits if replicas == step.wanted else (*step.limits, Reason.GPU_BUDGET),
+            changed=step.changed
+            if replicas == step.wanted
+            else (*step.changed, Changed(by=(Reason.GPU_BUDGET,), replicas=replicas)),
             sized=evidence.sized.role(step.role.role) if evidence else None,
             gpus_per_replica=step.role.gpus_per_replica,
         )

@@ -200,8 +200,8 @@ class Reason(StrEnum):
     """The spec asks for more than the budget: shrunk at once."""
 
     # Limits on a role, in the order in which they act
-    BURSTS_NOT_COVERED = "BurstsNotCovered"
-    """The promise would take more replicas, which would serve rare bursts and nothing else."""
+    SHRINKS_BY_STEPS = "ShrinksBySteps"
+    """Kept because so few replicas were not seen to keep the promise yet: they are tried step by step."""
     TOO_FEW_REPLICAS = "TooFewReplicas"
     """Raised to minReplicas."""
     TOO_MANY_REPLICAS = "TooManyReplicas"

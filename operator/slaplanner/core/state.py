@@ -23,6 +23,8 @@ from slaplanner.core.placement import PlacementWatch
 from slaplanner.core.readings import Series
 from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.sizing.learning import Learning
+from slaplanner.core.sizing.mix import Mix
 from slaplanner.core.stalls import StallWatch
 from slaplanner.core.startup import LONGEST_S, StartupWatch
 
@@ -53,6 +55,8 @@ class RoleMemory:
     """What the target asked for at the last plan."""
     desired: int | None = None
     """What the last plan asked for."""
+    learning: Learning = field(default_factory=Learning)
+    """What measured misses have shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,9 @@ class PlannerState:
     """Fits and residuals; learnt again from history after a restart, so not persisted."""
     warm_up: Series | None = None
     """What stood before the history when `forecast` was learnt."""
+    isl_mix: Mix = field(default_factory=Mix)
+    osl_mix: Mix = field(default_factory=Mix)
+    """Which lengths requests have."""
     burstiness: Burstiness = field(default_factory=Burstiness)
     """How unevenly requests arrive."""
     unready_since_s: float | None = None
@@ -139,6 +146,11 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         "fail": state.failures,
         **({"len": _rounded(state.lengths.isl_tokens, state.lengths.osl_tokens)} if state.lengths else {}),
         "corr": state.correction.to_document(),
+        **(
+            {"mix": [state.isl_mix.to_document(), state.osl_mix.to_document()]}
+            if state.isl_mix.counts
+            else {}
+        ),
         **({"burst": state.burstiness.to_document()} if state.burstiness.plans else {}),
         **({"unready": round(state.unready_since_s)} if state.unready_since_s is not None else {}),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
@@ -202,6 +214,7 @@ def _check_values(part: object, *, texts: bool) -> None:
 
 def _read(document: Mapping[str, Any], *, latest_s: float) -> PlannerState:
     lengths = document.get("len")
+    isl_mix, osl_mix = _mixes(document["mix"], latest_s=latest_s) if "mix" in document else (Mix(), Mix())
     state = PlannerState(
         target=str(document["uid"]),
         decisions=_count(document["n"], most=_MOST_COUNT),
@@ -209,6 +222,8 @@ def _read(document: Mapping[str, Any], *, latest_s: float) -> PlannerState:
         failures=_count(document["fail"], most=_MOST_COUNT),
         lengths=Lengths(isl_tokens=_length(lengths[0]), osl_tokens=_length(lengths[1])) if lengths else None,
         correction=CorrectionState.from_document(document["corr"]),
+        isl_mix=isl_mix,
+        osl_mix=osl_mix,
         burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
         rivalry=rivalry.from_document(document.get("rival", {})),
         unready_since_s=_time(document["unready"], latest_s=latest_s) if "unready" in document else None,
@@ -264,6 +279,8 @@ def _role_document(memory: RoleMemory) -> dict[str, Any]:
         document["rep"] = memory.replicas
     if memory.desired is not None:
         document["des"] = memory.desired
+    if memory.learning != Learning():
+        document["learn"] = memory.learning.to_document()
     if startup.samples_s:
         document["up"] = [round(sample) for sample in startup.samples_s]
     if memory.placement != PlacementWatch():
@@ -307,7 +324,22 @@ def _role_memory(role: Role, document: Mapping[str, Any], *, latest_s: float) ->
         ),
         replicas=None if replicas is None else _count(replicas),
         desired=None if desired is None else _count(desired),
+        learning=_learning(document["learn"], latest_s=latest_s) if "learn" in document else Learning(),
     )
+
+
+def _learning(document: Mapping[str, Any], *, latest_s: float) -> Learning:
+    learning = Learning.from_document(document)
+    for at_s in (learning.busiest_at_s, learning.experience.at_s or 0.0):
+        _time(at_s, latest_s=latest_s)
+    return learning
+
+
+def _mixes(documents: Any, *, latest_s: float) -> tuple[Mix, Mix]:
+    isl, osl = (Mix.from_document(document) for document in documents)
+    for mix in (isl, osl):
+        _time(mix.at_s, latest_s=latest_s)
+    return isl, osl
 
 
 def _rounded(*values: float) -> list[float]:

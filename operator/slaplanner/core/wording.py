@@ -8,6 +8,24 @@ _WHOLE = 100.0
 """From here on three digits have no fraction."""
 
 
+_EXACT_DIGITS = 4
+_EXACT_DECIMALS = 9
+
+
+def exact(value: float) -> float:
+    """*value* with the four significant digits that `exactly` writes: figures that are used as they are quoted."""
+    return round(float(f"{value:.{_EXACT_DIGITS}g}"), _EXACT_DECIMALS)
+
+
+def exactly(value: float) -> str:
+    """A figure of `exact`, all its digits, thousands separated, no exponent.
+
+    >>> exactly(exact(12345.6)), exactly(exact(0.0123456)), exactly(3.0), exactly(0.0)
+    ('12,350', '0.01235', '3', '0')
+    """
+    return f"{value:,.{_EXACT_DECIMALS}f}".rstrip("0").rstrip(".")
+
+
 @lru_cache(maxsize=1024)
 def figure(value: float) -> str:
     """Three significant digits, thousands separated, no exponent.

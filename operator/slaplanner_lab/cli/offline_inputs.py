@@ -112,17 +112,22 @@ def read_requests(path: Path, unit: TimeUnit | None = None) -> Trace:
     return trace
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written, before the work whose result should go there."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise click.ClickException(f"{path}: cannot be written: found no directory {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise click.ClickException(f"{path}: cannot be written: found a directory, or no permission to write")
+
+
 def check_drawable(path: Path, *, option: str, formats: tuple[str, ...]) -> None:
     """Refuse at once what would only be found out after minutes of work."""
     if path.suffix.lower() not in formats:
         raise click.BadParameter(
             f"found {path.name}, wanted a name that ends in {_either(formats)}", param_hint=option
         )
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise click.ClickException(f"{path}: cannot be written: found no directory {path.parent}")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise click.ClickException(f"{path}: cannot be written: found a directory, or no permission to write")
+    check_writable(path)
     if importlib.util.find_spec("matplotlib") is None:
         raise click.ClickException(f"{option} needs matplotlib: pip install 'slaplanner[plot]'")
 

@@ -10,18 +10,30 @@ from typing import Any
 
 import click
 
-from slaplanner.adapters.profiles import LoadedProfile, load_config_map, load_directory
+from slaplanner.adapters.profiles import (
+    DECODE_JSON,
+    PREFILL_JSON,
+    LoadedProfile,
+    load_config_map,
+    load_directory,
+    load_file,
+)
 from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.core.errors import ProfileError, ProfileFormatError, ProfileNotFound
 from slaplanner.core.model import Interpolation
 from slaplanner.core.profiles.checks import Fault
 from slaplanner.core.profiles.parse import MAX_FILE_BYTES
-from slaplanner_lab.cli.offline_inputs import check_drawable
+from slaplanner_lab.cli.offline_inputs import check_writable
 from slaplanner_lab.cli.profile_tables import print_profile, profile_document
 
 EXIT_UNUSABLE = 1
 
 _source = click.argument("source", metavar="DIR|FILE")
+_tp = click.option(
+    "--tp",
+    type=click.IntRange(min=1),
+    help="Tensor parallelism: chooses among pre-swept results; the GPUs of a replica of the mocker's perf_data.npz.",
+)
 _interpolation = click.option(
     "--interpolation",
     type=click.Choice([choice.value for choice in Interpolation]),
@@ -52,11 +64,18 @@ Examples:
 )
 @_source
 @_interpolation
+@_tp
 @_gpus
 @click.option("--strict", is_flag=True, help="Exit with 1 on any fault, not only when it cannot be used.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def check_profile(
-    *, source: str, interpolation: str, gpus_per_replica: int | None, strict: bool, output: str
+    *,
+    source: str,
+    interpolation: str,
+    tp: int | None,
+    gpus_per_replica: int | None,
+    strict: bool,
+    output: str,
 ) -> None:
     """List the faults of a profile.
 
@@ -66,7 +85,7 @@ def check_profile(
     Exit code 0: usable; 1: not usable, or faults with --strict; 2: usage.
     """
     try:
-        loaded = _load(source, interpolation)
+        loaded = _load(source, interpolation, tp)
     except ProfileError as error:
         if output == "json":
             click.echo(json.dumps({"usable": False, "error": str(error), "faults": []}, indent=2))
@@ -96,6 +115,7 @@ Examples:
 )
 @_source
 @_interpolation
+@_tp
 @_gpus
 @click.option(
     "--plot",
@@ -104,16 +124,22 @@ Examples:
 )
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def show_profile(
-    *, source: str, interpolation: str, gpus_per_replica: int | None, plot: Path | None, output: str
+    *,
+    source: str,
+    interpolation: str,
+    tp: int | None,
+    gpus_per_replica: int | None,
+    plot: Path | None,
+    output: str,
 ) -> None:
     """Show a profile: what was measured, and what the planner reads from it.
 
     Exit code 0: shown; 1: not usable; 2: usage.
     """
     if plot is not None:
-        check_drawable(plot, option="--plot", formats=(".png", ".svg", ".pdf"))
+        check_writable(plot)
     try:
-        loaded = _load(source, interpolation)
+        loaded = _load(source, interpolation, tp)
     except ProfileError as error:
         raise _unusable(error) from error
     loaded = replace(loaded, faults=_faults(loaded, gpus_per_replica))
@@ -127,8 +153,8 @@ def show_profile(
         _draw(loaded, plot, title=Path(source).resolve().name if source != "-" else "profile")
 
 
-def _load(source: str, interpolation: str) -> LoadedProfile:
-    """The profile of a directory, of a ConfigMap's file, or of standard input (-).
+def _load(source: str, interpolation: str, tp: int | None) -> LoadedProfile:
+    """The profile of a directory, of a file, of ConfigMaps in YAML, or of standard input (-).
 
     Raises:
         ProfileError: it cannot be used.
@@ -136,7 +162,7 @@ def _load(source: str, interpolation: str) -> LoadedProfile:
     how = Interpolation(interpolation)
     path = Path(source)
     if source != "-" and path.is_dir():
-        return load_directory(path, allowed=None, interpolation=how)
+        return load_directory(path, allowed=None, interpolation=how, tp=tp)
     try:
         raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if source == "-" else _read(path)
     except FileNotFoundError as exc:
@@ -145,7 +171,13 @@ def _load(source: str, interpolation: str) -> LoadedProfile:
         ) from exc
     except OSError as exc:
         raise ProfileError(f"{source}: cannot be read: {exc.strerror or exc}") from exc
-    return load_config_map(_config_map_data(raw, source=source), interpolation=how)
+    if raw.startswith(b"PK"):
+        return load_file(source, raw, interpolation=how, tp=tp)
+    documents = _documents(raw, source=source)
+    if len(documents) == 1 and isinstance(documents[0], dict) and "kind" not in documents[0]:
+        return load_file(source, raw, interpolation=how, tp=tp)
+    maps = _profile_maps(documents, source=source)
+    return load_config_map(*maps, interpolation=how, tp=tp)
 
 
 def _read(path: Path) -> bytes:
@@ -153,25 +185,42 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_FILE_BYTES + 1)
 
 
-def _config_map_data(raw: bytes, *, source: str) -> dict[str, str]:
-    """`data` of the one ConfigMap in a YAML file."""
+def _documents(raw: bytes, *, source: str) -> list[Any]:
     if len(raw) > MAX_FILE_BYTES:
         raise ProfileFormatError(f"{source}: found more than {MAX_FILE_BYTES >> 20} MiB, wanted a ConfigMap")
     try:
-        documents = [document.content for document in read_documents(raw.decode())]
+        return [document.content for document in read_documents(raw.decode())]
     except (DocumentError, UnicodeDecodeError) as exc:
         raise ProfileFormatError(f"{source}: found no YAML ({exc}), wanted a ConfigMap") from exc
-    kinds = [
-        document.get("kind") if isinstance(document, dict) else type(document).__name__
-        for document in documents
-    ]
-    if kinds != ["ConfigMap"]:
+
+
+def _profile_maps(documents: list[Any], *, source: str) -> tuple[dict[str, str], dict[str, str]]:
+    """`data` and `binaryData` of the ConfigMap that holds a profile.
+
+    Dynamo's profiler writes it beside the planner's configuration, which is a ConfigMap too.
+    """
+    kinds = [each.get("kind") if isinstance(each, dict) else type(each).__name__ for each in documents]
+    maps = [each for each, kind in zip(documents, kinds, strict=True) if kind == "ConfigMap"]
+    if len(maps) > 1:
+        keys = {PREFILL_JSON, DECODE_JSON}
+        maps = [each for each in maps if keys & _texts(each, "data").keys() or _texts(each, "binaryData")]
+    if len(maps) != 1:
         found = ", ".join(str(kind) for kind in kinds) or "nothing"
-        raise ProfileFormatError(f"{source}: found {found}, wanted one ConfigMap")
-    data = documents[0].get("data")
-    if not isinstance(data, dict):
+        raise ProfileFormatError(
+            f"{source}: found {found}, wanted one ConfigMap with {PREFILL_JSON} and {DECODE_JSON}, "
+            f"found {len(maps) or 'none'}"
+        )
+    data, binary = _texts(maps[0], "data"), _texts(maps[0], "binaryData")
+    if not data and not binary:
         raise ProfileFormatError(f"{source}: found a ConfigMap without data, wanted the profile's keys in it")
-    return {str(key): value for key, value in data.items() if isinstance(value, str)}
+    return data, binary
+
+
+def _texts(config_map: dict[str, Any], field: str) -> dict[str, str]:
+    values = config_map.get(field)
+    if not isinstance(values, dict):
+        return {}
+    return {str(key): value for key, value in values.items() if isinstance(value, str)}
 
 
 def _faults(loaded: LoadedProfile, gpus_per_replica: int | None) -> tuple[Fault, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from slaplanner.core.correction import Correction, Factor
 from slaplanner.core.forecast import LEVELS, Demand, Forecast
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role, RoleState
 from slaplanner.core.profiles import Profile
@@ -13,6 +12,8 @@ from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import Demand as MeanDemand
 from slaplanner.core.sizing import attainment
 from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.sizing.capacity import Capacity
+from slaplanner.core.sizing.lengths import lengths
 from slaplanner_lab.simulation.telemetry import ISL_EDGES, OSL_EDGES
 from slaplanner_lab.simulation.traffic import Floats, Traffic
 
@@ -39,7 +40,14 @@ def start_replicas(
     fleet = Fleet(roles=tuple(RoleState(role=role, replicas=1, serving=1) for role in policy.mode.roles))
     situation = attainment.Situation(
         policy=policy,
-        profile=profile,
+        capacity=Capacity(
+            sla=policy.sla,
+            profile=profile,
+            isl=lengths(float(isl.mean()), _histogram(isl, ISL_EDGES)),
+            osl=lengths(float(osl.mean()), _histogram(osl, OSL_EDGES)),
+            burstiness=Burstiness(),
+            slowdown=slowdown,
+        ),
         forecast=Forecast(
             method=PredictorType.CONSTANT,
             requests=(per_interval,),
@@ -48,7 +56,6 @@ def start_replicas(
             prefill=_steady(per_interval * float(isl.mean())),
             decode=_steady(per_interval * float(osl.mean())),
         ),
-        correction=Correction(stages={role: Factor(applied=slowdown) for role in policy.mode.roles}),
         observation=Observation(
             window_s=FIRST_S,
             requests=Known(per_interval),
@@ -57,12 +64,10 @@ def start_replicas(
             ttft_ms=unknown,
             itl_ms=unknown,
             request_duration_s=unknown,
-            isl_histogram=_histogram(isl, ISL_EDGES),
-            osl_histogram=_histogram(osl, OSL_EDGES),
         ),
         fleet=fleet,
         startup_s=0.0,
-        burstiness=Burstiness(),
+        learning={},
     )
     sized = attainment.size(
         situation,

@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from slaplanner.controller import gauges, metrics, reference
-from slaplanner.controller.records import Record
+from slaplanner.controller.records import Record, Records
 from slaplanner.core.model import Policy, Sla
 from slaplanner.core.readings import Histogram, Known, Observation
+from tests.reconciling import document
 
 POLICY = Policy(sla=Sla(ttft_ms=200.0, itl_ms=20.0), interval_s=60.0, window_s=60.0)
 TTFT = Histogram(edges=(100.0, 220.0, 470.0, math.inf), counts=(60.0, 30.0, 8.0, 2.0))
 
 
 def record(name: str) -> Record:
-    return Record(uid=name, namespace="serving", name=name, document={})
+    shown = document()
+    shown["metadata"] |= {"uid": name, "name": name}
+    return Records().seen(shown)
 
 
 def seen(ttft: Histogram | None, *, window_s: float = 60.0, itl: Histogram | None = None) -> Observation:

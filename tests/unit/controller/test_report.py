@@ -28,6 +28,7 @@ HOUR_S = 3600.0
 MEMBERS = (
     *("v", "uid", "n", "at", "fail", "len", "corr", "burst", "rival", "roles", "seen", "prefill", "decode"),
     *("hi", "lo", "add", "rem", "rep", "des", "up", "room", "ask", "wrote", "by", "of", "pause", "retry"),
+    *("stall", "unready"),
 )
 """Of a planner's state, at any depth."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -66,6 +67,12 @@ async def fallback_loop(made: Operator) -> Any:
     finally:
         running.cancel()
         await made.stop()
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not fact():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
 
 
 async def test_a_silent_timers_heartbeats_are_made_up_for() -> None:
@@ -146,21 +153,17 @@ class Existence:
         self.asked += 1
         return self.exists_still
 
-    def now_s(self) -> float:
-        return 0.0
-
 
 async def test_a_policy_whose_deletion_nobody_saw_is_forgotten_and_never_planned_for():
     """kopf tells nobody of a policy that was deleted while its watch was down."""
     reconciler = CountingReconciler()
     made = operator(reconciler)
     world = Existence(exists_still=False)
-    made._world = cast("Any", world)
+    made._policies = cast("Any", world)
     made.seen(document(), gone=False)
     made.liveness.seen(UID, interval_s=60.0)
     async with fallback_loop(made):
-        while len(made.records):  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0)
+        await until(lambda: len(made.records) == 0)
     assert reconciler.ticks == 0
 
 
@@ -169,7 +172,7 @@ async def test_one_that_exists_is_asked_for_now_and_then_only():
     reconciler.may_end.set()
     made = operator(reconciler)
     world = Existence(exists_still=True)
-    made._world = cast("Any", world)
+    made._policies = cast("Any", world)
     made.seen(document(), gone=False)
     async with fallback_loop(made):
         for _ in range(3):
@@ -181,7 +184,7 @@ async def test_one_that_exists_is_asked_for_now_and_then_only():
 async def test_a_deletion_ends_the_heartbeat_that_the_fallback_loop_runs():
     reconciler = CountingReconciler()
     made = operator(reconciler)
-    made._world = cast("Any", Existence(exists_still=True))
+    made._policies = cast("Any", Existence(exists_still=True))
     made.seen(document(), gone=False)
     going = copy.deepcopy(document())
     going["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:00Z"
@@ -189,6 +192,5 @@ async def test_a_deletion_ends_the_heartbeat_that_the_fallback_loop_runs():
     async with fallback_loop(made):
         await asyncio.wait_for(reconciler.ticked.wait(), timeout=30)
         made.seen(going, gone=False)
-        while reconciler.at_once:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0)
+        await until(lambda: reconciler.at_once == 0)
     assert reconciler.ticks == 1

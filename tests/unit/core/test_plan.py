@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from slaplanner.core.model import (
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Known, Observation, Series
 from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.rounding import whole_replicas
 from slaplanner.core.state import PlannerState, caught_up, from_document, to_document
 from tests.planning import fleet, observation, policy, profile, role, unknown
 
@@ -71,14 +73,13 @@ def test_each_role_gets_what_its_own_load_needs():
     assert decision.message.startswith("prefill 2 -> 4, decode stays 2: 60 requests/s of 1,000 input")
 
 
-def test_sizing_by_attainment_says_that_it_sizes_for_the_promise():
+def test_sizing_by_attainment_says_the_whole_sum():
     _, decision = plan(BUSY, asked=policy(sizing=Sizing.ATTAINMENT))
-    (prefill, _) = decision.roles
-    assert prefill.sized is not None
-    assert (
-        f"; prefill needs {prefill.sized.replicas} replicas to keep 99 % in time through bursts "
-        "(60,000 tokens/s, at most 17,"
-    ) in decision.message
+    for entry in decision.roles:
+        assert entry.sized is not None
+        assert f"; {entry.sized.message}" in decision.message
+    assert "prefill: 60,000 tokens/s expected, " in decision.message
+    assert " (learnt) / " in decision.message
 
 
 @lru_cache
@@ -87,7 +88,11 @@ def plans_for_bursts() -> tuple[Decision, ...]:
     chance = np.random.default_rng(0)
     loads = np.round(100.0 * (chance.pareto(1.2, size=80) + 1.0)).tolist()
     asked = policy(
-        sizing=Sizing.ATTAINMENT, startup_s=120.0, predictor=PredictorPolicy(), behavior=Behavior()
+        sizing=Sizing.ATTAINMENT,
+        startup_s=120.0,
+        predictor=PredictorPolicy(),
+        behavior=Behavior(),
+        gpu_budget=40,
     )
     state, decisions = PlannerState(), []
     for count in range(1, len(loads) + 1):
@@ -106,29 +111,27 @@ def plans_for_bursts() -> tuple[Decision, ...]:
     return tuple(decisions)
 
 
-def test_bursts_that_are_not_covered_are_told_with_what_they_would_take():
-    told = 0
+def test_each_limit_says_what_it_made_of_the_need():
+    limits = set()
     for decision in plans_for_bursts():
         for entry in decision.roles:
             assert entry.sized is not None
-            uncovered = Reason.BURSTS_NOT_COVERED in entry.limits
-            assert uncovered == (entry.sized.raw > entry.sized.replicas)
-            if uncovered:
-                told += 1
-                need = (
-                    f"{entry.role} needs {entry.sized.raw:.0f} replicas to keep 99 % in time through bursts"
-                )
-                assert need in decision.message
-    assert told > 0
+            said = decision.message.split(entry.sized.message)[1].split(f"; {Role.DECODE}: ")[0]
+            counts = [whole_replicas(entry.sized.raw), *(made.replicas for made in entry.changed)]
+            assert counts[-1] == entry.desired
+            assert said == "".join(f"; {' and '.join(made.by)}: {made.replicas}" for made in entry.changed)
+            assert all(before != then for before, then in pairwise(counts))
+            limits.update(limit for made in entry.changed for limit in made.by)
+    assert {Reason.STABILIZED_DOWN, Reason.GPU_BUDGET} <= limits
 
 
 def test_a_queue_that_is_served_soon_keeps_what_serves_it_and_says_so():
-    asked = policy(sizing=Sizing.ATTAINMENT, startup_s=120.0)
-    _, decision = plan(observation(requests=900.0, queued=Known(3000.0)), runs=fleet(30, 2), asked=asked)
+    asked = policy(sizing=Sizing.ATTAINMENT, startup_s=0.0)
+    _, decision = plan(observation(requests=900.0, queued=Known(3000.0)), runs=fleet(3, 2), asked=asked)
     (prefill, _) = decision.roles
     assert prefill.sized is not None
-    assert prefill.sized.replicas < prefill.desired == prefill.sized.sooner < 30
-    assert prefill.limits == (Reason.NEEDED_SOONER,)
+    assert prefill.desired > 3
+    assert "(waiting requests)" in prefill.sized.message
 
 
 def test_idle_falls_to_the_floor_though_means_of_nothing_are_not_numbers():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from slaplanner.core.carrying import carrying_replicas
 from slaplanner.core.decision import Decision
 from slaplanner.core.model import (
+    DEFAULT_STARTUP_S,
     Behavior,
     Fallback,
     FallbackMode,
@@ -76,11 +77,10 @@ def test_long_generations_keep_the_decoders_that_write_them(sizing: Sizing) -> N
 @BOTH_SIZINGS
 @pytest.mark.parametrize("gauge", ["queued", "router_pending"])
 def test_prompts_that_wait_keep_the_workers_that_read_them(sizing: Sizing, gauge: str) -> None:
-    seen = idle(**{"inflight": 40.0, gauge: 40.0})
+    seen = idle(**{"inflight": 5_000.0, gauge: 5_000.0})
     decision = plans(seen, fleet(9, 1), policy(sizing=sizing))
     assert decision.desired[Role.PREFILL] > 1
     assert decision.desired[Role.DECODE] == 1
-    assert Reason.WORK_IN_FLIGHT in limits(decision, Role.PREFILL)
 
 
 @BOTH_SIZINGS
@@ -152,7 +152,13 @@ def test_no_role_shrinks_below_what_carries_what_it_holds(
     known = state.lengths or Lengths(isl_tokens=asked.sla.isl_tokens, osl_tokens=asked.sla.osl_tokens)
     for kind, number in count.items():
         carrying = carrying_replicas(
-            kind, seen, lengths=known, policy=asked, profile=profile(), gpus_per_replica=GPUS
+            kind,
+            seen,
+            lengths=known,
+            policy=asked,
+            profile=profile(),
+            gpus_per_replica=GPUS,
+            drain_s=DEFAULT_STARTUP_S + asked.interval_s,
         )
         assert decision.desired[kind] >= min(number, carrying)
 

@@ -87,9 +87,9 @@ class Demand:
         frontends = self._witnesses(FRONTEND, answers, ours)
         if self._is_frontend:
             if frontends:
-                return arrivals(frontends, missing=missing, asked=str(self.scope))
+                return arrivals(frontends, missing=missing, asked=self._sampled)
         elif routers := self._witnesses(ROUTER, answers, ours):
-            return routed(routers, frontends, missing=missing, asked=str(self.scope))
+            return routed(routers, frontends, missing=missing, asked=self._sampled)
         return self._unseen(prometheus, missing=missing, at_s=at_s, deadline=deadline)
 
     def scrapes(self, answers: Answers) -> float:
@@ -236,8 +236,12 @@ class Demand:
         return Unknown(Reason.NO_SERIES, f"found no series of {self._asked}.{nobody}")
 
     @property
+    def _sampled(self) -> str:
+        return f"{self.scope} sampled within {self.window_s * FRESH_SHARE:g} s"
+
+    @property
     def _asked(self) -> str:
-        return f"{Expressions(self.scope).prefix}_* for {self.scope}"
+        return f"{self.scope}, named {Expressions(self.scope).prefix}_*"
 
     def _nearest(self, rows: list[Sample]) -> str:
         """Names and labels of others' series, those that differ least from ours first."""

@@ -189,7 +189,15 @@ class Scope:
         return [*found, Matcher(label=NAMESPACE, operator=MatchOperator.MATCHES, value="|".join(names))]
 
     def __str__(self) -> str:
-        return f"{self.source.value} {self.traffic()}"
+        """What was asked for, as a user wrote it or would write it."""
+        found = []
+        if self.source is MetricsSource.FRONTEND and self.model is not None:
+            found.append(Matcher(label=MODEL, value=self.model))
+        if self.dynamo_namespace is not None:
+            is_router = self.source is MetricsSource.ROUTER
+            value = self.dynamo_namespace.replace("-", "_") if is_router else self.dynamo_namespace
+            found.append(Matcher(label=NAMESPACE, value=value))
+        return f"{self.source.value} {braces([*found, *self.conditions])}"
 
 
 def escape(value: str) -> str:
@@ -210,8 +218,8 @@ def quote_regex(value: str) -> str:
     return _REGEX_SPECIAL.sub(r"\\\1", value)
 
 
-def any_case(model: str) -> Matcher:
-    r"""A model in every spelling that a frontend may give it.
+def any_case(model: str, *, or_none: bool = False) -> Matcher:
+    r"""A model in every spelling that a frontend may give it; *or_none*: or no such label.
 
     >>> print(any_case("Qwen/Qwen3-0.6B"))
     model=~"(?i:Qwen/Qwen3-0\\.6B)"
@@ -221,6 +229,8 @@ def any_case(model: str) -> Matcher:
     if len(lower) != len(model):
         # A few letters become two when lowered, which no comparison without case knows.
         pattern += f"|{quote_regex(lower)}"
+    if or_none:
+        pattern += "|"
     return Matcher(label=MODEL, operator=MatchOperator.MATCHES, value=pattern)
 
 

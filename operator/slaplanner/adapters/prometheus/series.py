@@ -19,6 +19,7 @@ from slaplanner.adapters.prometheus.selectors import (
     NAMESPACE,
     Matcher,
     Scope,
+    any_case,
     quote_regex,
 )
 from slaplanner.core.model import MatchOperator, MetricsSource
@@ -45,9 +46,9 @@ INFLIGHT: Final = ("active_requests", "inflight_requests")
 QUEUED: Final = "queued_requests"
 """Gauge of the requests before their first token; deprecated."""
 STAGES: Final = "stage_requests"
-"""Gauge that replaces it, summed over `stage` and `phase`; without a model, under the usual prefix always."""
+"""Gauge that replaces it, summed over `stage` and `phase`; of all models, under the usual prefix always."""
 PENDING: Final = "router_queue_pending_requests"
-"""Gauge of the requests that the KV router holds back; likewise."""
+"""Gauge of the requests that the KV router holds back; of all models before 1.4."""
 
 REGISTRATIONS: Final = ("model_ready", "model_context_length")
 """Gauges of the models that a frontend knows, present before the first request; the first in newer
@@ -201,12 +202,13 @@ class Expressions:
         gauges = (named(f".+_({'|'.join(REGISTRATIONS)})"),)
         routers = (named(f"{ROUTER_PREFIX}_({STARTED}|{COMPLETED})"),)
         found = {
-            "model_counters": self.scope.same_model(*counters),
-            "model_gauges": self.scope.same_model(*gauges),
             "namespace_counters": self.scope.same_namespace(*counters),
             "namespace_gauges": self.scope.same_namespace(*gauges),
             "namespace_routers": self.scope.same_namespace(*routers),
         }
+        if self._is_frontend:
+            found["model_counters"] = self.scope.same_model(*counters)
+            found["model_gauges"] = self.scope.same_model(*gauges)
         return {
             name: f"topk(50, count by (series,{MODEL},{NAMESPACE})"
             f"({_with_name(f'last_over_time({selector}[{window}])')}))"
@@ -215,10 +217,11 @@ class Expressions:
         }
 
     def everywhere(self, suffix: str) -> str:
-        """Selector of a gauge without a model, which frontends expose under the usual prefix."""
+        """Selector of a gauge that has a model in some versions only, and the usual prefix always."""
         prefixes = dict.fromkeys((self.scope.prefix, FRONTEND_PREFIX))
         name = named("|".join(f"{quote_regex(prefix)}_{suffix}" for prefix in prefixes))
-        return self.scope.measures(name, model=False, anonymous=True)
+        model = any_case(self.scope.model, or_none=True) if self.scope.model else None
+        return self.scope.measures(*filter(None, (name, model)), model=False, anonymous=True)
 
     @property
     def _is_frontend(self) -> bool:

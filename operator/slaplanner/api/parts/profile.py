@@ -22,8 +22,8 @@ class ProfileSpec(Part):
     config_map_ref: ConfigMapRef | None = Field(
         default=None,
         description=(
-            "ConfigMap that holds the profile under the keys prefill_raw_data.json and decode_raw_data.json. "
-            "Exactly one of configMapRef and path is given."
+            "ConfigMap that holds the profile under the keys prefill_raw_data.json and decode_raw_data.json, or as its "
+            "only entry. Exactly one of configMapRef and path is given."
         ),
     )
     path: Annotated[str, StringConstraints(max_length=1024, pattern=r"^/")] | None = Field(

@@ -113,7 +113,7 @@ class StoredDocuments:
             if refusal.failure.not_found:
                 raise ProfileNotFound(message) from refusal
             raise ProfileError(message, reason=refusal.failure.reason) from refusal
-        loaded = load_config_map(found.data or {}, interpolation=interpolation)
+        loaded = load_config_map(found.data or {}, found.binary_data, interpolation=interpolation)
         return str(found.metadata.resource_version), loaded
 
     def _config_map_trace(self, namespace: str, name: str) -> bytes:

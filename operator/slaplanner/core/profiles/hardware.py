@@ -43,6 +43,8 @@ class Hardware:
     """What a profile was measured on, as far as somebody says so."""
 
     gpus_per_replica: int | None = None
+    tp: int | None = None
+    """GPUs that work together on a request."""
     gpu_type: str | None = None
     model: str | None = None
 

@@ -1,4 +1,8 @@
-"""Profiles from bytes, as Dynamo's profiler writes them: NPZ archives or JSON, never trusted.
+"""Profiles from bytes, in the forms that Dynamo leaves them in: NPZ archives or JSON, never trusted.
+
+The profiler writes one array per column. Its pre-swept results have one row per configuration in each array, of
+which `tp` chooses one. The mocker's `perf_data.npz` has a grid of ITL and no throughput, which follows from the
+latencies and the GPUs of a replica.
 
 NPZ is read without numpy's loader: each array's header is checked against the bounds before
 anything is allocated, so neither a pickle nor an archive that unpacks to terabytes gets further
@@ -14,7 +18,8 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,8 +33,10 @@ MAX_FILE_BYTES = 4 << 20
 MAX_ARRAYS = 64
 """Dynamo writes three to five; further ones are ignored, archives of thousands refused."""
 
+MAX_GRID_POINTS = 40_000
+"""Of the mocker's grid, which is 100 by 100."""
+
 _MAX_HEADER_BYTES = 10_000
-_MAX_ARRAY_BYTES = MAX_POINTS * 16 + _MAX_HEADER_BYTES
 
 _BROKEN_ARCHIVE = (
     zipfile.BadZipFile,
@@ -49,44 +56,196 @@ Arrays = Mapping[str, FloatArray]
 
 _PREFILL_KEYS = ("prefill_isl", "prefill_ttft", "prefill_thpt_per_gpu")
 _DECODE_KEYS = ("x_kv_usage", "y_context_length", "z_itl", "z_thpt_per_gpu", "max_kv_tokens")
+_MOCKER_PREFILL_KEYS = ("prefill_isl", "prefill_ttft_ms")
+_MOCKER_DECODE_KEYS = ("decode_active_kv_tokens", "decode_context_length", "decode_itl")
+_TP = "tp"
+"""Of each row of pre-swept results; a profile of one configuration may leave it out."""
+
+_MOST_GPUS = 400
+"""No replica has so many, so latencies that imply more are in another unit."""
+_FASTEST_TOKENS_PER_S = 5e6
+"""No replica reads prompts so fast."""
+_LEAST_ITL_MS = 0.5
 
 
-def prefill_table(data: bytes, *, source: str) -> PrefillTable:
-    """The prefill stage from an NPZ archive or a JSON object; *source* stands in messages.
+def stages_in(data: bytes, *, source: str) -> tuple[bool, bool]:
+    """Whether there is a prefill stage, and whether there is a decode stage.
 
     Raises:
-        ProfileFormatError: it does not parse, keys are missing, or columns do not fit together.
+        ProfileFormatError: it does not parse.
     """
-    arrays = _arrays(data, _PREFILL_KEYS, source=source)
+    names = _names(data, source=source)
+    return bool(names & {"prefill_ttft", "prefill_ttft_ms"}), bool(names & {"z_itl", "decode_itl"})
+
+
+def prefill_table(data: bytes, *, source: str, tp: int | None = None) -> PrefillTable:
+    """The prefill stage from an NPZ archive or a JSON object.
+
+    Args:
+        data: the file's bytes.
+        source: stands in messages.
+        tp: GPUs that work together on a request: which row of pre-swept results, and the GPUs of a replica
+            where the file does not tell its throughput.
+
+    Raises:
+        ProfileFormatError: it does not parse, keys are missing, columns do not fit together, latencies are in
+            seconds, or *tp* is needed and None or not there.
+    """
+    if "prefill_ttft_ms" in _names(data, source=source):
+        arrays = dict(_arrays(data, _MOCKER_PREFILL_KEYS, source=source))
+        gpus = _gpus(tp, source=source)
+        ttft_ms = arrays.pop("prefill_ttft_ms")
+        with np.errstate(all="ignore"):  # what is not positive is refused below
+            arrays |= {
+                "prefill_ttft": ttft_ms,
+                "prefill_thpt_per_gpu": arrays["prefill_isl"] / ttft_ms * 1000.0 / gpus,
+            }
+    else:
+        arrays = dict(_row(_arrays(data, _PREFILL_KEYS, source=source), tp, source=source))
     try:
-        return PrefillTable.of(
+        table = PrefillTable.of(
             isl_tokens=arrays["prefill_isl"],
             ttft_ms=arrays["prefill_ttft"],
             throughput_per_gpu=arrays["prefill_thpt_per_gpu"],
         )
     except ProfileFormatError as exc:
         raise ProfileFormatError(f"{source}: {exc}") from exc
+    alone = table.isl_tokens / table.ttft_ms * 1000.0
+    are_seconds = float(np.median(alone)) > _FASTEST_TOKENS_PER_S
+    _wants_milliseconds(
+        "prefill_ttft",
+        table.ttft_ms,
+        alone / table.throughput_per_gpu,
+        source=source,
+        are_seconds=are_seconds,
+    )
+    return table
 
 
-def decode_table(data: bytes, *, source: str) -> DecodeTable:
+def decode_table(data: bytes, *, source: str, tp: int | None = None) -> DecodeTable:
     """The decode stage, likewise.
 
     Raises:
-        ProfileFormatError: it does not parse, keys are missing, or columns do not fit together.
+        ProfileFormatError: as `prefill_table`.
     """
-    arrays = _arrays(data, _DECODE_KEYS, source=source)
-    if arrays["max_kv_tokens"].size < 1:
-        raise ProfileFormatError(f"{source}: max_kv_tokens: found an empty list, wanted a number")
+    if "decode_itl" in _names(data, source=source):
+        columns, max_kv_tokens = _mocker_decode(_arrays(data, _MOCKER_DECODE_KEYS, source=source), tp, source)
+    else:
+        arrays = _row(_arrays(data, _DECODE_KEYS, source=source), tp, source=source)
+        if arrays["max_kv_tokens"].size < 1:
+            raise ProfileFormatError(f"{source}: max_kv_tokens: found an empty list, wanted a number")
+        columns = {
+            "kv_usage": arrays["x_kv_usage"],
+            "context_tokens": arrays["y_context_length"],
+            "itl_ms": arrays["z_itl"],
+            "throughput_per_gpu": arrays["z_thpt_per_gpu"],
+        }
+        max_kv_tokens = float(arrays["max_kv_tokens"].flat[0])
     try:
-        return DecodeTable.of(
-            kv_usage=arrays["x_kv_usage"],
-            context_tokens=arrays["y_context_length"],
-            itl_ms=arrays["z_itl"],
-            throughput_per_gpu=arrays["z_thpt_per_gpu"],
-            max_kv_tokens=float(arrays["max_kv_tokens"].flat[0]),
-        )
+        table = DecodeTable.of(**columns, max_kv_tokens=max_kv_tokens)
     except ProfileFormatError as exc:
         raise ProfileFormatError(f"{source}: {exc}") from exc
+    _wants_milliseconds(
+        "z_itl",
+        table.itl_ms,
+        table.concurrency / table.itl_ms * 1000.0 / table.throughput_per_gpu,
+        source=source,
+        are_seconds=float(np.median(table.itl_ms)) < _LEAST_ITL_MS,
+    )
+    return table
+
+
+def _mocker_decode(arrays: Arrays, tp: int | None, source: str) -> tuple[dict[str, FloatArray], float]:
+    """Columns of the mocker's grid, thinned out to what a table may have, and the size of the KV cache.
+
+    Of the grid's `decode_itl[kv tokens, context]`; its largest KV load is taken for the size of the cache.
+    """
+    gpus = _gpus(tp, source=source)
+    tokens, context, itl_ms = (arrays[key] for key in _MOCKER_DECODE_KEYS)
+    if itl_ms.shape != (tokens.size, context.size):
+        raise ProfileFormatError(
+            f"{source}: decode_itl: found shape {itl_ms.shape}, wanted {(tokens.size, context.size)}: "
+            "a row for each of decode_active_kv_tokens, a column for each of decode_context_length"
+        )
+    step = max(1, math.ceil(math.sqrt(itl_ms.size / MAX_POINTS)))
+    # Without a load there is no request that an ITL could be of. The highest load stays.
+    used = np.flatnonzero(tokens > 0.0)[::-1][::step][::-1]
+    columns = np.arange(context.size)[::step]
+    kv, long = (axis.ravel() for axis in np.meshgrid(tokens[used], context[columns], indexing="ij"))
+    itl = itl_ms[np.ix_(used, columns)].ravel()
+    size = float(tokens.max(initial=0.0))
+    with np.errstate(all="ignore"):  # what is not positive is refused by the table
+        return {
+            "kv_usage": kv / size,
+            "context_tokens": long,
+            "itl_ms": itl,
+            "throughput_per_gpu": kv / long / itl * 1000.0 / gpus,
+        }, size
+
+
+def _gpus(tp: int | None, *, source: str) -> int:
+    if tp is None:
+        raise ProfileFormatError(
+            f"{source}: found latencies of Dynamo's mocker, which tell no throughput per GPU, wanted the GPUs of a "
+            'replica: {"tp": N} in meta.json, or --tp'
+        )
+    return tp
+
+
+def _row(found: Arrays, tp: int | None, *, source: str) -> Arrays:
+    """The row of pre-swept results for *tp*; what has no rows as it is."""
+    columns = {key: array for key, array in found.items() if key != _TP}
+    if not any(array.ndim == 2 for array in columns.values()):
+        return columns
+    counts = {array.shape[0] if array.ndim == 2 else -1 for array in columns.values()}
+    if len(counts) != 1:
+        shapes = ", ".join(f"{key} {array.shape}" for key, array in columns.items())
+        raise ProfileFormatError(
+            f"{source}: found arrays of different shapes ({shapes}), wanted a row in each for every configuration"
+        )
+    count = counts.pop()
+    tps = found[_TP].reshape(-1) if _TP in found and found[_TP].size == count else np.full(count, np.nan)
+    places = np.flatnonzero(tps == tp) if tp is not None else np.arange(count)
+    if places.size != 1:
+        shown = ", ".join("not said" if math.isnan(each) else f"{each:g}" for each in tps.tolist())
+        raise ProfileFormatError(
+            f"{source}: found pre-swept results of {count} configurations (tp {shown}), wanted one"
+            f'{"" if tp is None else f" with tp {tp}"}: choose with {{"tp": N}} in meta.json, or --tp'
+        )
+    return {key: array[places[0]] for key, array in columns.items()}
+
+
+def _wants_milliseconds(
+    name: str, latency: FloatArray, gpus: FloatArray, *, source: str, are_seconds: bool
+) -> None:
+    """Refuse latencies in seconds: they imply replicas of a thousand times as many GPUs.
+
+    Raises:
+        ProfileFormatError: they are in seconds.
+    """
+    implied = float(np.median(gpus))
+    if implied > _MOST_GPUS or are_seconds:
+        why = f"a replica would have {implied:,.0f} GPUs" if implied > _MOST_GPUS else "no engine is so fast"
+        raise ProfileFormatError(
+            f"{source}: {name}: found {latency.min():.3g} to {latency.max():.3g}, which look like seconds ({why} if "
+            "they were milliseconds), wanted milliseconds"
+        )
+
+
+def _names(data: bytes, *, source: str) -> frozenset[str]:
+    """The keys in a file.
+
+    Raises:
+        ProfileFormatError: it does not parse.
+    """
+    if data.startswith(b"PK"):
+        with _opened(data, source=source) as archive:
+            return frozenset(member.filename.removesuffix(".npy") for member in archive.infolist())
+    return (
+        frozenset()
+        if not data.strip() or len(data) > MAX_FILE_BYTES
+        else frozenset(_object(data, source=source))
+    )
 
 
 def _arrays(data: bytes, keys: tuple[str, ...], *, source: str) -> Arrays:
@@ -96,37 +255,40 @@ def _arrays(data: bytes, keys: tuple[str, ...], *, source: str) -> Arrays:
         )
     if not data.strip():
         raise ProfileFormatError(f"{source}: found nothing in it, wanted {', '.join(keys)}")
-    found = (
-        _from_npz(data, keys, source=source)
-        if data.startswith(b"PK")
-        else _from_json(data, keys, source=source)
-    )
+    read = _from_npz if data.startswith(b"PK") else _from_json
+    found = read(data, (*keys, _TP), source=source)
     missing = [key for key in keys if key not in found]
     if missing:
         raise ProfileFormatError(f"{source}: found no {', '.join(missing)}, wanted {', '.join(keys)}")
     return found
 
 
-def _from_npz(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, FloatArray]:
+@contextmanager
+def _opened(data: bytes, *, source: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            if len(members) > MAX_ARRAYS:
-                raise ProfileFormatError(
-                    f"{source}: found {len(members)} arrays, wanted at most {MAX_ARRAYS}"
-                )
-            arrays: dict[str, FloatArray] = {}
-            for member in members:
-                key = member.filename.removesuffix(".npy")
-                if key in keys:
-                    with archive.open(member) as file:
-                        arrays[key] = _from_npy(file.read(_MAX_ARRAY_BYTES + 1), key=key, source=source)
-            return arrays
+            count = len(archive.infolist())
+            if count > MAX_ARRAYS:
+                raise ProfileFormatError(f"{source}: found {count} arrays, wanted at most {MAX_ARRAYS}")
+            yield archive
     except _BROKEN_ARCHIVE as exc:
         raise ProfileFormatError(f"{source}: found a broken archive ({exc}), wanted an NPZ file") from exc
 
 
-def _from_npy(data: bytes, *, key: str, source: str) -> FloatArray:
+def _from_npz(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, FloatArray]:
+    arrays: dict[str, FloatArray] = {}
+    with _opened(data, source=source) as archive:
+        for member in archive.infolist():
+            key = member.filename.removesuffix(".npy")
+            if key in keys:
+                most = MAX_GRID_POINTS if key == "decode_itl" else MAX_POINTS
+                with archive.open(member) as file:
+                    text = file.read(most * 16 + _MAX_HEADER_BYTES + 1)
+                arrays[key] = _from_npy(text, key=key, source=source, most=most)
+    return arrays
+
+
+def _from_npy(data: bytes, *, key: str, source: str, most: int) -> FloatArray:
     """One array, from the plain layout that numpy writes for numbers."""
     file = io.BytesIO(data)
     try:
@@ -135,24 +297,32 @@ def _from_npy(data: bytes, *, key: str, source: str) -> FloatArray:
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        shape, _, dtype = read_header(file, max_header_size=_MAX_HEADER_BYTES)
+        shape, by_columns, dtype = read_header(file, max_header_size=_MAX_HEADER_BYTES)
     except (ValueError, KeyError, TypeError, SyntaxError, MemoryError, RecursionError) as exc:
         raise ProfileFormatError(f"{source}: {key}: found no NumPy array in it, wanted one") from exc
     if dtype.kind not in "iuf" or dtype.itemsize > 16:
         raise ProfileFormatError(f"{source}: {key}: found elements of type {dtype}, wanted plain numbers")
     count = math.prod(shape)
-    if not 0 <= count <= MAX_POINTS or len(shape) > 1:
+    if not 0 <= count <= most or len(shape) > 2 or (len(shape) == 2 and not count):
         raise ProfileFormatError(
-            f"{source}: {key}: found an array of shape {shape}, wanted one dimension of at most {MAX_POINTS}"
+            f"{source}: {key}: found an array of shape {shape}, wanted one dimension, or two for pre-swept results, "
+            f"and at most {most} numbers"
         )
     if len(data) - file.tell() < count * dtype.itemsize:
         raise ProfileFormatError(
             f"{source}: {key}: found fewer numbers than the {count} its header says, wanted all"
         )
-    return np.frombuffer(data, dtype=dtype, count=count, offset=file.tell()).astype(np.float64)
+    numbers = np.frombuffer(data, dtype=dtype, count=count, offset=file.tell()).astype(np.float64)
+    return numbers.reshape(shape, order="F" if by_columns else "C")
 
 
 def _from_json(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, FloatArray]:
+    document = _object(data, source=source)
+    keys = tuple(key for key in keys if key != _TP)  # of rows, which JSON does not have
+    return {key: _from_list(document[key], key=key, source=source) for key in keys if key in document}
+
+
+def _object(data: bytes, *, source: str) -> dict[str, Any]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as exc:
@@ -161,7 +331,7 @@ def _from_json(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, 
         ) from exc
     if not isinstance(document, dict):
         raise ProfileFormatError(f"{source}: found a JSON {type(document).__name__}, wanted an object")
-    return {key: _from_list(document[key], key=key, source=source) for key in keys if key in document}
+    return document
 
 
 def _from_list(value: Any, *, key: str, source: str) -> FloatArray:

@@ -1,202 +1,72 @@
-"""`sizing: Attainment`: the fewest replicas that keep the promised share of requests in time.
+"""`sizing: Attainment`: forecast and profile propose a size, measured misses correct it.
 
-Both targets are promises to each request, so each role is sized by the share of requests that it
-would make late, and not by means:
+    replicas = upper load x learnt factor / what a replica carries + what works the present queue off
 
-    prefill   the TTFT target less the prompt's own time is what it may wait; the queue is loaded by
-              the forecast's upper levels, its variance by the spread of ISL and the burstiness
-    decode    the batch whose ITL is at the target, or that fills the KV, must hold the swings of the
-              number of sequences in flight, at the forecast's upper levels
+The upper load is the forecast's bound for the moment when a replica that is ordered now serves; how certain a
+bound depends on how many misses the promise has left (`Experience.risk`). What a replica carries is the model's
+answer (`Capacity`), and the factor says up to which part of it the promise was kept in fact (`Experience`). The
+figures are rounded as the message quotes them before they are used, so whoever reads it can work the count out.
 
-The levels are held to what the history supports (see `seen`) and weighed by how likely they are for a
-fleet that shrinks slowly (see `coverage`), and the misses that the promise allows are shared by the
-roles. New replicas serve only after their start, so the end of the horizon (interval + start-up) decides
-on growth, and of the prompts that wait now only those count there that will still wait. Shrinking acts
-at once, and a replica that is missed comes back only after a start-up: so every step of the horizon must
-let the survivors carry the load, with so many fewer misses as a mistake lasts longer than an interval,
-and hits more of the requests the fewer the survivors are. What is needed only before the end of the
-horizon keeps what runs for as long, and is not remembered.
-
-Where bursts are rare, the misses fall off so slowly with the replicas that keeping the promise would take
-a fleet that idles nearly always. There the last replicas are left out (see `_worthwhile`).
+Shrinking acts at once, and a replica that is missed comes back only after a start-up. So what any step until then
+needs keeps what runs, and fewer replicas than were seen to be enough are tried in steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
 
 from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import Forecast
 from slaplanner.core.model import Fleet, Policy, Role
-from slaplanner.core.profiles import Profile
-from slaplanner.core.readings import Known, Observation, Reading
+from slaplanner.core.readings import Observation, value_or
 from slaplanner.core.reasons import Reason
+from slaplanner.core.rounding import whole_replicas
 from slaplanner.core.sizing import throughput
-from slaplanner.core.sizing.arrays import Floats
-from slaplanner.core.sizing.batch import Batch, mean_context_tokens
-from slaplanner.core.sizing.burstiness import Burstiness
-from slaplanner.core.sizing.coverage import LEVELS, Coverage, tokens_per_s
-from slaplanner.core.sizing.inflow import coming_sequences
-from slaplanner.core.sizing.lengths import Lengths, lengths
+from slaplanner.core.sizing.capacity import Capacity
+from slaplanner.core.sizing.experience import Experience
+from slaplanner.core.sizing.learning import Learning
 from slaplanner.core.sizing.model import Demand, Sized, SizedRole
-from slaplanner.core.sizing.queueing import lateness
-from slaplanner.core.sizing.seen import SeenLoads, held_to
-from slaplanner.core.sizing.service import prefill_seconds
-from slaplanner.core.wording import figure
+from slaplanner.core.sizing.observed import in_flight_tokens_s
+from slaplanner.core.wording import exact, exactly
 
-HOPELESS = 0.9
-"""A prompt that alone takes this share of the TTFT target is late or not by chance, whatever the fleet's
-size: no profile is better known than to a tenth. Replicas are not bought for it."""
+ABOVE = 0.12
+"""How often the load may exceed the level that is sized for, when the account of misses is even: the scale-down
+window holds the highest of several such levels."""
 
-WORTH = 0.7
-"""GPUs for bursts are worth it when they save so many of the requests that they could serve, in units of the
-share that the promise gives up: 0.7 % for 99 %. See docs/benchmarks/sizing.md."""
+_LEAST_CERTAIN = 0.5
 
-STEEP = 8.0
-"""Misses that fall at least with this power of the replicas are no rare bursts: the forecast knows the load,
-and what is left is chance. With rare bursts they fall as slowly as the bursts' own tail."""
-
-MOST_TIMES_GIVEN_UP = 10.0
-MOST_GIVEN_UP = 0.05
-"""Share of the requests that a role gives up to bursts at most, and how many times what the promise gives it.
-So a promise of 99 % becomes none of less than 90 %, however rare the bursts, and one of 90 % is kept."""
-
-_KINDS = 40
-"""Kinds of prompts at most: each is a fortieth of the TTFT target wide."""
-
-Allowance = Callable[[int], float]
-"""Share of requests that so many replicas may make late."""
-
-MOST_REPLICAS = 1 << 16
-"""The search ends here; no cluster has more."""
-
-_SLICES = 256
-"""Of more replicas than this, so large a part is judged at a time."""
+_SENSITIVITY = 0.7
+"""Power of the risk with which that changes."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Everything that sizing by attainment looks at; what follows from it is worked out once.
-
-    Without slots, because cached properties live in the instance's dictionary.
-    """
+    """Everything that sizing by attainment looks at."""
 
     policy: Policy
-    profile: Profile
+    capacity: Capacity
     forecast: Forecast
-    correction: Correction
     observation: Observation
     fleet: Fleet
     startup_s: float
-    burstiness: Burstiness
+    learning: Mapping[Role, Learning]
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """One stage's part of a need, in figures as they are quoted."""
+
+    stage: Role
+    expected_tokens_s: float
+    upper_tokens_s: float
+    each_tokens_s: float
+    """What a replica carries; 0 when there is no load."""
 
     @property
-    def horizon_s(self) -> float:
-        return self.policy.interval_s + self.startup_s
-
-    @cached_property
-    def coverage(self) -> Coverage:
-        held_s = self.policy.behavior.scale_down.stabilization_window_s
-        return Coverage.held(window_s=held_s, horizon_s=self.horizon_s)
-
-    @cached_property
-    def isl(self) -> Lengths:
-        return lengths(max(1.0, self.forecast.isl_tokens[0]), self.observation.isl_histogram)
-
-    @cached_property
-    def osl(self) -> Lengths:
-        return lengths(max(1.0, self.forecast.osl_tokens[0]), self.observation.osl_histogram)
-
-    @cached_property
-    def seen(self) -> Mapping[Role, SeenLoads]:
-        """The loads of both stages."""
-        return SeenLoads.of(self.observation.history)
-
-    @cached_property
-    def coming(self) -> Mapping[Role, Floats]:
-        """Tokens of each stage per second, at each step of the horizon and level of `coverage.LEVELS`."""
-        demands = self.forecast.prefill, self.forecast.decode
-        interval_s = self.policy.interval_s
-        prefill, decode = held_to(
-            np.array([seen.supported(LEVELS) for seen in self.seen.values()])[:, None],
-            tokens_per_s(demands, interval_s),
-            mean=np.array([demand.mean_tokens for demand in demands])[:, :, None] / interval_s,
-        )
-        return {Role.PREFILL: prefill, Role.DECODE: decode}
-
-    @cached_property
-    def prefill_s(self) -> Floats:
-        """Service time of each length of `isl`, as this fleet is."""
-        return prefill_seconds(self.profile, self.isl) * self.correction.prefill
-
-    @cached_property
-    def prefill_moments(self) -> tuple[float, float]:
-        """Mean of the service times, and of their squares."""
-        return float(self.isl.share @ self.prefill_s), float(self.isl.share @ self.prefill_s**2)
-
-    @cached_property
-    def allowances(self) -> tuple[Floats, Floats]:
-        """How long prompts may wait, and the share of requests that may; beside those that wait in vain.
-
-        Prompts that may wait about as long are one kind, at their mean: short ones differ by nothing that
-        counts.
-        """
-        target_s = self.policy.sla.ttft_ms / 1e3
-        hopeful = self.prefill_s <= HOPELESS * target_s
-        allowance_s, share = target_s - self.prefill_s[hopeful], self.isl.share[hopeful]
-        kind = (allowance_s * (_KINDS / target_s)).astype(int)
-        shares = np.bincount(kind, weights=share).astype(np.float64)
-        seen = np.flatnonzero(shares)
-        return np.bincount(kind, weights=share * allowance_s)[seen] / shares[seen], shares[seen]
-
-    @cached_property
-    def waiting_per_s(self) -> tuple[float, ...]:
-        """Prompts that wait now and still do when a step begins, per second of the horizon; one per step.
-
-        They are worked off within a horizon: who waits is late already, and replicas that clear a queue at
-        once are held for minutes after.
-
-        What serves works on them until then, besides the mean of what comes, and in the interval before the
-        last step also what starts now. A queue that would grow counts as it is: the load that makes it grow
-        is sized for anyway.
-        """
-        roles, means = self.policy.mode.roles, self.forecast.prefill.mean_tokens
-        prefill = self.fleet.role(Role.PREFILL) if Role.PREFILL in roles else None
-        serving = (prefill.serving or 0) if prefill else 0
-        ordered = max(serving, prefill.replicas) if prefill else 0
-        waiting = max(0.0, _value(self.observation.queued) - serving)
-        each = self.policy.interval_s / self.prefill_moments[0]
-        path = [waiting]
-        for step, tokens in enumerate(means[:-1], start=2):
-            workers = ordered if step == len(means) else serving
-            path.append(max(0.0, path[-1] + tokens / self.isl.mean - workers * each))
-        return tuple(min(waiting, left) / self.horizon_s for left in path)
-
-    @property
-    def missed(self) -> float:
-        """Share of the requests that the promise gives up."""
-        return 1.0 - self.policy.sla.attainment_percent / 100.0
-
-    def replica_s(self, stage: Role) -> float:
-        """Time of one replica that a request takes at best."""
-        if stage is Role.PREFILL:
-            return self.prefill_moments[0]
-        return self.osl.mean / float(self.batch.tokens_per_s[-1])
-
-    @cached_property
-    def batch(self) -> Batch:
-        """What one decode replica holds within the ITL target."""
-        return Batch.within(
-            self.profile.decode,
-            itl_ms=self.policy.sla.itl_ms,
-            context_tokens=mean_context_tokens(self.isl, self.osl),
-            factor=self.correction.decode,
-        )
+    def replicas(self) -> float:
+        return self.upper_tokens_s / self.each_tokens_s if self.each_tokens_s > 0.0 else 0.0
 
 
 def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role, int]) -> Sized:
@@ -211,11 +81,6 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
         ProfileNotFound: the profile lacks a stage that a role of the mode needs.
     """
     policy = situation.policy
-    gpu_s = sum(
-        gpus_per_replica[role] * situation.replica_s(stage)
-        for role in policy.mode.roles
-        for stage in role.stages
-    )
     return Sized(
         roles=tuple(
             _sized(
@@ -223,218 +88,130 @@ def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role
                 throughput.stages_of(
                     role,
                     policy=policy,
-                    profile=situation.profile,
+                    profile=situation.capacity.profile,
                     demand=demand,
-                    correction=situation.correction,
+                    correction=Correction(),
                     gpus=gpus_per_replica[role],
                 ),
                 situation,
-                # Replicas without GPUs cost nothing, and none is left out.
-                price_per_s=WORTH * situation.missed * gpus_per_replica[role] / gpu_s if gpu_s else 0.0,
             )
             for role in policy.mode.roles
         )
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Need:
-    """Replicas, and what would keep the promise: more, where the last of them would not be worth it."""
+def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situation) -> SizedRole:
+    capacity, policy = situation.capacity, situation.policy
+    current, floor = situation.fleet.role(role).replicas, policy.role(role).min_replicas
+    attainable = all(stage.attainable for stage in evidence)
+    # Where no size meets the targets, misses tell nothing about the size.
+    learning = situation.learning.get(role, Learning()) if attainable else Learning()
+    experience = learning.experience
+    allowed = capacity.allowed * len(role.stages)
+    certainty = exact(100.0 * _certainty(experience, allowed))
+    factor = exact(1.0 / experience.highest(allowed))
+    waiting = exact(_waiting(situation, role))
 
-    replicas: int
-    promised: int
-    late: float
-    """Share of the requests that `replicas` make late."""
+    def needed(terms: tuple[_Term, ...]) -> float:
+        return exact(sum(factor * term.replicas for term in terms) + waiting)
 
-    def __add__(self, other: _Need) -> _Need:
-        return _Need(
-            replicas=self.replicas + other.replicas,
-            promised=self.promised + other.promised,
-            late=self.late + other.late,
-        )
-
-
-def _sized(
-    role: Role,
-    evidence: tuple[throughput.Stage, ...],
-    situation: Situation,
-    *,
-    price_per_s: float,
-) -> SizedRole:
-    policy = situation.policy
-    floor = policy.role(role).min_replicas
-    allowed = situation.missed / max(2, len(policy.mode.roles))
-    repeated = situation.horizon_s / policy.interval_s - 1.0
-
-    def late_at(step: int) -> list[_Late]:
-        return [_LATE[stage](situation, step) for stage in role.stages]
-
-    def need_of(late: list[_Late], may_be_late: Allowance, *, near: int, least: int = 1) -> _Need:
-        search = _Search(
-            near=near,
-            least=least if len(late) == 1 else 1,
-            price_per_s=price_per_s,
-            most_late=min(MOST_GIVEN_UP, MOST_TIMES_GIVEN_UP * allowed),
-        )
-        first, *others = (_fewest(one, may_be_late, search) for one in late)
-        return sum(others, start=first)
-
-    def for_all(replicas: int) -> float:  # noqa: ARG001 - the same whatever the count
-        return allowed
-
-    def for_survivors(replicas: int) -> float:
-        """Who is given back and missed stays away for the horizon: one of so many, all those intervals."""
-        return allowed / (1.0 + repeated / replicas)
-
-    last, current = situation.forecast.horizon_steps, situation.fleet.role(role).replicas
-    late_at_end = late_at(last)
-    ordered = need_of(late_at_end, for_all, near=current)
-    need = ordered.replicas
-    if Role.DECODE in role.stages:
-        need = max(need, _inflow_need(situation))
-    sooner = 0
-    for step in range(last, 0, -1):
-        least = max(need, sooner)
-        if least >= current:
-            break  # what follows decides on shrinking only
-        late = late_at_end if step == last else late_at(step)
-        kept = min(current, need_of(late, for_survivors, near=least, least=least).replicas)
-        if step == last:
-            need = max(need, kept)
-        else:
-            sooner = max(sooner, kept)
-    replicas = max(need, floor)
-    left_out = Reason.BURSTS_NOT_COVERED if floor <= need < ordered.promised else None
-    return throughput.sized(
-        role,
-        evidence,
-        raw=float(ordered.promised if left_out else need),
+    last = situation.forecast.horizon_steps
+    path = [_terms(situation, role, step=step, certainty=certainty / 100.0) for step in range(1, last + 1)]
+    terms = path[-1]
+    raw = needed(terms)
+    wanted = whole_replicas(raw)
+    modelled = sum(term.replicas for term in terms)
+    replicas = max(wanted, experience.fewest(modelled, current=current, allowed=2.0 * allowed), floor)
+    limit = None
+    if replicas > wanted:
+        limit = Reason.TOO_FEW_REPLICAS if replicas == floor else Reason.SHRINKS_BY_STEPS
+    carried = sum(term.upper_tokens_s for term in terms) / (factor * modelled) if modelled > 0.0 else 0.0
+    return SizedRole(
+        role=role,
+        raw=raw,
         replicas=replicas,
-        sooner=sooner,
-        limit=Reason.TOO_FEW_REPLICAS if need < floor else left_out,
-        message=(
-            f"{role}: {figure(throughput.load_of(evidence))} tokens/s are expected, and {replicas} replicas keep "
-            f"all but at most {figure(100.0 * max(ordered.late, allowed))} % of the requests in time over the next "
-            f"{figure(situation.horizon_s)} s, with requests of {figure(situation.burstiness.clump_s)} s "
-            f"coming at once"
-            + (f"; {ordered.promised} would cover rare bursts too" if replicas < ordered.promised else "")
-        ),
+        limit=limit,
+        sooner=max((min(current, whole_replicas(needed(step))) for step in path[:-1]), default=0),
+        capacity_per_replica_tokens_s=carried,
+        load_tokens_s=sum(term.expected_tokens_s for term in terms),
+        learnt_factor=factor,
+        expected_latency_ms=evidence[-1].latency_ms,
+        best_latency_ms=evidence[-1].best_latency_ms,
+        attainable=attainable,
+        message=_message(
+            role, terms, certainty=certainty, factor=factor, waiting=waiting, raw=raw, wanted=wanted
+        )
+        + throughput.unmet(evidence),
     )
 
 
-class _Late(dict[int, float]):
-    """Share of the requests that so many replicas make late, worked out at the first look."""
-
-    def __init__(self, share: Callable[[int], float], *, requests_s: float) -> None:
-        super().__init__()
-        self._share = share
-        self.requests_s = requests_s
-        """All the requests that it is a share of, per second."""
-
-    def __missing__(self, replicas: int) -> float:
-        found = self[replicas] = self._share(replicas)
-        return found
+def _certainty(experience: Experience, allowed: float) -> float:
+    """How often the load should stay below what is sized for: less where misses are left, more where none are."""
+    return max(_LEAST_CERTAIN, 1.0 - ABOVE * math.pow(experience.risk(allowed), _SENSITIVITY))
 
 
-def _late_prefill(situation: Situation, step: int) -> _Late:
-    """Prompts that wait longer than they may, beyond those that alone take too long (see `HOPELESS`)."""
-    load_tokens_s = situation.coming[Role.PREFILL][step - 1]
-    mean_s, second = situation.prefill_moments
-    rate = load_tokens_s / situation.isl.mean
-    erlangs = (rate + situation.waiting_per_s[step - 1]) * mean_s
-    variance = rate * (second + (situation.burstiness.index(rate) - 1.0) * mean_s**2)
-    allowance_s, allowance_share = situation.allowances
-    counted = situation.coverage.counted(load_tokens_s, usual=situation.seen[Role.PREFILL].usual_tokens_s)
-    each = lateness(
-        erlangs=erlangs,
-        variance_per_s=variance,
-        allowance_s=allowance_s,
-        allowance_share=allowance_share,
-        while_s=situation.policy.interval_s,
-    )
-
-    def share(replicas: int) -> float:
-        return float(counted.share @ each(replicas))
-
-    return _Late(share, requests_s=counted.tokens_s / situation.isl.mean)
+def _terms(situation: Situation, role: Role, *, step: int, certainty: float) -> tuple[_Term, ...]:
+    """The need of each stage of *role* at a step of the horizon."""
+    interval_s, capacity = situation.policy.interval_s, situation.capacity
+    terms = []
+    for stage in role.stages:
+        coming = situation.forecast.prefill if stage is Role.PREFILL else situation.forecast.decode
+        upper = coming.upper(certainty, step) / interval_s
+        if stage is Role.DECODE:
+            upper = max(upper, in_flight_tokens_s(situation.observation, capacity))
+        need = capacity.replicas(stage, upper)
+        terms.append(
+            _Term(
+                stage,
+                exact(coming.mean_tokens[step - 1] / interval_s),
+                exact(upper),
+                exact(upper / need) if need > 0.0 else 0.0,
+            )
+        )
+    return tuple(terms)
 
 
-def _late_decode(situation: Situation, step: int) -> _Late:
-    """Requests in batches that exceed the ITL target or the KV."""
-    batch, load_tokens_s = situation.batch, situation.coming[Role.DECODE][step - 1]
-    counted = situation.coverage.counted(load_tokens_s, usual=situation.seen[Role.DECODE].usual_tokens_s)
-    dispersion = situation.burstiness.index(load_tokens_s / situation.osl.mean)
+def _waiting(situation: Situation, role: Role) -> float:
+    """Replicas that work off, within an interval, the prompts which will still wait when ordered ones serve.
 
-    def share(replicas: int) -> float:
-        return float(counted.share @ batch.share_late(load_tokens_s, replicas, dispersion=dispersion))
-
-    return _Late(share, requests_s=counted.tokens_s / situation.osl.mean)
-
-
-_LATE = {Role.PREFILL: _late_prefill, Role.DECODE: _late_decode}
-
-
-def _inflow_need(situation: Situation) -> int:
-    """Replicas for the sequences that are on their way; 1 when there is no sign of growth."""
-    sequences = coming_sequences(
-        situation.observation,
-        interval_s=situation.policy.interval_s,
-        ahead_s=situation.horizon_s,
-        burstiness=situation.burstiness,
-        prefill_workers=max(1, situation.fleet.roles[0].serving or 0),
-    )
-    return max(1, math.ceil(sequences / situation.batch.room))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Search:
-    """Where a search begins (a good guess takes two looks, and any guess finds the same), and its price."""
-
-    near: int
-    least: int
-    """What the answer is raised to: fewer would change nothing."""
-    price_per_s: float
-    """Requests that a replica must save to be worth it."""
-    most_late: float
-    """Share of the requests that is given up to bursts at most."""
-
-
-def _fewest(late: _Late, allowed: Allowance, search: _Search) -> _Need:
-    """The least count that is late no more than *allowed*, and what of it is worth it.
-
-    With the count *late* never rises and *allowed* never falls. Steps from the guess double until the answer
-    lies between two counts, which are then halved.
+    What is ordered already counts: the queue of an overloaded fleet does not last beyond its arrival.
     """
-    low, high = max(1, search.least) - 1, MOST_REPLICAS
-    count, step = min(max(low + 1, search.near), MOST_REPLICAS - 1), 1
-    while high - low > 1:
-        is_short = late[count] > allowed(count)
-        low, high = (count, high) if is_short else (low, count)
-        ahead = low + step if is_short else high - step
-        count, step = ahead if low < ahead < high else (low + high) // 2, 2 * step
-    return _worthwhile(late, high, search)
+    if Role.PREFILL not in role.stages:
+        return 0.0
+    state, capacity, interval_s = situation.fleet.role(role), situation.capacity, situation.policy.interval_s
+    serving = state.serving if state.serving is not None else state.replicas
+    waiting = max(0.0, value_or(situation.observation.queued, 0.0) - serving)
+    mean_tokens_s = situation.forecast.prefill.mean_tokens[-1] / interval_s
+    busy = mean_tokens_s / capacity.isl.mean * capacity.prompt_s
+    spare = max(0.0, max(serving, state.replicas) - busy)
+    return max(0.0, waiting * capacity.prompt_s - spare * situation.startup_s) / interval_s
 
 
-def _worthwhile(late: _Late, promised: int, search: _Search) -> _Need:
-    """*promised*, or fewer where the last are kept for rare bursts and would serve next to nothing.
-
-    A replica that goes spares its price, in requests per second, and loses those that are late for want of
-    it: the count that spares most on balance is taken, among those whose misses grow at most with the power
-    `STEEP` from *promised* on.
-    """
-    best, most_spared = promised, 0.0
-    count, least = promised, max(1, search.least)
-    while count > least:
-        count = max(least, count - max(1, count // _SLICES))
-        lost = (late[count] - late[promised]) * late.requests_s
-        if lost > search.price_per_s * promised or late[count] > search.most_late:
-            break  # the first: fewer lose more than there is to spare
-        spared = search.price_per_s * (promised - count) - lost
-        is_slow = late[count] <= late[promised] * (promised / count) ** STEEP
-        if is_slow and spared > most_spared:
-            best, most_spared = count, spared
-    return _Need(replicas=best, promised=promised, late=late[best])
-
-
-def _value(reading: Reading) -> float:
-    return reading.value if isinstance(reading, Known) else 0.0
+def _message(
+    role: Role,
+    terms: tuple[_Term, ...],
+    *,
+    certainty: float,
+    factor: float,
+    waiting: float,
+    raw: float,
+    wanted: int,
+) -> str:
+    """The whole sum, so that the count can be checked."""
+    named = len(terms) > 1
+    loads = ", ".join(
+        f"{f'{term.stage} ' if named else ''}{exactly(term.expected_tokens_s)} tokens/s expected, "
+        f"{exactly(term.upper_tokens_s)} at most"
+        for term in terms
+    )
+    parts = [
+        f"{exactly(term.upper_tokens_s)} x {exactly(factor)} (learnt) / {exactly(term.each_tokens_s)} (a replica)"
+        for term in terms
+        if term.each_tokens_s > 0.0
+    ]
+    if waiting > 0.0 or not parts:
+        parts.append(f"{exactly(waiting)} (waiting requests)")
+    return (
+        f"{role}: {loads} ({exactly(certainty)} % certain); "
+        f"{' + '.join(parts)} = {exactly(raw)}, in whole replicas {wanted}"
+    )

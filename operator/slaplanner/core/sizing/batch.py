@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
 from slaplanner.core.profiles import DecodeProfile
 from slaplanner.core.sizing.arrays import Floats
@@ -50,12 +49,14 @@ class Batch:
     tokens_per_s: Floats
 
     @staticmethod
-    def within(decode: DecodeProfile, *, itl_ms: float, context_tokens: float, factor: float) -> Batch:
-        """Batches whose ITL, *factor* times the profile's, is at most *itl_ms*; at least a batch of 1."""
+    def within(
+        decode: DecodeProfile, *, itl_ms: float, context_tokens: float, slowdown: float = 1.0
+    ) -> Batch:
+        """Batches whose ITL, *slowdown* times the profile's, is at most *itl_ms*; at least a batch of 1."""
         low, room = 0.0, KV_LIMIT * decode.max_kv_tokens / context_tokens
         for _ in range(_ROUNDS):
             loads = low + room * _PARTS
-            above = factor * decode.itl_row_ms(loads, context_tokens=context_tokens) > itl_ms
+            above = slowdown * decode.itl_row_ms(loads, context_tokens=context_tokens) > itl_ms
             first = int(above.argmax())
             if not above[first]:
                 low += room  # the KV is full before the ITL is at its target
@@ -65,19 +66,13 @@ class Batch:
         largest = max(1.0, low)
         sizes = largest * _SIZES
         itl = decode.itl_row_ms(sizes, context_tokens=context_tokens)
-        return Batch(largest, sizes, np.maximum.accumulate(1e3 * sizes / (factor * itl)))
+        return Batch(largest, sizes, np.maximum.accumulate(1e3 * sizes / (slowdown * itl)))
 
     @property
     def room(self) -> float:
         """Sequences per replica that the mean over all replicas may reach."""
         return max(IMBALANCE, self.largest - IMBALANCE)
 
-    def share_late(self, tokens_per_s: Floats, replicas: int, *, dispersion: Floats) -> Floats:
-        """How likely a batch is too large, at each load and its index of dispersion; shapes alike."""
-        each, most = tokens_per_s / replicas, self.tokens_per_s[-1]
-        # Within the curve the second is 1, beyond it the first is the largest batch.
-        size = np.interp(each, self.tokens_per_s, self.sizes) * np.maximum(each / most, 1.0)
-        inside = size * replicas
-        swing = np.sqrt(np.maximum(LIFE_SHARE * dispersion * inside, 1e-9))
-        late: Floats = ndtr((inside - replicas * self.room) / swing)
-        return late
+    def itl_s(self, size: float) -> float:
+        """Seconds between two tokens of each sequence, in a batch of this size or the nearest there is."""
+        return float(np.interp(size, self.sizes, self.sizes / self.tokens_per_s))

@@ -30,15 +30,17 @@ class SizedRole:
     raw: float
     """Replicas before rounding; the floor itself when the profile gives no capacity to divide by."""
     replicas: int
-    """`raw` rounded up, within what `limit` says; at least the role's minReplicas."""
+    """`raw` rounded up, or what `limit` says; at least the role's minReplicas."""
     limit: Reason | None = None
-    """TOO_FEW_REPLICAS when the floor raised `replicas`, BURSTS_NOT_COVERED when the last of `raw` were left out."""
+    """What raised `replicas`: TOO_FEW_REPLICAS the floor, SHRINKS_BY_STEPS that fewer were not tried yet."""
     sooner: int = 0
     """Replicas that are needed only until ordered ones would serve: who runs stays as long."""
     capacity_per_replica_tokens_s: float
     """Prefill: input tokens; decode: output tokens; agg: both, in the demand's mix. 0: no capacity."""
     load_tokens_s: float
     """The demand in the same tokens."""
+    learnt_factor: float = 1.0
+    """What measured misses multiply the model's replicas by; `capacity_per_replica_tokens_s` is divided by it."""
     expected_latency_ms: float
     """At the operating point sized for; prefill: TTFT without queueing; decode, agg: ITL."""
     best_latency_ms: float

@@ -110,32 +110,6 @@ def stages_of(
     return tuple(stage for stage in (prefill, decode) if stage is not None)
 
 
-def sized(
-    role: Role,
-    stages: tuple[Stage, ...],
-    *,
-    raw: float,
-    replicas: int,
-    limit: Reason | None,
-    message: str,
-    sooner: int = 0,
-) -> SizedRole:
-    """A size, with the figures of its stages beside it."""
-    return SizedRole(
-        role=role,
-        raw=raw,
-        replicas=replicas,
-        limit=limit,
-        sooner=sooner,
-        capacity_per_replica_tokens_s=_capacity(stages),
-        load_tokens_s=load_of(stages),
-        expected_latency_ms=stages[-1].latency_ms,
-        best_latency_ms=stages[-1].best_latency_ms,
-        attainable=all(stage.attainable for stage in stages),
-        message=message,
-    )
-
-
 def _prefill(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> Stage:
     """*factor* at most 1: what a prompt costs compared with the profile (a prefix cache makes it cheaper)."""
     isl = demand.isl_tokens
@@ -179,17 +153,21 @@ def _size_role(role: Role, *, min_replicas: int, stages: tuple[Stage, ...]) -> S
     raw = float(min_replicas) if no_capacity else sum(known)
     rounded = whole_replicas(raw)
     replicas = max(rounded, min_replicas)
-    return sized(
-        role,
-        stages,
+    return SizedRole(
+        role=role,
         raw=raw,
         replicas=replicas,
         limit=Reason.TOO_FEW_REPLICAS if rounded < min_replicas else None,
+        capacity_per_replica_tokens_s=_capacity(stages),
+        load_tokens_s=_load_of(stages),
+        expected_latency_ms=stages[-1].latency_ms,
+        best_latency_ms=stages[-1].best_latency_ms,
+        attainable=all(stage.attainable for stage in stages),
         message=_message(role, stages, raw=raw, replicas=replicas),
     )
 
 
-def load_of(stages: tuple[Stage, ...]) -> float:
+def _load_of(stages: tuple[Stage, ...]) -> float:
     """Tokens per second of all of them."""
     return sum(stage.load_tokens_s for stage in stages)
 
@@ -198,7 +176,7 @@ def _capacity(stages: tuple[Stage, ...]) -> float:
     """Tokens/s that one replica carries when the stages share it in the proportions of the demand."""
     if any(stage.capacity_tokens_s <= 0 for stage in stages):
         return 0.0
-    load = load_of(stages)
+    load = _load_of(stages)
     if len(stages) == 1 or load <= 0:
         return stages[-1].capacity_tokens_s
     need = sum(stage.load_tokens_s / stage.capacity_tokens_s for stage in stages)
@@ -206,15 +184,20 @@ def _capacity(stages: tuple[Stage, ...]) -> float:
     return load / need if need > 0 else stages[-1].capacity_tokens_s
 
 
-def _message(role: Role, stages: tuple[Stage, ...], *, raw: float, replicas: int) -> str:
-    load, capacity = load_of(stages), _capacity(stages)
-    misses = [stage for stage in stages if not stage.attainable]
-    unmet = "".join(
-        f"; best measured latency {figure(stage.best_latency_ms)} ms, {stage.target}" for stage in misses
+def unmet(stages: tuple[Stage, ...]) -> str:
+    """What the profile does not reach at any load, for the end of a message; empty when it reaches all."""
+    return "".join(
+        f"; best measured latency {figure(stage.best_latency_ms)} ms, {stage.target}"
+        for stage in stages
+        if not stage.attainable
     )
+
+
+def _message(role: Role, stages: tuple[Stage, ...], *, raw: float, replicas: int) -> str:
+    load, capacity = _load_of(stages), _capacity(stages)
     if capacity <= 0:
-        return f"{role}: the profile gives no throughput within the targets, so the floor {replicas}{unmet}"
+        return f"{role}: the profile gives no throughput within the targets, so the floor {replicas}{unmet(stages)}"
     return (
         f"{role}: {figure(load)} tokens/s, {figure(capacity)} per replica, "
-        f"so {figure(raw)}, in whole replicas {replicas}{unmet}"
+        f"so {figure(raw)}, in whole replicas {replicas}{unmet(stages)}"
     )

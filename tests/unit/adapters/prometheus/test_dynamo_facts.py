@@ -66,3 +66,19 @@ def test_arrivals_and_cached_tokens_are_counted_by_newer_versions_only() -> None
 def test_a_request_that_comes_while_a_role_is_gone_may_be_counted_nowhere() -> None:
     """Why a flat counter proves no idleness while a role has no worker."""
     assert stored("1.4.2")["refusals"]["no decode worker"] == {"status": 503, "counted": []}
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_a_frontend_registers_its_models_and_says_what_it_holds_of_each(version: str) -> None:
+    metrics = stored(version)["metrics"]
+    assert any(PREFIX + name in metrics for name in series.REGISTRATIONS)
+    for name in (*series.INFLIGHT, series.QUEUED):
+        assert metrics[PREFIX + name]["type"] == "gauge"
+        assert set(metrics[PREFIX + name]["labels"]) == {"model"}
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_stages_have_no_model_and_the_routers_queue_has_one_in_newer_versions(version: str) -> None:
+    metrics = stored(version)["metrics"]
+    assert set(metrics[PREFIX + series.STAGES]["labels"]) == {"stage", "phase"}
+    assert ("model" in metrics[PREFIX + series.PENDING]["labels"]) is (version != "1.2.1")

@@ -221,8 +221,9 @@ def test_the_newer_gauges_stand_in_for_the_deprecated_ones() -> None:
 def test_the_message_says_what_was_asked_for_and_what_there_is() -> None:
     seen = observed(fake({"model_counters": AROUND, "up": 2.0}))
     assert isinstance(seen.requests, Unknown)
-    assert "dynamo_frontend_* for Frontend" in seen.requests.message
-    assert "(?i:Llama-70B)" in seen.requests.message
+    assert "found no series of Frontend {" in seen.requests.message
+    assert "named dynamo_frontend_*" in seen.requests.message
+    assert 'model="Llama-70B"' in seen.requests.message
     assert "2 targets up{" in seen.requests.message
     assert (
         "dynamo_frontend_requests_total{model='other', dynamo_namespace='serving-other'}"

@@ -104,6 +104,7 @@ def test_a_model_matches_itself_in_any_case_and_nothing_longer(
         return  # such letters have no upper case that comes back, so nobody can tell that they are one
     assert matches(any_case(model), spelled_model)
     assert not matches(any_case(model), f"{model}x")
+    assert matches(any_case(model, or_none=True), "")
 
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)

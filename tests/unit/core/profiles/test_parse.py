@@ -122,7 +122,10 @@ BAD_PREFILL = {
     "npz-bare-pickle": (_npz_with_member("prefill_isl", pickle.dumps([1])), "found no NumPy array in it"),
     "npz-text": (_npz(PREFILL, prefill_isl=["a", "b", "c", "d"]), "found elements of type <U1"),
     "npz-complex": (_npz(PREFILL, prefill_isl=[1j, 2, 3, 4]), "found elements of type complex128"),
-    "npz-two-dimensions": (_npz(PREFILL, prefill_isl=[[1, 2], [3, 4]]), "found an array of shape (2, 2)"),
+    "npz-two-dimensions": (
+        _npz(PREFILL, prefill_isl=[[1, 2], [3, 4]]),
+        "arrays of different shapes (prefill_isl (2, 2)",
+    ),
     "npz-claims-terabytes": (
         _npz_with_member("prefill_isl", _npy_header("(1000000000000,)")),
         "found an array of shape (1000000000000,)",

@@ -9,32 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.core.model import Role
-from slaplanner.core.readings import Histogram, Known, Observation, Series, Unknown
-from slaplanner.core.reasons import Reason
+from slaplanner.core.readings import Histogram
 from slaplanner.core.sizing.burstiness import Burstiness
-from slaplanner.core.sizing.coverage import INDEPENDENCE, LEVELS, Coverage
-from slaplanner.core.sizing.inflow import coming_sequences
 from slaplanner.core.sizing.lengths import lengths
-from slaplanner.core.sizing.queueing import lateness, mean_wait_s
-from slaplanner.core.sizing.seen import BELIEVED_RISE, SeenLoads, held_to
+from slaplanner.core.sizing.mix import Mix
 from slaplanner.core.state import PlannerState, from_document, to_document
 
 INF = float("inf")
-UNKNOWN = Unknown(Reason.NOT_REPORTED, "not part of the question")
-
-
-def late(
-    *, erlangs: float, workers: int, allowance_s: float = 1.0, variance: float = 0.25, while_s: float = 30.0
-) -> float:
-    share = lateness(
-        erlangs=np.array([erlangs]),
-        variance_per_s=np.array([variance]),
-        allowance_s=np.array([allowance_s]),
-        allowance_share=np.array([1.0]),
-        while_s=while_s,
-    )
-    return float(share(workers)[0])
 
 
 @given(mean=st.floats(1.0, 5e4), counts=st.lists(st.floats(0.0, 1e4), min_size=4, max_size=4))
@@ -48,60 +29,6 @@ def test_lengths_keep_the_mean_whatever_the_buckets_say(mean: float, counts: lis
 def test_a_handful_of_requests_has_a_mean_and_no_shape() -> None:
     some = lengths(500.0, Histogram(edges=(100.0, INF), counts=(3.0, 4.0)))
     assert some.tokens.tolist() == [500.0]
-
-
-def test_below_capacity_the_tail_is_the_exponential_one_of_heavy_traffic() -> None:
-    # M/M/1 at load 0.9 with services of 0.1 s: P(V > 1 s) = exp(-(1 - 0.9) x 1 / 0.1) without the chance to wait
-    seen = late(erlangs=0.9, workers=1, variance=2 * 0.9 * 0.1, while_s=1e5)
-    assert seen == pytest.approx(np.exp(-2 * 0.1 * 1.0 / (2 * 0.9 * 0.1)), rel=0.02)
-
-
-def test_above_capacity_requests_are_late_once_the_backlog_passes_their_allowance() -> None:
-    # 6 erlangs on 4 workers: the wait grows by half a second per second, so after 2 of 30 s all are late.
-    assert late(erlangs=6.0, workers=4, variance=1e-6) == pytest.approx(1.0, abs=1e-9)
-    assert late(erlangs=4.1, workers=4, variance=1e-6, allowance_s=0.5) == pytest.approx(0.4, abs=0.21)
-
-
-@given(
-    erlangs=st.floats(0.0, 40.0),
-    workers=st.integers(1, 40),
-    variance=st.floats(0.0, 100.0),
-    allowance_s=st.floats(-1.0, 10.0),
-)
-def test_more_workers_never_make_more_late(
-    erlangs: float, workers: int, variance: float, allowance_s: float
-) -> None:
-    few = late(erlangs=erlangs, workers=workers, variance=variance, allowance_s=allowance_s)
-    more = late(erlangs=erlangs, workers=workers + 1, variance=variance, allowance_s=allowance_s)
-    assert 0.0 <= more <= few + 1e-9 <= 1.0 + 1e-9
-
-
-def test_the_mean_wait_of_one_server_is_pollaczek_and_khinchines() -> None:
-    wait = mean_wait_s(erlangs=0.8, workers=1, mean_s=0.1, second_moment_s2=0.01, dispersion=1.0)
-    assert wait == pytest.approx(0.8 * 0.1 / (2 * 0.2))
-
-
-def test_at_capacity_the_mean_wait_is_infinite() -> None:
-    assert mean_wait_s(erlangs=2.0, workers=2, mean_s=0.1, second_moment_s2=0.01, dispersion=1.0) == INF
-
-
-def test_the_mass_of_all_levels_is_one_however_long_replicas_are_held() -> None:
-    for held_s in (0.0, 300.0, 3600.0):
-        assert Coverage.held(window_s=held_s, horizon_s=150.0).mass.sum() == pytest.approx(1.0)
-
-
-def test_the_longer_replicas_are_held_the_less_a_high_level_weighs() -> None:
-    tails = [Coverage.held(window_s=held_s, horizon_s=150.0).mass[5:].sum() for held_s in (0.0, 150.0, 300.0)]
-    assert tails[0] == pytest.approx(0.1)
-    assert tails[1] == pytest.approx(0.1**2**INDEPENDENCE)
-    assert tails[2] == pytest.approx(0.1**3**INDEPENDENCE)
-
-
-def test_recommendations_that_share_their_past_err_together_more_often_than_by_chance() -> None:
-    alone, thrice = (
-        Coverage.held(window_s=held_s, horizon_s=150.0).mass[5:].sum() for held_s in (0.0, 300.0)
-    )
-    assert alone**3 < thrice < alone
 
 
 STEP_S = 5.0
@@ -167,94 +94,39 @@ def test_a_document_that_is_no_burstiness_is_refused(document: object) -> None:
         Burstiness.from_document(document)
 
 
-def loads(*requests: float, isl: float = 100.0) -> SeenLoads:
-    history = Series(
-        end_s=0.0,
-        step_s=10.0,
-        requests=requests,
-        isl_tokens=tuple(isl if count else float("nan") for count in requests),
-        osl_tokens=(1.0,) * len(requests),
+EDGES = (100.0, 1000.0, INF)
+
+
+@given(windows=st.lists(st.lists(st.floats(0.0, 1e9), min_size=3, max_size=3), max_size=5))
+def test_a_mix_reads_back_as_what_was_written(windows: list[list[float]]) -> None:
+    memory = Mix()
+    for at, counts in enumerate(windows, start=1):
+        histogram = Histogram(edges=EDGES, counts=tuple(counts))
+        memory = memory.after(histogram, window_s=60.0, now_s=37.3 * at)
+    assert Mix.from_document(json.loads(json.dumps(memory.to_document()))) == memory
+
+
+def test_one_window_of_long_prompts_moves_a_mix_by_a_part_only() -> None:
+    usual, strange = (
+        Histogram(edges=EDGES, counts=counts) for counts in ((90.0, 10.0, 0.0), (10.0, 90.0, 0.0))
     )
-    return SeenLoads.of(history)[Role.PREFILL]
+    memory = Mix()
+    for at in range(1, 20):
+        memory = memory.after(usual, window_s=60.0, now_s=60.0 * at)
+    mixed = memory.after(strange, window_s=60.0, now_s=1200.0).histogram(strange)
+    assert mixed is not None
+    assert 0.1 < mixed.counts[1] / mixed.total < 0.3
 
 
-def test_loads_count_from_the_first_traffic_on_and_gaps_are_no_silence() -> None:
-    nan = float("nan")
-    assert loads(0.0, 0.0, 3.0, 0.0, nan, 1.0).tokens_s.tolist() == [0.0, 10.0, 30.0]
-    assert loads(0.0, 0.0, 3.0, 0.0, nan, 1.0).usual_tokens_s == pytest.approx(40.0 / 3.0)
+def test_other_buckets_begin_afresh_and_without_any_there_is_no_shape() -> None:
+    memory = Mix().after(Histogram(edges=EDGES, counts=(1.0, 2.0, 3.0)), window_s=60.0, now_s=60.0)
+    other = Histogram(edges=(50.0, INF), counts=(5.0, 5.0))
+    assert memory.histogram(other) == other
+    assert memory.after(other, window_s=60.0, now_s=120.0).counts == other.counts
+    assert memory.histogram(None) is None
 
 
-@pytest.mark.parametrize("none", [loads(), loads(0.0, 0.0)], ids=["no history", "no traffic yet"])
-def test_without_a_load_the_forecast_stands(none: SeenLoads) -> None:
-    told = np.linspace(1.0, 1e6, len(LEVELS))
-    assert held_to(none.supported(LEVELS), told, mean=0.0).tolist() == told.tolist()
-
-
-def test_bursts_are_as_likely_as_they_were() -> None:
-    once_in_twenty = loads(*([0.0] * 19 + [1000.0]) * 10)
-    told = np.full(2, 5e4)
-    held = held_to(once_in_twenty.supported((0.9, 0.97)), told, mean=500.0)
-    assert held.tolist() == [BELIEVED_RISE * 500.0, 10_000.0]
-
-
-def test_a_short_history_does_not_speak_of_rare_loads() -> None:
-    told = np.full(2, 5e4)
-    held = held_to(loads(*[10.0] * 30).supported((0.9, 0.99)), told, mean=100.0)
-    assert held.tolist() == [BELIEVED_RISE * 100.0, 5e4]
-
-
-@given(
-    requests=st.lists(st.floats(0.0, 1e4), max_size=60),
-    told=st.lists(st.floats(0.0, 1e9), min_size=len(LEVELS), max_size=len(LEVELS)),
-    mean=st.floats(0.0, 1e6),
-)
-def test_nothing_is_raised_by_what_was_seen(requests: list[float], told: list[float], mean: float) -> None:
-    bounds = np.sort(np.array(told))
-    held = held_to(loads(*requests).supported(LEVELS), bounds, mean=mean)
-    assert (held <= bounds).all()
-    assert (held >= np.minimum(bounds, BELIEVED_RISE * mean)).all()
-
-
-def test_where_little_is_expected_its_misses_are_few_beside_the_usual() -> None:
-    coverage = Coverage.held(window_s=0.0, horizon_s=150.0)
-    load = np.ones(len(LEVELS))
-    expected, quiet = coverage.counted(load, usual=0.0), coverage.counted(load, usual=4.0)
-    assert (expected.share.sum(), expected.tokens_s) == pytest.approx((1.0, 1.0))
-    assert (quiet.share.sum(), quiet.tokens_s) == pytest.approx((0.25, 4.0))
-
-
-def seen(*, arrived: float, completed: float, inflight: float, queued: float = 0.0) -> Observation:
-    return Observation(
-        window_s=60.0,
-        requests=Known(arrived),
-        isl_tokens=Known(100.0),
-        osl_tokens=Known(100.0),
-        ttft_ms=UNKNOWN,
-        itl_ms=UNKNOWN,
-        request_duration_s=UNKNOWN,
-        queued=Known(queued),
-        inflight=Known(inflight),
-        osl_histogram=Histogram(edges=(1000.0, INF), counts=(completed, 0.0)),
-    )
-
-
-def coming(observation: Observation) -> float:
-    return coming_sequences(
-        observation, interval_s=60.0, ahead_s=240.0, burstiness=Burstiness(), prefill_workers=2
-    )
-
-
-def test_fewer_completions_than_arrivals_tell_that_answers_became_longer() -> None:
-    assert coming(seen(arrived=900.0, completed=400.0, inflight=500.0)) > 500.0 + 240.0 * 5.0
-
-
-@pytest.mark.parametrize(
-    "observation",
-    [
-        seen(arrived=900.0, completed=860.0, inflight=500.0),
-        seen(arrived=900.0, completed=400.0, inflight=500.0, queued=200.0),
-    ],
-    ids=["within chance", "prompts pile up"],
-)
-def test_chance_and_a_queue_of_prompts_say_nothing_of_answers(observation: Observation) -> None:
-    assert coming(observation) == 0.0
+@pytest.mark.parametrize("document", [[-1.0], [0.0, INF], [], ["x"], None])
+def test_a_document_that_is_no_mix_is_refused(document: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Mix.from_document(document)

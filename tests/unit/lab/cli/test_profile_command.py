@@ -31,6 +31,21 @@ def config_map(tmp_path: Path) -> Path:
     return path
 
 
+def test_the_profile_is_found_beside_the_planners_configuration(config_map: Path) -> None:
+    planner = yaml.safe_dump(
+        {"kind": "ConfigMap", "metadata": {"name": "planner-config"}, "data": {"a": "{}"}}
+    )
+    assert "decode 41 points" in _run("check", "-", text=f"{planner}---\n{config_map.read_text()}").stdout
+
+
+def test_a_json_file_with_both_stages_is_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "both.json"
+    names = ("prefill_raw_data.json", "decode_raw_data.json")
+    stages = [json.loads((PROFILES / LLAMA_8B / name).read_text()) for name in names]
+    path.write_text(json.dumps({**stages[0], **stages[1]}))
+    assert "decode 41 points" in _run("check", path).stdout
+
+
 def test_a_clean_profile_is_usable() -> None:
     result = _run("check", PROFILES / MODELLED_70B)
     assert result.exit_code == 0

@@ -1,0 +1,1 @@
+"""Other autoscalers' configurations, turned into the SLAPolicy that does the same."""

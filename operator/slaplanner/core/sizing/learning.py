@@ -1,0 +1,133 @@
+"""One window's lesson for one role: which utilisation it had, and which share was late at it.
+
+Replicas that begin to serve inside a window did not serve all of it, and requests that end in a window began
+before it. So where too many were late, the busiest moment of their life is blamed; where the promise was kept,
+only the load that the window itself had is credited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from slaplanner.core.model import Role, RoleState
+from slaplanner.core.readings import Known, Observation, value_or
+from slaplanner.core.sizing import observed
+from slaplanner.core.sizing.capacity import Capacity
+from slaplanner.core.sizing.experience import Experience
+
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """What is remembered of one role."""
+
+    experience: Experience = field(default_factory=Experience)
+    serving: int | None = None
+    """Replicas that served at the last look."""
+    queued: float = 0.0
+    """Prompts that waited then."""
+    busiest: float = 0.0
+    """The highest utilisation that requests which end now may have seen."""
+    busiest_at_s: float = 0.0
+
+    def after(
+        self,
+        observation: Observation,
+        *,
+        role: RoleState,
+        capacity: Capacity,
+        interval_s: float,
+        now_s: float,
+    ) -> Self:
+        """The memory after one more window; what cannot be told from it stays as it was.
+
+        Raises:
+            ProfileNotFound: the profile lacks a stage of the role.
+        """
+        serving = role.serving if role.serving is not None else role.replicas
+        queued = value_or(observation.queued, 0.0)
+        need = _need(observation, role.role, capacity, interval_s=interval_s, queued_before=self.queued)
+        if need is None or serving < 1:
+            return type(self)(
+                experience=self.experience,
+                serving=serving,
+                queued=queued,
+                busiest=self.busiest,
+                busiest_at_s=self.busiest_at_s,
+            )
+        fewest = max(1, serving if self.serving is None else min(serving, self.serving))
+        life_s = value_or(observation.request_duration_s, 0.0) if role.role is not Role.PREFILL else 0.0
+        busiest, at_s = need / fewest, now_s
+        if self.busiest > busiest and now_s - self.busiest_at_s < observation.window_s + life_s:
+            busiest, at_s = self.busiest, self.busiest_at_s
+        experience = self.experience
+        late = _late(observation, role.role, capacity)
+        if late is not None and not role.rollout:
+            too_many = late > capacity.allowed * len(role.role.stages)
+            experience = experience.after(
+                utilisation=busiest if too_many else need / serving,
+                late=late,
+                requests=value_or(observation.requests, 0.0) * observation.window_s / interval_s,
+                window_s=observation.window_s,
+                now_s=now_s,
+            )
+        return type(self)(
+            experience=experience,
+            serving=serving,
+            queued=queued,
+            busiest=round(busiest, _DIGITS),
+            busiest_at_s=round(at_s),
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "exp": self.experience.to_document(),
+            "now": [self.serving, self.queued, self.busiest, self.busiest_at_s],
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read back what `to_document` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError, IndexError: it is not such a document.
+        """
+        serving, queued, busiest, busiest_at_s = document["now"]
+        if (serving or 0) < 0 or not (queued >= 0.0 and busiest >= 0.0 and busiest_at_s >= 0.0):
+            raise ValueError(f"counts and utilisations are not negative, found {document['now']}")
+        return cls(
+            experience=Experience.from_document(document["exp"]),
+            serving=None if serving is None else int(serving),
+            queued=float(queued),
+            busiest=float(busiest),
+            busiest_at_s=float(busiest_at_s),
+        )
+
+
+def _need(
+    observation: Observation, role: Role, capacity: Capacity, *, interval_s: float, queued_before: float
+) -> float | None:
+    """Replicas that the model wants for the window's load; None when the load is not known."""
+    requests = observation.requests
+    if not isinstance(requests, Known) or requests.lower_bound:
+        return None
+    need = 0.0
+    for stage in role.stages:
+        load = observed.tokens_s(stage, observation, interval_s=interval_s)
+        if load is None:
+            return None
+        need += capacity.replicas(stage, load)
+        if stage is Role.PREFILL:
+            # What waited before the window was work of the window.
+            need += queued_before * capacity.prompt_s / observation.window_s
+    return need
+
+
+def _late(observation: Observation, role: Role, capacity: Capacity) -> float | None:
+    shares = [observed.late(stage, observation, capacity) for stage in role.stages]
+    known = [share for share in shares if share is not None]
+    return min(1.0, sum(known)) if len(known) == len(shares) else None
