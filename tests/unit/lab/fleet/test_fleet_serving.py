@@ -93,10 +93,13 @@ def scrape(serving: Serving) -> dict[str, float]:
     return sums
 
 
-def test_before_the_first_request_only_the_models_card_shows() -> None:
+def test_before_the_first_request_only_the_models_card_and_the_routers_zeros_show() -> None:
     serving = serve(traffic=every_second(1))
     run(serving, ready(serving), 0.5)
-    assert set(scrape(serving)) == {f"dynamo_frontend_{name}" for name in (*CARD, "model_ready")}
+    shown = scrape(serving)
+    routers = {name for name in shown if name.startswith("dynamo_component_router_")}
+    assert shown.keys() - routers == {f"dynamo_frontend_{name}" for name in (*CARD, "model_ready")}
+    assert {shown[name] for name in routers} == {0.0}
 
 
 def test_before_the_first_worker_nothing_shows() -> None:
