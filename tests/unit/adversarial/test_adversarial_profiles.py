@@ -114,7 +114,7 @@ def stages(draw: st.DrawFn) -> dict[str, Any]:
     stage = json.loads(json.dumps(draw(st.sampled_from([PREFILL, DECODE]))))
     for name in draw(st.lists(st.sampled_from(sorted(stage)), max_size=3)):
         column = stage[name]
-        if not isinstance(column, list) or draw(st.booleans()):
+        if not isinstance(column, list) or not column or draw(st.booleans()):
             stage[name] = draw(ODD | st.lists(MAGNITUDES | ODD, max_size=6) | MAGNITUDES)
         else:
             column[draw(st.integers(0, len(column) - 1))] = draw(MAGNITUDES | ODD)

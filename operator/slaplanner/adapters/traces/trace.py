@@ -74,10 +74,12 @@ class Trace:
         """Each request *copies* times, at its own time.
 
         Raises:
+            TraceError: these are more than `MAX_REQUESTS`.
             ValueError: *copies* is below 1.
         """
         if copies < 1:
             raise ValueError(f"a trace is repeated 1 or more times, found {copies}")
+        self._check_copies(copies)
         return replace(
             self,
             t_s=np.repeat(self.t_s, copies),
@@ -89,12 +91,21 @@ class Trace:
         """Each request *copies* times, jittered (see `amplify`).
 
         Raises:
+            TraceError: these are more than `MAX_REQUESTS`.
             ValueError: *copies* is below 1.
         """
+        self._check_copies(copies)
         t_s, original = jittered(self.t_s, copies, seed=seed)
         return replace(
             self, t_s=t_s, isl_tokens=self.isl_tokens[original], osl_tokens=self.osl_tokens[original]
         )
+
+    def _check_copies(self, copies: int) -> None:
+        if copies * len(self) > MAX_REQUESTS:
+            raise TraceError(
+                f"{self.name}: found {len(self):,} requests to be taken {copies:,} times, wanted at most "
+                f"{MAX_REQUESTS:,} in all"
+            )
 
     def between(self, from_s: float, to_s: float) -> Trace:
         """The requests that arrive in [from_s, to_s), their times counted from *from_s*.

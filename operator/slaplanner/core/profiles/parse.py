@@ -95,6 +95,11 @@ def prefill_table(data: bytes, *, source: str, tp: int | None = None) -> Prefill
         arrays = dict(_arrays(data, _MOCKER_PREFILL_KEYS, source=source))
         gpus = _gpus(tp, source=source)
         ttft_ms = arrays.pop("prefill_ttft_ms")
+        if ttft_ms.shape != arrays["prefill_isl"].shape:
+            raise ProfileFormatError(
+                f"{source}: found shape {ttft_ms.shape} of prefill_ttft_ms, wanted that of prefill_isl, "
+                f"{arrays['prefill_isl'].shape}"
+            )
         with np.errstate(all="ignore"):  # what is not positive is refused below
             arrays |= {
                 "prefill_ttft": ttft_ms,
@@ -162,7 +167,7 @@ def _mocker_decode(arrays: Arrays, tp: int | None, source: str) -> tuple[dict[st
     """
     gpus = _gpus(tp, source=source)
     tokens, context, itl_ms = (arrays[key] for key in _MOCKER_DECODE_KEYS)
-    if itl_ms.shape != (tokens.size, context.size):
+    if tokens.ndim != 1 or context.ndim != 1 or itl_ms.shape != (tokens.size, context.size):
         raise ProfileFormatError(
             f"{source}: decode_itl: found shape {itl_ms.shape}, wanted {(tokens.size, context.size)}: "
             "a row for each of decode_active_kv_tokens, a column for each of decode_context_length"
