@@ -85,7 +85,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with Bed(say=lambda line: console.print(f"[dim]{line}[/dim]")) as bed:
-            _run(bed, console, seconds=min(arguments.seconds, LONGEST_S), real=arguments.dynamo)
+            play(bed, console, seconds=min(arguments.seconds, LONGEST_S), real=arguments.dynamo)
     except KeyboardInterrupt:
         console.print("\nstopped; all that was started has ended")
     except MachineLacksError as error:
@@ -112,7 +112,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(bed: Bed, console: Console, *, seconds: float, real: bool) -> None:
+def play(bed: Bed, console: Console, *, seconds: float, real: bool) -> None:
+    """Show the main job on the parts of *bed*; *real*: served by Dynamo's own processes."""
     cluster, prometheus = bed.control_plane, bed.prometheus
     console.print("[dim]installing Dynamo's definitions and the operator's manifests[/dim]")
     install_dynamo(cluster, Served.V1BETA1)
@@ -167,7 +168,9 @@ def _real_parts(
     _deploy(cluster, profile)
     console.print("[dim]starting a frontend and the first workers[/dim]")
     frontend = serving.wait_served(f"{NAMESPACE}/{NAME}")
-    prometheus.add_target(monitored(frontend, namespace=NAMESPACE, name=NAME))
+    target = monitored(frontend, namespace=NAMESPACE, name=NAME)
+    prometheus.add_target(target)
+    programs.callback(prometheus.remove_target, target)
     steps = [
         (seconds * QUIET_S, REQUESTS_S["quiet"]),
         (seconds * BUSY_S, REQUESTS_S["busy"]),

@@ -25,7 +25,7 @@ ALL_WORDS = 1000
 ANSWER_TIMEOUT_S = 5.0
 HEALTH_TIMEOUT_S = 0.5
 """Who does not answer so soon is asked again."""
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 """A worker needs about five seconds of a core; several start at once on a machine that has two."""
 
 PLANES = ("--discovery-backend", "file", "--request-plane", "tcp", "--event-plane", "zmq")

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import os
+import io
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
+from examples.demo import run
+from rich.console import Console
 
-from tests.testbed import find_control_plane, find_prometheus
+from tests.testbed import Bed, ControlPlane, PrometheusServer
 from tests.testbed.dynamo_wheels import WORKERS_VERSION, find_dynamo
 from tests.testbed.missing import or_skip
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 110
 ROW = re.compile(r"(\d+) requests/s, prefill (\d+) of (\d+), decode (\d+) of (\d+), (\d+) GPUs")
 
 
 @pytest.fixture(scope="module")
-def shown() -> str:
+def shown(bed: Bed, control_plane: ControlPlane, prometheus_server: PrometheusServer) -> Iterator[str]:
     """What the demo printed."""
-    for part in (find_control_plane, find_prometheus, partial(find_dynamo, WORKERS_VERSION)):
-        or_skip(part)
-    done = subprocess.run(
-        [sys.executable, "-m", "examples.demo.run", "--dynamo", "--seconds", str(SECONDS)],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    or_skip(partial(find_dynamo, WORKERS_VERSION))
+    console = Console(file=io.StringIO(), width=200, soft_wrap=True)
+    try:
+        run.play(bed, console, seconds=SECONDS, real=True)
+        assert isinstance(console.file, io.StringIO)
+        yield console.file.getvalue()
+    finally:
+        control_plane.delete_namespace(run.NAMESPACE)
 
 
 def test_load_that_clients_bring_over_http_starts_workers_and_stops_them(shown: str) -> None:
