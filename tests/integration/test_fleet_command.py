@@ -172,7 +172,7 @@ def test_prometheus_sees_what_really_happens(
     wait_until(lambda: command.served(namespace) > 0, what="the first request to be served", timeout_s=60)
     address = command.urls["metrics"].removeprefix("http://").removesuffix("/metrics")
     prometheus_server.add_target(Target(job="fleet", address=address))
-    selector = f'{{dynamo_namespace="{namespace}-llama",model="meta/llama-8b"}}'
+    selector = f'{{dynamo_namespace="{namespace}-llama",model="Meta/Llama-8B"}}'
 
     def value(query: str) -> float:
         answer: list[Any] = list(prometheus_server.query(query))
@@ -188,7 +188,7 @@ def test_prometheus_sees_what_really_happens(
     assert 0 < value(f"{itl}_sum{selector} / {itl}_count{selector}") < 1
     assert value(f"dynamo_frontend_model_context_length{selector}") > 0
     completed = (
-        f'dynamo_frontend_requests_total{{model="meta/llama-8b",dynamo_namespace="{namespace}-llama"}}'
+        f'dynamo_frontend_requests_total{{model="Meta/Llama-8B",dynamo_namespace="{namespace}-llama"}}'
     )
     assert 0 < value(completed) <= command.served(namespace)
 

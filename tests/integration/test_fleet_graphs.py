@@ -137,7 +137,7 @@ def test_replicas_start_and_then_serve(played: Played, fleet: FleetProgram) -> N
     assert played.counts("decode")["readyReplicas"] == played.counts("decode")["availableReplicas"] == 2
     key = f"{played.namespace}/llama"
     played.wait(lambda: fleet.graphs()[key]["requests"]["served"] > 5, "requests to be served")
-    assert fleet.graphs()[key]["model"] == "meta/llama-70b"
+    assert fleet.graphs()[key]["model"] == "Meta/Llama-70B"
     assert f'dynamo_namespace="{played.namespace}-llama"' in fleet.metrics()
 
 
