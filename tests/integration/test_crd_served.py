@@ -139,9 +139,14 @@ def test_the_columns_show_what_was_found_and_decided(
         "PREFILL",
         "DECODE",
         "GPUS",
+        "ATTAINED",
+        "WHY",
         "AGE",
     ]
-    assert row.split()[:-1] == ["case", "False", "disagg", "431/500", "28.1/50", "3/4", "8/6", "32/64"]
+    assert row.split()[:-1] == [
+        *("case", "False", "disagg", "431/500", "28.1/50", "3/4", "8/6", "32/64"),
+        *("97.1-99.5/99", "Limited:", "ScaleDownLimit"),
+    ]
     assert re.fullmatch(r"\d+s", row.split()[-1])
 
 

@@ -49,6 +49,8 @@ def test_printer_columns_tell_the_state(served_scene: Callable[..., Scene]):
         "PREFILL",
         "DECODE",
         "GPUS",
+        "ATTAINED",
+        "WHY",
         "AGE",
     ]
     assert row.split()[:8] == ["llama", "True", "disagg", "120/500", "12/30", "4/4", "2/2", "12/40"]

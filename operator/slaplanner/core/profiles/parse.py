@@ -62,7 +62,10 @@ _TP = "tp"
 """Of each row of pre-swept results; a profile of one configuration may leave it out."""
 
 _MOST_GPUS = 400
-"""No replica has so many, so latencies that imply more are in another unit."""
+"""No replica has so many: either the latencies are in another unit, or the throughput is wrong."""
+_LONGEST_TTFT_S = 60.0
+_LONGEST_ITL_S = 2.0
+"""Latencies above these are no seconds. Then the throughput is what is wrong, and a fault says so."""
 _FASTEST_TOKENS_PER_S = 5e6
 """No replica reads prompts so fast."""
 _LEAST_ITL_MS = 0.5
@@ -123,6 +126,7 @@ def prefill_table(data: bytes, *, source: str, tp: int | None = None) -> Prefill
         alone / table.throughput_per_gpu,
         source=source,
         are_seconds=are_seconds,
+        longest_s=_LONGEST_TTFT_S,
     )
     return table
 
@@ -156,6 +160,7 @@ def decode_table(data: bytes, *, source: str, tp: int | None = None) -> DecodeTa
         table.concurrency / table.itl_ms * 1000.0 / table.throughput_per_gpu,
         source=source,
         are_seconds=float(np.median(table.itl_ms)) < _LEAST_ITL_MS,
+        longest_s=_LONGEST_ITL_S,
     )
     return table
 
@@ -221,15 +226,17 @@ def _row(found: Arrays, tp: int | None, *, source: str) -> Arrays:
 
 
 def _wants_milliseconds(
-    name: str, latency: FloatArray, gpus: FloatArray, *, source: str, are_seconds: bool
+    name: str, latency: FloatArray, gpus: FloatArray, *, source: str, are_seconds: bool, longest_s: float
 ) -> None:
     """Refuse latencies in seconds: they imply replicas of a thousand times as many GPUs.
+
+    Latencies that are too long for seconds are left to the checks of the throughput.
 
     Raises:
         ProfileFormatError: they are in seconds.
     """
     implied = float(np.median(gpus))
-    if implied > _MOST_GPUS or are_seconds:
+    if are_seconds or (implied > _MOST_GPUS and float(np.median(latency)) <= longest_s):
         why = f"a replica would have {implied:,.0f} GPUs" if implied > _MOST_GPUS else "no engine is so fast"
         raise ProfileFormatError(
             f"{source}: {name}: found {latency.min():.3g} to {latency.max():.3g}, which look like seconds ({why} if "

@@ -245,3 +245,12 @@ def test_a_stage_that_was_not_profiled_is_named_when_it_is_asked_for() -> None:
         ProfileTables(prefill=None, decode=None)
     with pytest.raises(ProfileNotFound, match="wanted its decode stage"):
         _ = build(tables).decode
+
+
+def test_latencies_too_long_for_seconds_are_milliseconds_whatever_the_throughput_says() -> None:
+    """A wrong throughput is a fault that is told, and no reason to refuse the profile."""
+    wrong = decode_table(
+        _json(DECODE, z_itl=[13.3, 36.7, 14.0, 36.0], z_thpt_per_gpu=[0.5, 0.5, 0.5, 0.5]), source="decode"
+    )
+
+    assert wrong.itl_ms.max() == 36.7
