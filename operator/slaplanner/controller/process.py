@@ -70,7 +70,8 @@ def run_operator(
     def credentials() -> kubernetes.client.Configuration:
         return _credentials(kubeconfig=kubeconfig, context=context)
 
-    leadership = _leadership(settings, credentials) if settings.leader_election is not None else None
+    election = settings.leader_election
+    leadership = _leadership(election, credentials) if election is not None else None
     operator = Operator(
         settings=settings,
         api_client=bounded_client(credentials(), may_write=leadership.may_write if leadership else None),
@@ -163,13 +164,14 @@ async def _won_before_signal(leadership: Leadership) -> bool:
             loop.remove_signal_handler(number)
 
 
-def _leadership(settings: Settings, credentials: Callable[[], kubernetes.client.Configuration]) -> Leadership:
+def _leadership(
+    election: LeaderElection, credentials: Callable[[], kubernetes.client.Configuration]
+) -> Leadership:
     """This process's part in the election that the settings name.
 
     Raises:
         NoClusterError: nobody said in which namespace the Lease lies.
     """
-    election = settings.leader_election or LeaderElection()
     namespace = election.namespace
     if namespace is None:
         try:
