@@ -15,6 +15,12 @@ from slaplanner.core.sizing.late import share_late
 ITL_SPREAD = 0.25
 """Of the requests of one window around its mean ITL, at most: standard deviation of the logarithm."""
 
+NEWEST = 1 / 3
+"""Part of a window in which its last state shows."""
+
+LEAST_NEWEST = 20.0
+"""Requests below which chance makes the newest part look unlike the rest."""
+
 SURE = 2.0
 """Standard deviations by which the sequences in flight at one moment may exceed their mean by chance."""
 
@@ -63,6 +69,15 @@ def tokens_s(stage: Role, observation: Observation, *, interval_s: float) -> flo
     if stage is Role.DECODE and observation.osl_histogram is not None:
         rate = max(rate, observation.osl_histogram.total / observation.window_s)
     return rate * length.value
+
+
+def newest_over_mean(observation: Observation) -> float:
+    """Arrivals of the newest part of the window, over those of all of it; 1 where too few came to tell."""
+    arrivals = observation.arrivals
+    newest = arrivals[-max(1, round(NEWEST * len(arrivals))) :]
+    if sum(newest) < LEAST_NEWEST:
+        return 1.0
+    return sum(newest) / len(newest) / (sum(arrivals) / len(arrivals))
 
 
 def in_flight_tokens_s(observation: Observation, capacity: Capacity) -> float:
