@@ -113,7 +113,8 @@ class _Need:
     mean: float
     """For the load of the whole window."""
     newest: float
-    """For that of its newest part, where it is higher: the window's mean comes after a rise."""
+    """For that of its end, where it is higher: the window's mean comes after a rise, and the answers that have
+    ended are the shorter ones."""
 
 
 def _need(observation: Observation, role: Role, capacity: Capacity, *, interval_s: float) -> _Need | None:
@@ -129,7 +130,10 @@ def _need(observation: Observation, role: Role, capacity: Capacity, *, interval_
             return None
         needed = capacity.replicas(stage, load)
         mean += needed
-        newest += needed if rises <= 1.0 else capacity.replicas(stage, rises * load)
+        last = max(1.0, rises) * load
+        if stage is Role.DECODE:
+            last = max(last, observed.in_flight_tokens_s(observation, capacity))
+        newest += needed if last == load else capacity.replicas(stage, last)
     return _Need(mean=mean, newest=newest)
 
 

@@ -9,6 +9,7 @@ from scipy.special import ndtr
 
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Histogram, Known, Observation, value_or
+from slaplanner.core.sizing.batch import mean_context_tokens
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.late import share_late
 
@@ -69,6 +70,23 @@ def tokens_s(stage: Role, observation: Observation, *, interval_s: float) -> flo
     if stage is Role.DECODE and observation.osl_histogram is not None:
         rate = max(rate, observation.osl_histogram.total / observation.window_s)
     return rate * length.value
+
+
+def slowdown(
+    observation: Observation, capacity: Capacity, *, interval_s: float, serving: int
+) -> float | None:
+    """The mean ITL over the profile's at the window's own batch; None when it is not known.
+
+    Both are means, so no bucket edge blurs them, and an engine that is slower or quicker than its profile shows
+    long before or after anybody is late. The batch is what a sequence sees: itself, and the others that are in
+    flight at the window's load (Little's law: tokens per second x ITL).
+    """
+    itl, load = observation.itl_ms, tokens_s(Role.DECODE, observation, interval_s=interval_s)
+    if not isinstance(itl, Known) or itl.value <= 0.0 or not load or serving < 1:
+        return None
+    context = mean_context_tokens(capacity.isl, capacity.osl)
+    batch = 1.0 + load * itl.value / 1e3 / serving
+    return itl.value / float(capacity.profile.decode.itl_row_ms(np.array([batch]), context_tokens=context)[0])
 
 
 def newest_over_mean(observation: Observation) -> float:
