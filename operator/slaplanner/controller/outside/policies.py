@@ -18,7 +18,7 @@ from slaplanner.adapters.target import (
     failure_of,
     report_conditions,
 )
-from slaplanner.adapters.target.conditions import Verdict
+from slaplanner.adapters.target.conditions import DeploymentConditions
 from slaplanner.api.policy import GROUP, PLURAL, VERSION
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 
@@ -49,7 +49,9 @@ class PolicyObjects:
         """Post an event. Raises ApiRefusal."""
         await self._calls.of("kubernetes", self._create_event, namespace, event)
 
-    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
+    async def report_to_target(
+        self, namespace: str, name: str, verdicts: Iterable[DeploymentConditions]
+    ) -> None:
         """Keep our two conditions on the deployment. Raises ActuationError."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self._calls.of(
