@@ -17,8 +17,7 @@ from slaplanner.core.profiles import build
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rounding import whole_replicas
-from slaplanner.core.sizing import Sized, attainment
-from slaplanner.core.sizing import TokenForecast as MeanDemand
+from slaplanner.core.sizing import MeanLoad, Sized, attainment
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.experience import LEVELS as UTILISATIONS
@@ -107,7 +106,7 @@ def sized(
     )
     return attainment.size(
         situation,
-        demand=MeanDemand(requests_per_interval=requests, isl_tokens=ISL, osl_tokens=OSL),
+        demand=MeanLoad(requests_per_interval=requests, isl_tokens=ISL, osl_tokens=OSL),
         gpus_per_replica=dict.fromkeys(Role, 4),
     )
 
