@@ -114,7 +114,7 @@ class TestAMoveThatWaits:
         world = FakeWorld(target(), outcomes=[CONFLICT] * 4)
         one = one_policy(world)
         ticks(one, 5)
-        assert [event.reason for event in one.events].count("ScaleFailed") == 2  # policy and deployment
+        assert [event.reason for event in one.events].count("Conflict") == 2  # policy and deployment
 
     def test_a_refused_permission_waits_for_the_next_plan(self):
         denied = Outcome(error=ActuationError("missing permission", reason=Reason.FORBIDDEN))
