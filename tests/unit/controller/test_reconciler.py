@@ -116,7 +116,7 @@ class TestAMoveThatWaits:
         world = FakeWorld(target(), outcomes=[CONFLICT] * 4)
         one = one_policy(world)
         ticks(one, 5)
-        assert [event.reason for event in one.events].count("ScaleFailed") == 2  # policy and deployment
+        assert [event.reason for event in one.events].count("Conflict") == 2  # policy and deployment
 
     def test_a_refused_permission_waits_for_the_next_plan(self):
         denied = ScalingOutcome(error=ActuationError("missing permission", reason=Reason.FORBIDDEN))

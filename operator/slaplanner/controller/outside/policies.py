@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
+from kubernetes.client import ApiClient, CustomObjectsApi, EventsV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -29,7 +29,7 @@ class PolicyObjects:
     def __init__(self, api_client: ApiClient, calls: Calls) -> None:
         self._calls = calls
         self._api = KubernetesApi(api_client, timeout_s=REQUEST_TIMEOUT_S)
-        self._core = CoreV1Api(api_client)
+        self._events = EventsV1Api(api_client)
         self._custom = CustomObjectsApi(api_client)
 
     async def write_status(self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> None:
@@ -48,6 +48,10 @@ class PolicyObjects:
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Post an event. Raises ApiRefusal."""
         await self._calls.of("kubernetes", self._create_event, namespace, event)
+
+    async def count_event(self, namespace: str, name: str, series: Mapping[str, Any]) -> None:
+        """Say that the event of this name happened again. Raises ApiRefusal."""
+        await self._calls.of("kubernetes", self._count_event, namespace, name, {"series": series})
 
     async def report_to_target(
         self, namespace: str, name: str, verdicts: Iterable[DeploymentConditions]
@@ -86,6 +90,19 @@ class PolicyObjects:
     def _create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         body: Any = event
         try:
-            self._core.create_namespaced_event(namespace, body, _request_timeout=REQUEST_TIMEOUT_S)
+            self._events.create_namespaced_event(namespace, body, _request_timeout=REQUEST_TIMEOUT_S)
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
+
+    def _count_event(self, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
+        body: Any = patch
+        try:
+            self._events.patch_namespaced_event(
+                name,
+                namespace,
+                body,
+                _content_type="application/merge-patch+json",
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
         except (ApiException, HTTPError, OSError) as error:
             raise ApiRefusal(failure_of(error)) from error
