@@ -15,7 +15,7 @@ from slaplanner.api.files import policy_from_text
 from slaplanner.core.model import Interpolation, Policy, Role
 from slaplanner_lab.engine import EngineError
 from slaplanner_lab.simulation import loop
-from slaplanner_lab.simulation.planners import Planner, PolicyPlanner
+from slaplanner_lab.simulation.planners import ObservationPlanner, PolicyPlanner
 from slaplanner_lab.simulation.setup import NO_ERROR, UNSCORED_S, scenario_of
 
 
@@ -46,7 +46,7 @@ def simulate(
     profile: LoadedProfile,
     trace: Trace,
     *,
-    planner: Planner | None = None,
+    planner: ObservationPlanner | None = None,
     fleet_profile: LoadedProfile | None = None,
     fleet_error: EngineError = NO_ERROR,
     start: Mapping[Role, int] | None = None,

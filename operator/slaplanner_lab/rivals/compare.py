@@ -28,7 +28,7 @@ from slaplanner_lab.rivals.rivals import Clairvoyant, Constant, Hpa
 from slaplanner_lab.rivals.scaled_objects import SloRule, TokenRule
 from slaplanner_lab.rivals.search import Choice, cheapest
 from slaplanner_lab.simulation.loop import ROLES, Scenario, simulate
-from slaplanner_lab.simulation.planners import Planner, PolicyPlanner
+from slaplanner_lab.simulation.planners import ObservationPlanner, PolicyPlanner
 from slaplanner_lab.simulation.score import HOUR_S, Score, score
 
 HPA_TARGETS = tuple(round(0.2 + 0.05 * step, 2) for step in range(15))
@@ -66,7 +66,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class RivalResult:
     """One rival's result."""
 
     kind: Kind
@@ -82,17 +82,17 @@ class Entry:
 class Comparison:
     """All results, in the order in which they are shown."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RivalResult, ...]
     fluid_bound_gpu_hours: float
 
-    def best(self, kind: Kind) -> Entry | None:
+    def best(self, kind: Kind) -> RivalResult | None:
         """The cheapest of *kind* that kept the promise."""
         kept = [entry for entry in self.entries if entry.kind is kind and entry.feasible]
         return min(kept, key=lambda entry: entry.score.total_gpu_hours, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class RivalTask:
     """What one process computes."""
 
     kind: Kind
@@ -104,14 +104,14 @@ class Task:
     sizing: Sizing = Sizing.ATTAINMENT
 
 
-def tasks() -> tuple[Task, ...]:
+def tasks() -> tuple[RivalTask, ...]:
     """Every rival, the slow ones first, so that no process is left with one at the end."""
     clairvoyants = [
-        Task(kind=Kind.CLAIRVOYANT, name=f"clairvoyant, busiest {window_s:g} s", target=window_s)
+        RivalTask(kind=Kind.CLAIRVOYANT, name=f"clairvoyant, busiest {window_s:g} s", target=window_s)
         for window_s in CLAIRVOYANT_WINDOWS_S
     ]
     formulas = [
-        Task(
+        RivalTask(
             kind=Kind.FORMULAS,
             name=f"formulas, {predictor.value}, {'raw correction' if raw else 'no correction'}",
             predictor=predictor,
@@ -120,15 +120,19 @@ def tasks() -> tuple[Task, ...]:
         for predictor in predictors()
         for raw in (False, True)
     ]
-    hpas = [Task(kind=Kind.HPA, name=f"HPA at {100 * target:.0f} %", target=target) for target in HPA_TARGETS]
-    planners = [Task(kind=Kind.PLANNER, name=f"sizing {sizing.value}", sizing=sizing) for sizing in Sizing]
+    hpas = [
+        RivalTask(kind=Kind.HPA, name=f"HPA at {100 * target:.0f} %", target=target) for target in HPA_TARGETS
+    ]
+    planners = [
+        RivalTask(kind=Kind.PLANNER, name=f"sizing {sizing.value}", sizing=sizing) for sizing in Sizing
+    ]
     slo_rules = [
-        Task(kind=Kind.SLO_RULE, name=f"KEDA SLO rule, above {100 * band:.0f} %", target=band)
+        RivalTask(kind=Kind.SLO_RULE, name=f"KEDA SLO rule, above {100 * band:.0f} %", target=band)
         for band in SLO_BANDS
     ]
     searched = [
-        Task(kind=Kind.CONSTANT, name="best constant size"),
-        Task(kind=Kind.TOKEN_RULE, name="KEDA token rule"),
+        RivalTask(kind=Kind.CONSTANT, name="best constant size"),
+        RivalTask(kind=Kind.TOKEN_RULE, name="KEDA token rule"),
     ]
     return (*clairvoyants, *planners, *formulas, *searched, *hpas, *slo_rules)
 
@@ -139,14 +143,14 @@ def at_size(scenario: Scenario, replicas: Mapping[Role, int]) -> Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arena:
+class TaskRunner:
     """Runs tasks on one scenario; each process has its own, made once."""
 
     scenario: Scenario
     profile: Profile
     """What the planner, the formulas and the HPA believe."""
 
-    def run(self, task: Task) -> Entry:
+    def run(self, task: RivalTask) -> RivalResult:
         searches = {
             Kind.CLAIRVOYANT: self._clairvoyant,
             Kind.CONSTANT: self._constant,
@@ -160,7 +164,7 @@ class Arena:
         forecast_ever = not isinstance(planner, Formulas) or planner.forecasts > 0
         name = task.name if forecast_ever else f"{task.name} (never forecast: the last value)"
         result = score(run)
-        return Entry(kind=task.kind, name=name, score=result, feasible=self._kept(result))
+        return RivalResult(kind=task.kind, name=name, score=result, feasible=self._kept(result))
 
     @property
     def _reacting(self) -> Scenario:
@@ -168,7 +172,7 @@ class Arena:
         policy = replace(self.scenario.policy, interval_s=REACT_S, window_s=REACT_WINDOW_S)
         return replace(self.scenario, policy=policy)
 
-    def _planner(self, task: Task) -> Planner:
+    def _planner(self, task: RivalTask) -> ObservationPlanner:
         policy = self.scenario.policy
         if task.kind is Kind.HPA:
             return Hpa(target=task.target, interval_s=REACT_S, tokens_s=self._tokens_s())
@@ -191,7 +195,7 @@ class Arena:
         busiest = Clairvoyant.needs_of(scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
         return {role: max(2, int(np.ceil(2.0 * busiest[role].max()))) for role in ROLES}
 
-    def _token_rule(self, task: Task) -> Entry:
+    def _token_rule(self, task: RivalTask) -> RivalResult:
         scenario, target_s = self._reacting, self.scenario.policy.sla.ttft_ms / 1e3
         tables = EngineTables.of(self.profile)
         chunk = min(CHUNK_TOKENS, tables.max_isl_tokens)
@@ -212,7 +216,7 @@ class Arena:
             least_gpu_hours=lambda choice: 1.0 / (choice[0] * choice[1]),
         )
         backlog, kv_usage = found.choice
-        return Entry(
+        return RivalResult(
             kind=task.kind,
             name=f"{task.name}, {backlog * queue_s:.2g} s and KV {100 * kv_usage:.0f} %",
             score=found.score,
@@ -232,7 +236,7 @@ class Arena:
     def _kept(self, result: Score) -> bool:
         return result.attainment.both >= self.scenario.policy.sla.attainment_percent
 
-    def _constant(self, task: Task) -> Entry:
+    def _constant(self, task: RivalTask) -> RivalResult:
         scenario = self.scenario
         need, most = work(scenario.traffic, scenario.tables, scenario.policy.sla), self._most
         hours = scenario.traffic.last_arrival_s / HOUR_S
@@ -254,7 +258,7 @@ class Arena:
             least_gpu_hours=least_gpu_hours,
         )
         size = " + ".join(f"{count:.0f}" for count in found.choice)
-        return Entry(
+        return RivalResult(
             kind=task.kind,
             name=f"{task.name}, {size}",
             score=found.score,
@@ -262,7 +266,7 @@ class Arena:
             runs=found.runs,
         )
 
-    def _clairvoyant(self, task: Task) -> Entry:
+    def _clairvoyant(self, task: RivalTask) -> RivalResult:
         scenario = self.scenario
         need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
         needs = Clairvoyant.needs_of(scenario, need, busiest_s=task.target)
@@ -278,7 +282,7 @@ class Arena:
             least_gpu_hours=lambda choice: planner(choice).least_gpu_hours(scenario),
         )
         shares = " and ".join(f"{100 * share:.0f} %" for share in found.choice)
-        return Entry(
+        return RivalResult(
             kind=task.kind,
             name=f"{task.name} at {shares}",
             score=found.score,
@@ -287,7 +291,7 @@ class Arena:
         )
 
 
-_arena: list[Arena] = []
+_arena: list[TaskRunner] = []
 """The process's own; a pool's initialiser has no other way to hand something to its tasks."""
 
 
@@ -295,11 +299,11 @@ def _start(scenario: Scenario, measured: ProfileTables) -> None:
     _arena[:] = [_new_arena(scenario, measured)]
 
 
-def _new_arena(scenario: Scenario, measured: ProfileTables) -> Arena:
-    return Arena(scenario=scenario, profile=build(measured, scenario.policy.interpolation))
+def _new_arena(scenario: Scenario, measured: ProfileTables) -> TaskRunner:
+    return TaskRunner(scenario=scenario, profile=build(measured, scenario.policy.interpolation))
 
 
-def _run(task: Task) -> Entry:
+def _run(task: RivalTask) -> RivalResult:
     return _arena[0].run(task)
 
 
@@ -308,8 +312,8 @@ def compare(
     measured: ProfileTables,
     *,
     processes: int | None = None,
-    only: tuple[Task, ...] | None = None,
-    done: Callable[[Entry], None] = lambda _: None,
+    only: tuple[RivalTask, ...] | None = None,
+    done: Callable[[RivalResult], None] = lambda _: None,
 ) -> Comparison:
     """Run every rival.
 
@@ -321,7 +325,7 @@ def compare(
         done: told each result as it comes.
     """
     todo = only if only is not None else tasks()
-    results: dict[Task, Entry] = {}
+    results: dict[RivalTask, RivalResult] = {}
     for task, entry in _results(todo, scenario, measured, processes or os.cpu_count() or 1):
         results[task] = entry
         done(entry)
@@ -333,8 +337,8 @@ def compare(
 
 
 def _results(
-    todo: tuple[Task, ...], scenario: Scenario, measured: ProfileTables, processes: int
-) -> Iterator[tuple[Task, Entry]]:
+    todo: tuple[RivalTask, ...], scenario: Scenario, measured: ProfileTables, processes: int
+) -> Iterator[tuple[RivalTask, RivalResult]]:
     if processes == 1:
         arena = _new_arena(scenario, measured)
         for task in todo:

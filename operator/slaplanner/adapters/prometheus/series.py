@@ -17,7 +17,7 @@ from slaplanner.adapters.prometheus.selectors import (
     FRONTEND_PREFIX,
     MODEL,
     NAMESPACE,
-    Matcher,
+    LabelMatcher,
     Scope,
     any_case,
     quote_regex,
@@ -54,19 +54,19 @@ REGISTRATIONS: Final = ("model_ready", "model_context_length")
 """Gauges of the models that a frontend knows, present before the first request; the first in newer
 versions only, the second since there are such gauges."""
 
-NOT_GENERATION: Final = Matcher(
+NOT_GENERATION: Final = LabelMatcher(
     label="endpoint",
     operator=MatchOperator.NOT_MATCHES,
     value="embeddings|classify|rerank|pooling|images|videos|audios|tensor",
 )
 """What is not text generation is left out by name, so that a new kind of generation counts."""
 
-NOT_SERVABLE: Final = Matcher(
+NOT_SERVABLE: Final = LabelMatcher(
     label="error_type", operator=MatchOperator.NOT_MATCHES, value="validation|not_found|not_implemented"
 )
 """Completions that no number of replicas would have served."""
 
-OF_A_FRONTEND: Final = Matcher(label="request_type", operator=MatchOperator.NOT_EQUAL, value="")
+OF_A_FRONTEND: Final = LabelMatcher(label="request_type", operator=MatchOperator.NOT_EQUAL, value="")
 """What tells a frontend's request counters from those of other programs, whatever their prefix."""
 
 PROCESS: Final = "job,instance,pod"
@@ -171,7 +171,7 @@ class Expressions:
         selector = self.scope.requests(
             OF_A_FRONTEND,
             named(f".+_({STARTED}|{COMPLETED})"),
-            Matcher(
+            LabelMatcher(
                 label="__name__",
                 operator=MatchOperator.NOT_MATCHES,
                 value=f"{quote_regex(self.prefix)}_({STARTED}|{COMPLETED})",
@@ -233,7 +233,7 @@ class Expressions:
             + self.scope.requests(*self._kinds(suffix), model=self._is_frontend, anonymous=anonymous)
         )  # fmt: skip
 
-    def _kinds(self, suffix: str) -> tuple[Matcher, ...]:
+    def _kinds(self, suffix: str) -> tuple[LabelMatcher, ...]:
         """What keeps other requests than ours to serve out of a frontend's counter."""
         if not self._is_frontend:
             return ()
@@ -258,9 +258,9 @@ class Expressions:
         return f"({' or '.join(found)})"
 
 
-def named(pattern: str) -> Matcher:
+def named(pattern: str) -> LabelMatcher:
     """The metrics whose names match a regular expression."""
-    return Matcher(label="__name__", operator=MatchOperator.MATCHES, value=pattern)
+    return LabelMatcher(label="__name__", operator=MatchOperator.MATCHES, value=pattern)
 
 
 def duration(seconds: float) -> str:

@@ -384,7 +384,7 @@ def test_finer_buckets_reach_the_planner(desk: Desk) -> None:
 def test_prophet_is_compared_only_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def rivals(*, installed: bool) -> set[str]:
         monkeypatch.setattr(
-            "slaplanner_lab.rivals.compare.find_spec", lambda name: object() if installed else None
+            "slaplanner_lab.rivals.compare.find_spec", lambda _: object() if installed else None
         )
         return {task.name for task in tasks()}
 

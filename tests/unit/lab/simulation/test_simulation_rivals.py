@@ -14,12 +14,12 @@ from slaplanner.adapters.profiles import load_directory
 from slaplanner.core.model import Interpolation, Policy, PredictorType, Role, RolePolicy, Sla
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.rivals.capacity import best_tokens_s, fluid_bound_gpu_hours, work
-from slaplanner_lab.rivals.compare import Arena, Kind, Task
+from slaplanner_lab.rivals.compare import Kind, RivalTask, TaskRunner
 from slaplanner_lab.rivals.rivals import Clairvoyant
-from slaplanner_lab.rivals.search import Choice, Found, cheapest
+from slaplanner_lab.rivals.search import Choice, SearchResult, cheapest
 from slaplanner_lab.rivals.unavoidable import share_beyond_reach
 from slaplanner_lab.simulation.loop import Scenario, simulate
-from slaplanner_lab.simulation.score import Attainment, Percentiles, Score, score
+from slaplanner_lab.simulation.score import AttainmentPercent, Percentiles, Score, score
 from slaplanner_lab.simulation.traffic import Traffic
 from tests.command_desk import PROFILE
 
@@ -48,8 +48,8 @@ def traffic(*arrival_s: float) -> Traffic:
 def scored(both: float, gpu_hours: float) -> Score:
     nothing = Percentiles(p50=1.0, p99=1.0)
     return Score(
-        attainment=Attainment(both=both, ttft=both, itl=both, requests=1),
-        unscored=Attainment(both=100.0, ttft=100.0, itl=100.0, requests=0),
+        attainment=AttainmentPercent(both=both, ttft=both, itl=both, requests=1),
+        unscored=AttainmentPercent(both=100.0, ttft=100.0, itl=100.0, requests=0),
         ttft_ms=nothing,
         itl_ms=nothing,
         gpu_hours={Role.PREFILL: gpu_hours, Role.DECODE: 0.0},
@@ -62,7 +62,7 @@ def scored(both: float, gpu_hours: float) -> Score:
     )
 
 
-def best(axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score]) -> Found:
+def best(axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score]) -> SearchResult:
     """The search, told what everything costs."""
     return cheapest(
         axes,
@@ -197,8 +197,10 @@ def test_a_row_whose_predictor_never_forecast_says_so() -> None:
     short = replace(
         short, traffic=traffic(*np.arange(120.0).tolist()), tables=EngineTables.of(loaded.profile)
     )
-    arena = Arena(scenario=short, profile=loaded.profile)
-    arima = Task(kind=Kind.FORMULAS, name="formulas, ARIMA, no correction", predictor=PredictorType.ARIMA)
+    arena = TaskRunner(scenario=short, profile=loaded.profile)
+    arima = RivalTask(
+        kind=Kind.FORMULAS, name="formulas, ARIMA, no correction", predictor=PredictorType.ARIMA
+    )
     assert arena.run(arima).name == "formulas, ARIMA, no correction (never forecast: the last value)"
     constant = replace(arima, name="formulas, Constant", predictor=PredictorType.CONSTANT)
     assert arena.run(constant).name == "formulas, Constant"
