@@ -14,7 +14,7 @@ from slaplanner.adapters.traces.trace import Trace
 from slaplanner.api.files import policy_from_text
 from slaplanner.core.model import Interpolation, Policy, Role
 from slaplanner_lab.simulation import loop
-from slaplanner_lab.simulation.planners import Planner, PolicyPlanner
+from slaplanner_lab.simulation.planners import ObservationPlanner, PolicyPlanner
 from slaplanner_lab.simulation.setup import UNSCORED_S, scenario_of
 
 
@@ -45,7 +45,7 @@ def simulate(
     profile: LoadedProfile,
     trace: Trace,
     *,
-    planner: Planner | None = None,
+    planner: ObservationPlanner | None = None,
     fleet_profile: LoadedProfile | None = None,
     start: Mapping[Role, int] | None = None,
     copies: int = 1,

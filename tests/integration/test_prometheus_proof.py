@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from slaplanner.adapters.prometheus import Matcher, MatchOperator, MetricsSource, Scope, observe, read_history
+from slaplanner.adapters.prometheus import (
+    LabelMatcher,
+    MatchOperator,
+    MetricsSource,
+    Scope,
+    observe,
+    read_history,
+)
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from tests.stories import (
@@ -110,7 +117,7 @@ def test_a_matcher_on_the_model_in_any_spelling_changes_nothing(
     new.register()
     new.start(rising(300))
     model = spelling(big.scope.model or "")
-    big.scope = replace(big.scope, matchers=(Matcher(label="model", value=model),))
+    big.scope = replace(big.scope, matchers=(LabelMatcher(label="model", value=model),))
     assert known(big.observed().requests) == about(3600)
 
 
@@ -119,7 +126,7 @@ def test_a_matcher_that_fits_the_registration_and_not_the_counter_is_no_zero(big
     model = big.scope.model or ""
     frontend(big).register()
     frontend(big, model=model.lower()).start(rising(300))
-    only_capitals = Matcher(label="model", operator=MatchOperator.MATCHES, value="Acme/.*")
+    only_capitals = LabelMatcher(label="model", operator=MatchOperator.MATCHES, value="Acme/.*")
     big.scope = replace(big.scope, matchers=(only_capitals,))
     seen = big.observed().requests
     assert isinstance(seen, Known)
@@ -601,7 +608,7 @@ def played(story: Story, draw: random.Random, index: int) -> Scope:
     if not begin or draw.random() < 0.5:
         registered.hold(5, draw.choice(("inflight_requests", "active_requests", "queued_requests")))
     asked = draw.choice((str, str.lower, str.upper))(model)
-    matchers = (Matcher(label="model", value=asked),) if draw.random() < 0.2 else ()
+    matchers = (LabelMatcher(label="model", value=asked),) if draw.random() < 0.2 else ()
     return Scope(model=asked, dynamo_namespace=base, matchers=matchers)
 
 

@@ -70,6 +70,12 @@ class Reason(StrEnum):
     ETCD_REFUSED = "EtcdRefused"
     """etcd answered, and refused: a user, a password, a permission."""
 
+    # What was done, and what became of the memory (events)
+    SCALED = "Scaled"
+    """Replicas were written."""
+    PLANNER_STATE_DROPPED = "PlannerStateDropped"
+    """status.plannerState is not what a planner wrote: planning starts afresh."""
+
     # What stands where decisions are published (events)
     PUBLICATION_LOST = "PublicationLost"
     """The last decision was deleted or overwritten; it is published again."""

@@ -60,7 +60,7 @@ class RoleMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
+class MeanLengths:
     """Mean request lengths, in tokens."""
 
     isl_tokens: float
@@ -79,7 +79,7 @@ class PlannerState:
     planned_at_s: float | None = None
     failures: int = 0
     """Observations in a row that failed."""
-    lengths: Lengths | None = None
+    lengths: MeanLengths | None = None
     """The last known ones, kept through idle time and stalls."""
     correction: CorrectionState = field(default_factory=CorrectionState)
     rivalry: Rivalry = field(default_factory=peace)
@@ -224,7 +224,9 @@ def _read(document: Mapping[str, Any], *, latest_s: float) -> PlannerState:
         decisions=_count(document["n"], most=_MOST_COUNT),
         planned_at_s=_time(document["at"], latest_s=latest_s) if "at" in document else None,
         failures=_count(document["fail"], most=_MOST_COUNT),
-        lengths=Lengths(isl_tokens=_length(lengths[0]), osl_tokens=_length(lengths[1])) if lengths else None,
+        lengths=MeanLengths(isl_tokens=_length(lengths[0]), osl_tokens=_length(lengths[1]))
+        if lengths
+        else None,
         correction=CorrectionState.from_document(document["corr"]),
         isl_mix=isl_mix,
         osl_mix=osl_mix,

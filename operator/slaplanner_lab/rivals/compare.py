@@ -23,7 +23,7 @@ from slaplanner_lab.rivals.formulas import Formulas
 from slaplanner_lab.rivals.rivals import Clairvoyant, Constant, Hpa
 from slaplanner_lab.rivals.search import Choice, cheapest
 from slaplanner_lab.simulation.loop import ROLES, Scenario, simulate
-from slaplanner_lab.simulation.planners import Planner, PolicyPlanner
+from slaplanner_lab.simulation.planners import ObservationPlanner, PolicyPlanner
 from slaplanner_lab.simulation.score import HOUR_S, Score, score
 
 HPA_TARGETS = tuple(round(0.2 + 0.05 * step, 2) for step in range(15))
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class RivalResult:
     """One rival's result."""
 
     kind: Kind
@@ -59,17 +59,17 @@ class Entry:
 class Comparison:
     """All results, in the order in which they are shown."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RivalResult, ...]
     fluid_bound_gpu_hours: float
 
-    def best(self, kind: Kind) -> Entry | None:
+    def best(self, kind: Kind) -> RivalResult | None:
         """The cheapest of *kind* that kept the promise."""
         kept = [entry for entry in self.entries if entry.kind is kind and entry.feasible]
         return min(kept, key=lambda entry: entry.score.total_gpu_hours, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class RivalTask:
     """What one process computes."""
 
     kind: Kind
@@ -81,14 +81,14 @@ class Task:
     sizing: Sizing = Sizing.ATTAINMENT
 
 
-def tasks() -> tuple[Task, ...]:
+def tasks() -> tuple[RivalTask, ...]:
     """Every rival, the slow ones first, so that no process is left with one at the end."""
     clairvoyants = [
-        Task(kind=Kind.CLAIRVOYANT, name=f"clairvoyant, busiest {window_s:g} s", target=window_s)
+        RivalTask(kind=Kind.CLAIRVOYANT, name=f"clairvoyant, busiest {window_s:g} s", target=window_s)
         for window_s in CLAIRVOYANT_WINDOWS_S
     ]
     formulas = [
-        Task(
+        RivalTask(
             kind=Kind.FORMULAS,
             name=f"formulas, {predictor.value}, {'raw correction' if raw else 'no correction'}",
             predictor=predictor,
@@ -97,9 +97,19 @@ def tasks() -> tuple[Task, ...]:
         for predictor in PREDICTORS
         for raw in (False, True)
     ]
-    hpas = [Task(kind=Kind.HPA, name=f"HPA at {100 * target:.0f} %", target=target) for target in HPA_TARGETS]
-    planners = [Task(kind=Kind.PLANNER, name=f"sizing {sizing.value}", sizing=sizing) for sizing in Sizing]
-    return (*clairvoyants, *planners, *formulas, Task(kind=Kind.CONSTANT, name="best constant size"), *hpas)
+    hpas = [
+        RivalTask(kind=Kind.HPA, name=f"HPA at {100 * target:.0f} %", target=target) for target in HPA_TARGETS
+    ]
+    planners = [
+        RivalTask(kind=Kind.PLANNER, name=f"sizing {sizing.value}", sizing=sizing) for sizing in Sizing
+    ]
+    return (
+        *clairvoyants,
+        *planners,
+        *formulas,
+        RivalTask(kind=Kind.CONSTANT, name="best constant size"),
+        *hpas,
+    )
 
 
 def at_size(scenario: Scenario, replicas: Mapping[Role, int]) -> Score:
@@ -108,22 +118,22 @@ def at_size(scenario: Scenario, replicas: Mapping[Role, int]) -> Score:
 
 
 @dataclass(slots=True, kw_only=True)
-class Arena:
+class TaskRunner:
     """Runs tasks on one scenario; each process has its own, made once."""
 
     scenario: Scenario
     profile: Profile
     """What the planner, the formulas and the HPA believe."""
 
-    def run(self, task: Task) -> Entry:
+    def run(self, task: RivalTask) -> RivalResult:
         if task.kind is Kind.CLAIRVOYANT:
             return self._clairvoyant(task)
         if task.kind is Kind.CONSTANT:
             return self._constant(task)
         result = score(simulate(self.scenario, self._planner(task)))
-        return Entry(kind=task.kind, name=task.name, score=result, feasible=self._kept(result))
+        return RivalResult(kind=task.kind, name=task.name, score=result, feasible=self._kept(result))
 
-    def _planner(self, task: Task) -> Planner:
+    def _planner(self, task: RivalTask) -> ObservationPlanner:
         policy = self.scenario.policy
         if task.kind is Kind.HPA:
             return Hpa(target=task.target, interval_s=policy.interval_s, tokens_s=self._tokens_s())
@@ -148,7 +158,7 @@ class Arena:
     def _kept(self, result: Score) -> bool:
         return result.attainment.both >= self.scenario.policy.sla.attainment_percent
 
-    def _constant(self, task: Task) -> Entry:
+    def _constant(self, task: RivalTask) -> RivalResult:
         scenario = self.scenario
         need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
         busiest = Clairvoyant.needs_of(scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
@@ -172,7 +182,7 @@ class Arena:
             least_gpu_hours=least_gpu_hours,
         )
         size = " + ".join(f"{count:.0f}" for count in found.choice)
-        return Entry(
+        return RivalResult(
             kind=task.kind,
             name=f"{task.name}, {size}",
             score=found.score,
@@ -180,7 +190,7 @@ class Arena:
             runs=found.runs,
         )
 
-    def _clairvoyant(self, task: Task) -> Entry:
+    def _clairvoyant(self, task: RivalTask) -> RivalResult:
         scenario = self.scenario
         need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
         needs = Clairvoyant.needs_of(scenario, need, busiest_s=task.target)
@@ -196,7 +206,7 @@ class Arena:
             least_gpu_hours=lambda choice: planner(choice).least_gpu_hours(scenario),
         )
         shares = " and ".join(f"{100 * share:.0f} %" for share in found.choice)
-        return Entry(
+        return RivalResult(
             kind=task.kind,
             name=f"{task.name} at {shares}",
             score=found.score,
@@ -205,7 +215,7 @@ class Arena:
         )
 
 
-_arena: list[Arena] = []
+_arena: list[TaskRunner] = []
 """The process's own; a pool's initialiser has no other way to hand something to its tasks."""
 
 
@@ -213,11 +223,11 @@ def _start(scenario: Scenario, measured: ProfileTables) -> None:
     _arena[:] = [_new_arena(scenario, measured)]
 
 
-def _new_arena(scenario: Scenario, measured: ProfileTables) -> Arena:
-    return Arena(scenario=scenario, profile=build(measured, scenario.policy.interpolation))
+def _new_arena(scenario: Scenario, measured: ProfileTables) -> TaskRunner:
+    return TaskRunner(scenario=scenario, profile=build(measured, scenario.policy.interpolation))
 
 
-def _run(task: Task) -> Entry:
+def _run(task: RivalTask) -> RivalResult:
     return _arena[0].run(task)
 
 
@@ -226,8 +236,8 @@ def compare(
     measured: ProfileTables,
     *,
     processes: int | None = None,
-    only: tuple[Task, ...] | None = None,
-    done: Callable[[Entry], None] = lambda _: None,
+    only: tuple[RivalTask, ...] | None = None,
+    done: Callable[[RivalResult], None] = lambda _: None,
 ) -> Comparison:
     """Run every rival.
 
@@ -239,7 +249,7 @@ def compare(
         done: told each result as it comes.
     """
     todo = only if only is not None else tasks()
-    results: dict[Task, Entry] = {}
+    results: dict[RivalTask, RivalResult] = {}
     for task, entry in _results(todo, scenario, measured, processes or os.cpu_count() or 1):
         results[task] = entry
         done(entry)
@@ -251,8 +261,8 @@ def compare(
 
 
 def _results(
-    todo: tuple[Task, ...], scenario: Scenario, measured: ProfileTables, processes: int
-) -> Iterator[tuple[Task, Entry]]:
+    todo: tuple[RivalTask, ...], scenario: Scenario, measured: ProfileTables, processes: int
+) -> Iterator[tuple[RivalTask, RivalResult]]:
     if processes == 1:
         arena = _new_arena(scenario, measured)
         for task in todo:

@@ -9,7 +9,7 @@ from slaplanner.core.forecast import ForecastState, forecast, refit
 from slaplanner.core.model import Fleet, Policy, Role
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Observation, value_or
-from slaplanner.core.sizing import Demand, throughput
+from slaplanner.core.sizing import MeanLoad, throughput
 from slaplanner_lab.simulation.planners import Refits, Verdict
 
 
@@ -52,7 +52,7 @@ class Formulas:
         sized = throughput.size(
             policy=policy,
             profile=self.profile,
-            demand=Demand(
+            demand=MeanLoad(
                 requests_per_interval=outlook.requests[0],
                 isl_tokens=outlook.isl_tokens[0],
                 osl_tokens=outlook.osl_tokens[0],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Policy, Role, RoleState
 from slaplanner.core.rebalance import next_step
 from slaplanner_lab.engine import Engine, EngineTables, Requests
-from slaplanner_lab.simulation.planners import Planner, Verdict
+from slaplanner_lab.simulation.planners import ObservationPlanner, Verdict
 from slaplanner_lab.simulation.telemetry import GAP_EDGES_S, Telemetry
 from slaplanner_lab.simulation.traffic import Traffic
 
@@ -80,7 +80,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class FleetSnapshot:
     """The fleet at one moment, after what was written then; it holds until the next look."""
 
     at_s: float
@@ -96,7 +96,7 @@ class Run:
     scenario: Scenario
     requests: Requests
     ticks: tuple[Tick, ...]
-    looks: tuple[Look, ...]
+    looks: tuple[FleetSnapshot, ...]
     """From 0 on, every `LOOK_S` or more often."""
     worker_hours: Mapping[Role, float]
     """Until the last arrival; starting and draining included."""
@@ -112,7 +112,9 @@ class Run:
         return {role: hours * self.scenario.gpus(role) for role, hours in self.worker_hours.items()}
 
 
-def simulate(scenario: Scenario, planner: Planner, *, progress: Callable[[float], None] | None = None) -> Run:
+def simulate(
+    scenario: Scenario, planner: ObservationPlanner, *, progress: Callable[[float], None] | None = None
+) -> Run:
     """Play the scenario with *planner* in charge.
 
     Plans come once per interval. A move that the budget lets happen only in steps goes on at every
@@ -129,13 +131,13 @@ def simulate(scenario: Scenario, planner: Planner, *, progress: Callable[[float]
 @dataclass(slots=True)
 class _Loop:
     scenario: Scenario
-    planner: Planner
+    planner: ObservationPlanner
     engine: Engine = field(init=False)
     telemetry: Telemetry = field(init=False)
     asked: dict[Role, int] = field(init=False)
     desired: dict[Role, int] = field(init=False)
     ticks: list[Tick] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    looks: list[FleetSnapshot] = field(default_factory=list)
     moves: int = 0
     budget_violations: int = 0
     plans: frozenset[float] = field(init=False)
@@ -207,7 +209,7 @@ class _Loop:
     def _look(self, now_s: float) -> None:
         gauges = {role: self.engine.gauges(role) for role in ROLES}
         self.looks.append(
-            Look(
+            FleetSnapshot(
                 at_s=now_s,
                 asked=dict(self.asked),
                 ready={role: gauge.ready for role, gauge in gauges.items()},

@@ -28,7 +28,7 @@ class Verdict:
     """The whole plan, where the planner is slaplanner's own."""
 
 
-class Planner(Protocol):
+class ObservationPlanner(Protocol):
     """One interval's observation in, the replicas for the next one out."""
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:

@@ -137,6 +137,7 @@ COUNTS = st.integers(1, 30)
     behavior=st.sampled_from((Behavior(), Behavior.free())),
 )
 def test_no_role_shrinks_while_any_role_has_no_serving_replica(
+    *,
     sizing: Sizing,
     requests: float,
     counts: tuple[int, int],

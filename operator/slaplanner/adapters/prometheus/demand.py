@@ -47,7 +47,7 @@ Process = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class RequestQueries:
     """The requests of one scope within one window."""
 
     scope: Scope

@@ -17,7 +17,7 @@ from slaplanner.adapters.prometheus.selectors import (
     FRONTEND_PREFIX,
     MODEL,
     NAMESPACE,
-    Matcher,
+    LabelMatcher,
     Scope,
     any_case,
     quote_regex,
@@ -54,7 +54,7 @@ REGISTRATIONS: Final = ("model_ready", "model_context_length")
 """Gauges of the models that a frontend knows, present before the first request; the first in newer
 versions only, the second since there are such gauges."""
 
-NOT_GENERATION: Final = Matcher(
+NOT_GENERATION: Final = LabelMatcher(
     label="endpoint",
     operator=MatchOperator.NOT_MATCHES,
     value="embeddings|classify|rerank|pooling|images|videos|audios|tensor",
@@ -68,14 +68,14 @@ UNKNOWN_MODEL: Final = "unknown_model"
 """The label `model` of requests for models that a frontend does not know, since 1.4; one that has lost its
 last worker is such a model."""
 
-NOT_FOUND: Final = Matcher(label="error_type", value="not_found")
+NOT_FOUND: Final = LabelMatcher(label="error_type", value="not_found")
 
-NOT_SERVABLE: Final = Matcher(
+NOT_SERVABLE: Final = LabelMatcher(
     label="error_type", operator=MatchOperator.NOT_MATCHES, value="validation|not_found|not_implemented"
 )
 """Completions that no number of replicas would have served."""
 
-OF_A_FRONTEND: Final = Matcher(label="request_type", operator=MatchOperator.NOT_EQUAL, value="")
+OF_A_FRONTEND: Final = LabelMatcher(label="request_type", operator=MatchOperator.NOT_EQUAL, value="")
 """What tells a frontend's request counters from those of other programs, whatever their prefix."""
 
 PROCESS: Final = "job,instance,pod"
@@ -179,7 +179,7 @@ class Expressions:
         *before*: how long before it a series must have had a sample to have begun outside.
         """
 
-        def came(suffix: str, scope: Scope, *kinds: Matcher) -> str:
+        def came(suffix: str, scope: Scope, *kinds: LabelMatcher) -> str:
             counter = f"{self.prefix}_{suffix}{scope.requests(*kinds, NOT_GENERATION, anonymous=True)}"
             born = f"last_over_time({counter}[{window}]) unless last_over_time({counter}[{before}] offset {window})"
             return f"sum by ({ROW})(increase({counter}[{window}]) > 0 or ({born}))"
@@ -211,7 +211,7 @@ class Expressions:
         selector = self.scope.requests(
             OF_A_FRONTEND,
             named(f".+_({STARTED}|{COMPLETED})"),
-            Matcher(
+            LabelMatcher(
                 label="__name__",
                 operator=MatchOperator.NOT_MATCHES,
                 value=f"{quote_regex(self.prefix)}_({STARTED}|{COMPLETED})",
@@ -273,7 +273,7 @@ class Expressions:
             + self.scope.requests(*self._kinds(suffix), model=self._is_frontend, anonymous=anonymous)
         )  # fmt: skip
 
-    def _kinds(self, suffix: str) -> tuple[Matcher, ...]:
+    def _kinds(self, suffix: str) -> tuple[LabelMatcher, ...]:
         """What keeps other requests than ours to serve out of a frontend's counter."""
         if not self._is_frontend:
             return ()
@@ -298,9 +298,9 @@ class Expressions:
         return f"({' or '.join(found)})"
 
 
-def named(pattern: str) -> Matcher:
+def named(pattern: str) -> LabelMatcher:
     """The metrics whose names match a regular expression."""
-    return Matcher(label="__name__", operator=MatchOperator.MATCHES, value=pattern)
+    return LabelMatcher(label="__name__", operator=MatchOperator.MATCHES, value=pattern)
 
 
 def duration(seconds: float) -> str:

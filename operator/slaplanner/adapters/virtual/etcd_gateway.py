@@ -19,7 +19,7 @@ import aiohttp
 from slaplanner.adapters.closing import tls_closed
 from slaplanner.adapters.virtual.channel import ChannelError
 from slaplanner.adapters.virtual.etcd_json import (
-    Entry,
+    KeyValue,
     document_of,
     encoded,
     entries_of,
@@ -77,7 +77,7 @@ class EtcdGateway:
             if self._tls.spoken:
                 await tls_closed()
 
-    async def get(self, keys: Sequence[str]) -> dict[str, Entry]:
+    async def get(self, keys: Sequence[str]) -> dict[str, KeyValue]:
         """Those of *keys* that are there, all as of one revision, read through the quorum.
 
         Raises:
@@ -87,7 +87,7 @@ class EtcdGateway:
         answer = await self._call("kv/txn", {"success": reads})
         return entries_of(answer)
 
-    async def put_if(self, values: Mapping[str, str], *, unchanged: Mapping[str, Entry | None]) -> bool:
+    async def put_if(self, values: Mapping[str, str], *, unchanged: Mapping[str, KeyValue | None]) -> bool:
         """Put all *values* in one transaction, if nobody has written any key of *unchanged* since it was read.
 
         None stands for a key that must be absent. A connection that dies is tried again, so False can

@@ -12,8 +12,8 @@ from slaplanner.adapters.target import (
     GraphConnector,
     GraphTarget,
     KubernetesApi,
-    Outcome,
     Rivals,
+    ScalingOutcome,
     TargetState,
 )
 from slaplanner.adapters.target.graph import GROUP, PLURAL
@@ -67,7 +67,7 @@ class ConnectedTargets:
         desired: Mapping[Role, int],
         *,
         still_wanted: Callable[[], bool],
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         """Bring the target closer to *desired*, within the budget at every moment."""
         return await self._calls.write(
             _system(policy),

@@ -13,10 +13,10 @@ from slaplanner.core.model import Policy, Role, RolePolicy, Sla
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.rivals.capacity import best_tokens_s, fluid_bound_gpu_hours, work
 from slaplanner_lab.rivals.rivals import Clairvoyant
-from slaplanner_lab.rivals.search import Choice, Found, cheapest
+from slaplanner_lab.rivals.search import Choice, SearchResult, cheapest
 from slaplanner_lab.rivals.unavoidable import share_beyond_reach
 from slaplanner_lab.simulation.loop import Scenario, simulate
-from slaplanner_lab.simulation.score import Attainment, Percentiles, Score, score
+from slaplanner_lab.simulation.score import AttainmentPercent, Percentiles, Score, score
 from slaplanner_lab.simulation.traffic import Traffic
 
 TABLES = EngineTables.constant(ttft_ms=100.0, itl_ms=20.0, max_kv_tokens=10_000.0)
@@ -44,8 +44,8 @@ def traffic(*arrival_s: float) -> Traffic:
 def scored(both: float, gpu_hours: float) -> Score:
     nothing = Percentiles(p50=1.0, p99=1.0)
     return Score(
-        attainment=Attainment(both=both, ttft=both, itl=both, requests=1),
-        unscored=Attainment(both=100.0, ttft=100.0, itl=100.0, requests=0),
+        attainment=AttainmentPercent(both=both, ttft=both, itl=both, requests=1),
+        unscored=AttainmentPercent(both=100.0, ttft=100.0, itl=100.0, requests=0),
         ttft_ms=nothing,
         itl_ms=nothing,
         gpu_hours={Role.PREFILL: gpu_hours, Role.DECODE: 0.0},
@@ -58,7 +58,7 @@ def scored(both: float, gpu_hours: float) -> Score:
     )
 
 
-def best(axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score]) -> Found:
+def best(axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score]) -> SearchResult:
     """The search, told what everything costs."""
     return cheapest(
         axes,
