@@ -414,9 +414,7 @@ def lost(story: Story, how: str) -> Process:
         strange.start(lambda back: 1 if back <= 2 else None)
     elif how == "unknown-model-in-completions-alone":
         idle.complete(lambda _back: 621)
-        story.timeline.add(
-            f"{PREFIX}_requests_total", {**strange.labels, **CHAT, **REFUSED}, rising(30)
-        )
+        story.timeline.add(f"{PREFIX}_requests_total", {**strange.labels, **CHAT, **REFUSED}, rising(30))
     else:
         assert how == "not-found"
         idle.complete(lambda _back: 621)

@@ -25,7 +25,12 @@ def gone(kind: Role, replicas: int) -> RoleState:
 
 
 def plans(
-    runs: Fleet, asked: Policy, *, seen: Observation = IDLE, count: int = 40, state: PlannerState | None = None
+    runs: Fleet,
+    asked: Policy,
+    *,
+    seen: Observation = IDLE,
+    count: int = 40,
+    state: PlannerState | None = None,
 ) -> tuple[PlannerState, Decision, Fleet]:
     """*count* plans, each carried out at once by the roles that serve."""
     state, decision = state or PlannerState(), None

@@ -61,7 +61,9 @@ def read(*witnesses: Witness, missing: tuple[str, ...] = ()) -> Reading:
             replace(REGISTERED, started=IDLE, ready=False), Known(0.0, lower_bound=True), id="a-role-is-gone"
         ),
         pytest.param(
-            replace(REGISTERED, ready=False), Known(0.0, lower_bound=True), id="never-asked-and-a-role-is-gone"
+            replace(REGISTERED, ready=False),
+            Known(0.0, lower_bound=True),
+            id="never-asked-and-a-role-is-gone",
         ),
         pytest.param(
             replace(REGISTERED, started=BUSY, ready=False),
