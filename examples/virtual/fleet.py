@@ -23,8 +23,6 @@ from slaplanner.virtual import (
     Role,
     ScalingDecision,
     VirtualConnectorClient,
-    etcd_channel,
-    kubernetes_channel,
 )
 
 WORKER = (sys.executable, "-c", "import signal; signal.pause()")

@@ -23,8 +23,6 @@ from slaplanner.virtual import (
     VirtualConnector,
     VirtualConnectorClient,
     VirtualConnectorCoordinator,
-    etcd_channel,
-    kubernetes_channel,
 )
 from tests.gateway import TcpDoor
 from tests.testbed import Cluster
