@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from slaplanner.settings import ClientCertificate
-from slaplanner.virtual import ScalingDecision, VirtualConnectorClient
+from slaplanner.virtual import ScalingDecision, VirtualConnectorClient, etcd_channel
 from tests.played_load import Load
 from tests.scene import PATIENCE_S, Scene, policy
 from tests.testbed import EtcdServer, wait_until

@@ -18,6 +18,8 @@ from slaplanner.virtual import (
     Role,
     VirtualConnectorClient,
     VirtualConnectorCoordinator,
+    etcd_channel,
+    kubernetes_channel,
 )
 
 CHECK_INTERVAL_S = 0.02

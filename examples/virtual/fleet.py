@@ -23,6 +23,8 @@ from slaplanner.virtual import (
     Role,
     ScalingDecision,
     VirtualConnectorClient,
+    etcd_channel,
+    kubernetes_channel,
 )
 
 WORKER = (sys.executable, "-c", "import signal; signal.pause()")

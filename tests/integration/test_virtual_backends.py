@@ -23,6 +23,8 @@ from slaplanner.virtual import (
     VirtualConnector,
     VirtualConnectorClient,
     VirtualConnectorCoordinator,
+    etcd_channel,
+    kubernetes_channel,
 )
 from tests.gateway import TcpDoor
 from tests.testbed import Cluster

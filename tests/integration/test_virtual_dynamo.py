@@ -19,6 +19,7 @@ from slaplanner.virtual import (
     Role,
     VirtualConnectorClient,
     VirtualConnectorCoordinator,
+    etcd_channel,
 )
 from tests.testbed import EtcdFactory, EtcdServer, wait_until
 from tests.testbed.dynamo_wheels import NEWEST, find_dynamo

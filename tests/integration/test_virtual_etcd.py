@@ -18,6 +18,7 @@ from slaplanner.virtual import (
     Role,
     VirtualConnectorClient,
     VirtualConnectorCoordinator,
+    etcd_channel,
 )
 from slaplanner.virtual.channel import ChannelError
 from slaplanner.virtual.etcd_gateway import EtcdGateway

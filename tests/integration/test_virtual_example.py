@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from slaplanner.cli import main
-from slaplanner.virtual import Channel, VirtualConnectorCoordinator
+from slaplanner.virtual import Channel, VirtualConnectorCoordinator, etcd_channel, kubernetes_channel
 from tests.testbed import Cluster, EtcdFactory, wait_until
 from tests.virtual_policy import POLICY
 

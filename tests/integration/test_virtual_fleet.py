@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from slaplanner.adapters.traces.trace import read_trace
-from slaplanner.virtual import Role, ScalingDecision, VirtualConnectorClient
+from slaplanner.virtual import Role, ScalingDecision, VirtualConnectorClient, kubernetes_channel
 from slaplanner_lab.fleet import names
 from slaplanner_lab.fleet.options import Options
 from slaplanner_lab.simulation.traffic import Traffic

@@ -24,6 +24,8 @@ from slaplanner.virtual import (
     Role,
     ScalingDecision,
     VirtualConnectorClient,
+    etcd_channel,
+    kubernetes_channel,
 )
 
 EXIT_FAILED = 1

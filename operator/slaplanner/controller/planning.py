@@ -32,10 +32,11 @@ from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Pause, Policy
 from slaplanner.core.plan import decide, hold
 from slaplanner.core.promise import promise_finding
-from slaplanner.core.readings import Series, Unknown
+from slaplanner.core.readings import Observation, Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason, Remark
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
 from slaplanner.core.state import PlannerState
+from slaplanner.core.unserved import believed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,9 +242,22 @@ async def _observe(world: World, task: PlanTask, plan: PlanResult) -> None:
         warm_up = await _warm_up(world, task.policy)
         observation = replace(plan.traffic.observation, warm_up=warm_up)
         plan.traffic = replace(plan.traffic, observation=observation)
-        plan.find(metrics_finding(task.core, observation))
+        plan.find(metrics_finding(task.core, _believed(plan, task, observation)))
         if plan.traffic.attainment is not None:
             plan.find(promise_finding(task.core, plan.traffic.attainment[HOUR_S]))
+
+
+def _believed(plan: PlanResult, task: PlanTask, observation: Observation) -> Observation:
+    """As the decision will take it: the count is a lower bound where a role had no serving replica."""
+    if plan.target is None:
+        return observation
+    return believed(
+        observation,
+        plan.target.fleet,
+        unserved_at_s=plan.state.unserved_at_s,
+        interval_s=task.core.interval_s,
+        now_s=task.at_s,
+    )
 
 
 CLOCK_OFF_AT_LEAST_S = 15.0

@@ -40,6 +40,7 @@ from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.stalls import PINNED_BY_STALLS, find_stall, watch_stall
 from slaplanner.core.state import MeanLengths, PlannerState
+from slaplanner.core.unserved import believed, last_unserved_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,13 @@ def decide(
         ProfileError: the profile lacks the stage of a role.
     """
     gpus = _gpus(fleet)
+    observation = believed(
+        observation,
+        fleet,
+        unserved_at_s=state.unserved_at_s,
+        interval_s=policy.interval_s,
+        now_s=now_s,
+    )
     load = _load(observation, state, policy)
     if load is None:
         return hold(state, observation, fleet, policy, now_s=now_s)
@@ -265,9 +273,10 @@ def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) 
         )
     before_s = state.unready_since_s
     unready_since_s = None if fleet.ready else min(before_s, now_s) if before_s is not None else now_s
-    if not noticed and unready_since_s == before_s:
+    unserved_at_s = last_unserved_s(state.unserved_at_s, fleet, now_s=now_s)
+    if not noticed and (unready_since_s, unserved_at_s) == (before_s, state.unserved_at_s):
         return state
-    return state.with_roles(noticed, unready_since_s=unready_since_s)
+    return state.with_roles(noticed, unready_since_s=unready_since_s, unserved_at_s=unserved_at_s)
 
 
 def _patience_s(policy: Policy, fleet: Fleet) -> float:

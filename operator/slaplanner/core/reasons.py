@@ -98,6 +98,8 @@ class Reason(StrEnum):
     METRICS_READ = "MetricsRead"
     IDLE = "Idle"
     """Answered, and there was no traffic."""
+    ZERO_UNPROVEN = "ZeroUnproven"
+    """No request was counted, and some may have come all the same; the message says why."""
     PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
     PROMETHEUS_REJECTED = "PrometheusRejected"
     """Prometheus answered with an error of the request (4xx)."""

@@ -95,6 +95,8 @@ class PlannerState:
     """How unevenly requests arrive."""
     unready_since_s: float | None = None
     """Since when the target says that it is not ready; None: it is."""
+    unserved_at_s: float | None = None
+    """When a plan last saw a role without a serving replica; None: never."""
 
     def role(self, role: Role) -> RoleMemory:
         """What is remembered of *role*; nothing yet is an empty memory."""
@@ -124,6 +126,7 @@ def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:
 
     return replace(
         state,
+        unserved_at_s=to_s if state.unserved_at_s == stamp else state.unserved_at_s,
         roles=tuple(
             replace(
                 memory,
@@ -153,6 +156,7 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         ),
         **({"burst": state.burstiness.to_document()} if state.burstiness.plans else {}),
         **({"unready": round(state.unready_since_s)} if state.unready_since_s is not None else {}),
+        **({"gone": round(state.unserved_at_s)} if state.unserved_at_s is not None else {}),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
         "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
     }
@@ -229,6 +233,7 @@ def _read(document: Mapping[str, Any], *, latest_s: float) -> PlannerState:
         burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
         rivalry=rivalry.from_document(document.get("rival", {})),
         unready_since_s=_time(document["unready"], latest_s=latest_s) if "unready" in document else None,
+        unserved_at_s=_time(document["gone"], latest_s=latest_s) if "gone" in document else None,
         roles=tuple(
             _role_memory(Role(name), entry, latest_s=latest_s) for name, entry in document["roles"].items()
         ),

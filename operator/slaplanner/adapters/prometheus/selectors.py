@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slaplanner.core.errors import MetricsError
@@ -113,6 +113,11 @@ class Scope:
     def is_namespaced(self) -> bool:
         """Whether series with our `dynamo_namespace` tell our processes from others."""
         return bool(self.dynamo_namespace)
+
+    def of_model(self, model: str) -> Scope:
+        """The same processes' series of another model."""
+        matchers = tuple(matcher for matcher in self.matchers if matcher.label != MODEL)
+        return replace(self, model=model, matchers=matchers)
 
     @property
     def conditions(self) -> tuple[LabelMatcher, ...]:
