@@ -34,6 +34,8 @@ KIND_COLOURS = {
     Kind.PLANNER: "#c8443a",
     Kind.FORMULAS: "#9a6fb0",
     Kind.HPA: "#6b7785",
+    Kind.SLO_RULE: "#2a6fbb",
+    Kind.TOKEN_RULE: "#1c2733",
     Kind.CONSTANT: "#d9a32b",
     Kind.CLAIRVOYANT: "#2f9e5f",
 }

@@ -1,7 +1,9 @@
 """The planner beside its rivals, on one scenario, each in its own simulation.
 
-The planner, the formulas and the HPA know the profile that the user gave; the constant size, the
-clairvoyant and the fluid bound know what the fleet can really do and every request to come.
+The planner, the formulas, the HPA and the token rule know the profile that the user gave; the constant
+size, the clairvoyant and the fluid bound know what the fleet can really do and every request to come.
+HPAs and KEDA rules act every 15 s on the last minute, as Kubernetes and llm-d's guides have them,
+whatever the policy's interval is.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
+from importlib.util import find_spec
 from multiprocessing import get_context
 
 import numpy as np
@@ -21,15 +25,32 @@ from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.rivals.capacity import fluid_bound_gpu_hours, work
 from slaplanner_lab.rivals.formulas import Formulas
 from slaplanner_lab.rivals.rivals import Clairvoyant, Constant, Hpa
+from slaplanner_lab.rivals.scaled_objects import SloRule, TokenRule
 from slaplanner_lab.rivals.search import Choice, cheapest
 from slaplanner_lab.simulation.loop import ROLES, Scenario, simulate
 from slaplanner_lab.simulation.planners import ObservationPlanner, PolicyPlanner
 from slaplanner_lab.simulation.score import HOUR_S, Score, score
 
 HPA_TARGETS = tuple(round(0.2 + 0.05 * step, 2) for step in range(15))
+SLO_BANDS = (0.55, 0.7, 0.85, 0.95)
+"""Of its target, where the rule on latency grows; the guide has 0.55."""
+TOKEN_BACKLOGS = (0.05, 0.1, 0.25, 0.5, 1.0)
+"""Share of the TTFT that queueing may take, the safest first; the guide has 1."""
+TOKEN_KV_USAGES = (0.1, 0.2, 0.4, 0.6, 0.8)
+"""KV in use that one replica is for, the safest first; the guide has 0.8."""
+REACT_S, REACT_WINDOW_S = 15.0, 60.0
+"""How often an HPA and KEDA look, and how far back their queries go."""
+CHUNK_TOKENS = 8192.0
+"""The prompt at which llm-d's guide measures prefill throughput."""
 CLAIRVOYANT_WINDOWS_S = (15.0, 60.0, 180.0)
 CLAIRVOYANT_UTILISATIONS = tuple(round(0.2 + 0.05 * step, 2) for step in range(16))
 PREDICTORS = (PredictorType.CONSTANT, PredictorType.ARIMA, PredictorType.KALMAN, PredictorType.PROPHET)
+
+
+def predictors() -> tuple[PredictorType, ...]:
+    """Those of the formulas that can run here: without its package Prophet would only repeat Constant."""
+    installed = find_spec("prophet") is not None
+    return tuple(kind for kind in PREDICTORS if installed or kind is not PredictorType.PROPHET)
 
 
 class Kind(StrEnum):
@@ -38,6 +59,8 @@ class Kind(StrEnum):
     PLANNER = "planner"
     FORMULAS = "formulas"
     HPA = "hpa"
+    SLO_RULE = "keda-slo"
+    TOKEN_RULE = "keda-tokens"  # noqa: S105 - a kind of rival, and no password
     CONSTANT = "constant"
     CLAIRVOYANT = "clairvoyant"
 
@@ -75,7 +98,7 @@ class RivalTask:
     kind: Kind
     name: str
     target: float = 0.0
-    """HPA: utilisation. Clairvoyant: seconds of the busiest moment."""
+    """HPA: utilisation. SLO rule: of the target. Clairvoyant: seconds of the busiest moment."""
     predictor: PredictorType = PredictorType.AUTO
     raw_correction: bool = False
     sizing: Sizing = Sizing.ATTAINMENT
@@ -94,7 +117,7 @@ def tasks() -> tuple[RivalTask, ...]:
             predictor=predictor,
             raw_correction=raw,
         )
-        for predictor in PREDICTORS
+        for predictor in predictors()
         for raw in (False, True)
     ]
     hpas = [
@@ -103,13 +126,15 @@ def tasks() -> tuple[RivalTask, ...]:
     planners = [
         RivalTask(kind=Kind.PLANNER, name=f"sizing {sizing.value}", sizing=sizing) for sizing in Sizing
     ]
-    return (
-        *clairvoyants,
-        *planners,
-        *formulas,
+    slo_rules = [
+        RivalTask(kind=Kind.SLO_RULE, name=f"KEDA SLO rule, above {100 * band:.0f} %", target=band)
+        for band in SLO_BANDS
+    ]
+    searched = [
         RivalTask(kind=Kind.CONSTANT, name="best constant size"),
-        *hpas,
-    )
+        RivalTask(kind=Kind.TOKEN_RULE, name="KEDA token rule"),
+    ]
+    return (*clairvoyants, *planners, *formulas, *searched, *hpas, *slo_rules)
 
 
 def at_size(scenario: Scenario, replicas: Mapping[Role, int]) -> Score:
@@ -117,7 +142,7 @@ def at_size(scenario: Scenario, replicas: Mapping[Role, int]) -> Score:
     return score(simulate(replace(scenario, start=replicas), Constant(replicas=replicas)))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskRunner:
     """Runs tasks on one scenario; each process has its own, made once."""
 
@@ -126,17 +151,33 @@ class TaskRunner:
     """What the planner, the formulas and the HPA believe."""
 
     def run(self, task: RivalTask) -> RivalResult:
-        if task.kind is Kind.CLAIRVOYANT:
-            return self._clairvoyant(task)
-        if task.kind is Kind.CONSTANT:
-            return self._constant(task)
-        result = score(simulate(self.scenario, self._planner(task)))
-        return RivalResult(kind=task.kind, name=task.name, score=result, feasible=self._kept(result))
+        searches = {
+            Kind.CLAIRVOYANT: self._clairvoyant,
+            Kind.CONSTANT: self._constant,
+            Kind.TOKEN_RULE: self._token_rule,
+        }
+        if task.kind in searches:
+            return searches[task.kind](task)
+        planner = self._planner(task)
+        scenario = self._reacting if task.kind in {Kind.HPA, Kind.SLO_RULE} else self.scenario
+        run = simulate(scenario, planner)
+        forecast_ever = not isinstance(planner, Formulas) or planner.forecasts > 0
+        name = task.name if forecast_ever else f"{task.name} (never forecast: the last value)"
+        result = score(run)
+        return RivalResult(kind=task.kind, name=name, score=result, feasible=self._kept(result))
+
+    @property
+    def _reacting(self) -> Scenario:
+        """The scenario as an HPA and KEDA live it."""
+        policy = replace(self.scenario.policy, interval_s=REACT_S, window_s=REACT_WINDOW_S)
+        return replace(self.scenario, policy=policy)
 
     def _planner(self, task: RivalTask) -> ObservationPlanner:
         policy = self.scenario.policy
         if task.kind is Kind.HPA:
-            return Hpa(target=task.target, interval_s=policy.interval_s, tokens_s=self._tokens_s())
+            return Hpa(target=task.target, interval_s=REACT_S, tokens_s=self._tokens_s())
+        if task.kind is Kind.SLO_RULE:
+            return SloRule(sla=policy.sla, grow_above=task.target, most=self._most)
         if task.kind is Kind.FORMULAS:
             predictor = PredictorPolicy(type=task.predictor)
             return Formulas(
@@ -145,6 +186,43 @@ class TaskRunner:
                 raw_correction=task.raw_correction,
             )
         return PolicyPlanner(policy=replace(policy, sizing=task.sizing), profile=self.profile)
+
+    @cached_property
+    def _most(self) -> dict[Role, int]:
+        """Twice what the busiest moment takes: the most that anybody may need, and that KEDA may ask for."""
+        scenario = self.scenario
+        need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
+        busiest = Clairvoyant.needs_of(scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
+        return {role: max(2, int(np.ceil(2.0 * busiest[role].max()))) for role in ROLES}
+
+    def _token_rule(self, task: RivalTask) -> RivalResult:
+        scenario, target_s = self._reacting, self.scenario.policy.sla.ttft_ms / 1e3
+        tables = EngineTables.of(self.profile)
+        chunk = min(CHUNK_TOKENS, tables.max_isl_tokens)
+        tokens_s = 1e3 * chunk / float(tables.ttft_at(np.array([chunk]))[0])
+        idle_s = float(scenario.traffic.isl_tokens.mean()) / tokens_s
+        queue_s = max(target_s - idle_s, 0.1 * target_s)
+
+        def planner(choice: Choice) -> TokenRule:
+            backlog, kv_usage = choice
+            return TokenRule(
+                prefill_tokens_s=tokens_s, backlog_s=backlog * queue_s, kv_usage=kv_usage, most=self._most
+            )
+
+        found = cheapest(
+            [TOKEN_BACKLOGS, TOKEN_KV_USAGES],
+            lambda choice: score(simulate(scenario, planner(choice))),
+            attainment_percent=scenario.policy.sla.attainment_percent,
+            least_gpu_hours=lambda choice: 1.0 / (choice[0] * choice[1]),
+        )
+        backlog, kv_usage = found.choice
+        return RivalResult(
+            kind=task.kind,
+            name=f"{task.name}, {backlog * queue_s:.2g} s and KV {100 * kv_usage:.0f} %",
+            score=found.score,
+            feasible=found.feasible,
+            runs=found.runs,
+        )
 
     def _tokens_s(self) -> dict[Role, float]:
         """Tokens per second of one replica inside the SLA, by the believed profile, over all requests."""
@@ -160,9 +238,7 @@ class TaskRunner:
 
     def _constant(self, task: RivalTask) -> RivalResult:
         scenario = self.scenario
-        need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
-        busiest = Clairvoyant.needs_of(scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
-        most = {role: max(2, int(np.ceil(2.0 * busiest[role].max()))) for role in ROLES}
+        need, most = work(scenario.traffic, scenario.tables, scenario.policy.sla), self._most
         hours = scenario.traffic.last_arrival_s / HOUR_S
         # Fewer than the work itself takes cannot keep the promise, and such overload is slow to simulate.
         kept = scenario.policy.sla.attainment_percent / 100.0

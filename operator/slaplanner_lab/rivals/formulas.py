@@ -20,6 +20,8 @@ class Formulas:
     policy: Policy
     profile: Profile
     raw_correction: bool
+    forecasts: int = 0
+    """How many of its plans the predictor itself was ready for; in the others the last value stood in."""
     _forecasts: ForecastState | None = None
     _refits: Refits = field(default_factory=Refits)
     _factors: dict[Role, Factor] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Formulas:
             osl_tokens=value_or(observation.osl_tokens, policy.sla.osl_tokens),
         )
         self._forecasts = outlook.state
+        self.forecasts += outlook.available
         _, correction = correct(
             CorrectionState(),
             policy=policy,

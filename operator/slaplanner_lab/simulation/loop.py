@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Policy, Role, RoleState
 from slaplanner.core.rebalance import next_step
 from slaplanner_lab.engine import Engine, EngineTables, Requests
-from slaplanner_lab.simulation.planners import ObservationPlanner, Verdict
-from slaplanner_lab.simulation.telemetry import GAP_EDGES_S, Telemetry
+from slaplanner_lab.simulation.planners import ObservationPlanner, SeesEngine, Verdict
+from slaplanner_lab.simulation.telemetry import DEFAULT_BUCKETS, Buckets, Telemetry
 from slaplanner_lab.simulation.traffic import Traffic
 
 ROLES = (Role.PREFILL, Role.DECODE)
@@ -56,6 +56,8 @@ class Scenario:
     unscored_s: float = 0.0
     """Requests that arrive earlier do not count."""
     faults: tuple[Fault, ...] = ()
+    buckets: Buckets = DEFAULT_BUCKETS
+    """Of the latency histograms that the planner sees."""
 
     @property
     def startup_s(self) -> float:
@@ -145,9 +147,13 @@ class _Loop:
 
     def __post_init__(self) -> None:
         scenario, policy = self.scenario, self.scenario.policy
-        self.engine = Engine(scenario.tables, gap_edges_s=GAP_EDGES_S)
+        self.engine = Engine(scenario.tables, gap_edges_s=scenario.buckets.itl_s)
         self.telemetry = Telemetry(
-            self.engine, scenario.traffic, interval_s=policy.interval_s, window_s=policy.window_s
+            self.engine,
+            scenario.traffic,
+            interval_s=policy.interval_s,
+            window_s=policy.window_s,
+            buckets=scenario.buckets,
         )
         self.plans = frozenset(_multiples(policy.interval_s, scenario.traffic.last_arrival_s + GRACE_S))
         self.asked = {role: scenario.start[role] for role in ROLES}
@@ -231,6 +237,8 @@ class _Loop:
             if silent
             else self.telemetry.observe()
         )
+        if isinstance(self.planner, SeesEngine):
+            self.planner.see(self.telemetry.engine_reading())
         verdict = self.planner(observation, self._fleet(), now_s=now_s)
         self.desired = {role: verdict.replicas.get(role, self.asked[role]) for role in ROLES}
         gauges = {role: self.engine.gauges(role) for role in ROLES}
