@@ -33,11 +33,10 @@ from slaplanner.core.model import Actuation, Pause, Policy
 from slaplanner.core.plan import decide, hold
 from slaplanner.core.promise import promise_finding
 from slaplanner.core.readings import Observation, Series, Unknown
-from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.reasons import ConditionType, Reason, Remark
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
 from slaplanner.core.state import PlannerState
 from slaplanner.core.unserved import believed
-from slaplanner.core.virtual.publishing import Remark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,15 +19,14 @@ from slaplanner.api.annotations import PAUSED
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
 from slaplanner.controller.schedule import Fingerprint
-from slaplanner.controller.virtual import published_place
 from slaplanner.core.decision import Decision
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Actuation, Policy
 from slaplanner.core.readings import Series
-from slaplanner.core.reasons import Reason
+from slaplanner.core.reasons import Reason, Remark
 from slaplanner.core.state import PlannerState
-from slaplanner.core.virtual.publishing import Remark
 from slaplanner.settings import Settings
+from slaplanner.virtual.policy_connector import published_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.adapters.target import ApiRefusal, ScalingOutcome, TargetState
-from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import KIND, SLAPolicy
@@ -32,6 +31,7 @@ from slaplanner.core.errors import InternalError, PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.state import to_document
+from slaplanner.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 
 logger = logging.getLogger(__name__)
 

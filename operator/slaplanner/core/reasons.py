@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -234,3 +235,11 @@ class Reason(StrEnum):
     ROLLOUT_BLOCKS = "RolloutBlocks"
     NOT_READY_BLOCKS_SHRINK = "NotReadyBlocksShrink"
     GPU_BUDGET = "GPUBudget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something odd that was seen while planning or publishing, worth telling once."""
+
+    reason: Reason
+    message: str

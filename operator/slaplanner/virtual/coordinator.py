@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import LARGEST_NUMBER, Published
-from slaplanner.core.virtual.publishing import Noticed, Publish, PublisherMemory, next_move, notice, remember
+from slaplanner.virtual.channel import Channel, ChannelError, Reading
+from slaplanner.virtual.decisions import LARGEST_NUMBER, Published
+from slaplanner.virtual.rules import Noticed, Publish, PublisherMemory, next_move, notice, remember
 
 logger = logging.getLogger(__name__)
 

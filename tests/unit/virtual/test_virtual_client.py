@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.virtual.channel import ChannelError, Reading
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import Head, IdSeries
 from slaplanner.virtual import ABSENT, Role, ScalingDecision, VirtualConnectorClient
+from slaplanner.virtual.channel import ChannelError, Reading
+from slaplanner.virtual.decisions import Head, IdSeries
 
 
 class ShownChannel:

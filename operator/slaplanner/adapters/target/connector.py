@@ -14,9 +14,8 @@ from typing import Protocol, runtime_checkable
 from slaplanner.adapters.target.planners import GraphPlanner
 from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Fleet, Role
-from slaplanner.core.reasons import Reason
+from slaplanner.core.reasons import Reason, Remark
 from slaplanner.core.rebalance import ReplicaWrite, ScalingStep
-from slaplanner.core.virtual.publishing import Remark
 
 FIELD_MANAGER = "slaplanner"
 """Who writes, as managedFields show it; so that GitOps tools can ignore exactly our fields."""

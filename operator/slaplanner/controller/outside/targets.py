@@ -22,9 +22,9 @@ from slaplanner.api.words import VirtualBackend
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 from slaplanner.controller.outside.ports import Clock
 from slaplanner.controller.outside.traffic import PrometheusMetrics
-from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.core.model import Role
 from slaplanner.settings import Settings
+from slaplanner.virtual.policy_connector import virtual_connector, virtual_version
 
 
 class ConnectedTargets:

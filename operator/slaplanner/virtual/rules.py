@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role
-from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT, LARGEST_NUMBER, Head
+from slaplanner.core.reasons import Reason, Remark
 from slaplanner.core.wording import figure
+from slaplanner.virtual.decisions import ABSENT, LARGEST_NUMBER, Head
 
 LARGEST_BELIEVED = 2**30
 """An id that nobody published and that is above this one is not counted as seen: one slip of the keyboard
@@ -43,14 +43,6 @@ class PublisherMemory:
     def answered(self) -> bool:
         """Whether nothing that was published waits for its acknowledgement."""
         return self.id in {ABSENT, self.acknowledged_id}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
-    """Something odd about what stands in the backend, worth telling once."""
-
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

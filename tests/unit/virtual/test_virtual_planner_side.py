@@ -11,20 +11,20 @@ import pytest
 
 from slaplanner.adapters.target.connector import Identity, ScalingOutcome
 from slaplanner.adapters.target.failures import ApiRefusal, Failure
-from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
-from slaplanner.adapters.virtual.connector import PublishingConnector, VirtualTarget
-from slaplanner.adapters.virtual.policy_document import (
+from slaplanner.core.errors import TargetError
+from slaplanner.core.model import Role, RolePolicy
+from slaplanner.core.reasons import Reason
+from slaplanner.virtual.channel import Channel, ChannelError, Reading
+from slaplanner.virtual.decisions import ABSENT, LARGEST_NUMBER, Head, IdSeries, Published
+from slaplanner.virtual.policy_document import (
     ACKNOWLEDGED_ANNOTATION,
     head_of,
     memory_of,
     status_patch,
 )
-from slaplanner.adapters.virtual.policy_store import StoredPolicy
-from slaplanner.core.errors import TargetError
-from slaplanner.core.model import Role, RolePolicy
-from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT, LARGEST_NUMBER, Head, IdSeries, Published
-from slaplanner.core.virtual.publishing import PublisherMemory
+from slaplanner.virtual.policy_store import StoredPolicy
+from slaplanner.virtual.publisher import PublishingConnector, VirtualTarget
+from slaplanner.virtual.rules import PublisherMemory
 
 ROLES = (Role.PREFILL, Role.DECODE)
 MAX_WAIT_S = 60.0

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT, Head, IdSeries, Published, parse_number
-from slaplanner.core.virtual.publishing import (
+from slaplanner.virtual.decisions import ABSENT, Head, IdSeries, Published, parse_number
+from slaplanner.virtual.rules import (
     Publish,
     PublisherMemory,
     Wait,

@@ -17,8 +17,10 @@ from typing import Any, Self
 import aiohttp
 
 from slaplanner.adapters.closing import tls_closed
-from slaplanner.adapters.virtual.channel import ChannelError
-from slaplanner.adapters.virtual.etcd_json import (
+from slaplanner.core.reasons import Reason
+from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.channel import ChannelError
+from slaplanner.virtual.etcd_json import (
     KeyValue,
     document_of,
     encoded,
@@ -26,9 +28,7 @@ from slaplanner.adapters.virtual.etcd_json import (
     range_end,
     unwritten,
 )
-from slaplanner.adapters.virtual.etcd_tls import EtcdTls
-from slaplanner.core.reasons import Reason
-from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.etcd_tls import EtcdTls
 
 REQUEST_TIMEOUT_S = 4.0
 """Of one request, all endpoints together: below the 5 s that remain after SIGTERM."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from slaplanner.adapters.target.shapes import mapping, text
 from slaplanner.core.model import Role
-from slaplanner.core.virtual.decisions import (
+from slaplanner.virtual.decisions import (
     ABSENT,
     LARGEST_NUMBER,
     Head,
@@ -16,7 +16,7 @@ from slaplanner.core.virtual.decisions import (
     Published,
     parse_number,
 )
-from slaplanner.core.virtual.publishing import PublisherMemory
+from slaplanner.virtual.rules import PublisherMemory
 
 ACKNOWLEDGED_ANNOTATION = "slaplanner.io/scaled-decision-id"
 PUBLISHED_FIELD = "lastPublished"

@@ -16,15 +16,15 @@ from typing import TypeVar
 
 from slaplanner.adapters.target.connector import Rivals, ScalingOutcome, TargetState, always
 from slaplanner.adapters.target.failures import ApiRefusal
-from slaplanner.adapters.virtual.channel import Channel, Reading
-from slaplanner.adapters.virtual.policy_document import status_patch
-from slaplanner.adapters.virtual.policy_store import PolicyStore, StoredPolicy
 from slaplanner.core.errors import ActuationError, PlanningError, TargetError
 from slaplanner.core.model import Fleet, Role, RolePolicy, RoleState
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rebalance import ReplicaWrite
-from slaplanner.core.virtual.decisions import ABSENT
-from slaplanner.core.virtual.publishing import (
+from slaplanner.virtual.channel import Channel, Reading
+from slaplanner.virtual.decisions import ABSENT
+from slaplanner.virtual.policy_document import status_patch
+from slaplanner.virtual.policy_store import PolicyStore, StoredPolicy
+from slaplanner.virtual.rules import (
     Noticed,
     Publish,
     PublisherMemory,

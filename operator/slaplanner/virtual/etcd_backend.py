@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from slaplanner.adapters.virtual.channel import Reading
-from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
-from slaplanner.adapters.virtual.etcd_json import KeyValue
 from slaplanner.core.model import Role
-from slaplanner.core.virtual.decisions import ABSENT, Head, IdSeries, Published, parse_number
 from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.channel import Reading
+from slaplanner.virtual.decisions import ABSENT, Head, IdSeries, Published, parse_number
+from slaplanner.virtual.etcd_gateway import EtcdGateway
+from slaplanner.virtual.etcd_json import KeyValue
 
 WORKER_KEYS: Mapping[Role, str] = {
     Role.PREFILL: "num_prefill_workers",

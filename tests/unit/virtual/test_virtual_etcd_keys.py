@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.virtual.etcd_channel import KEYS, EtcdChannel, head_of, torn
-from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
-from slaplanner.adapters.virtual.etcd_json import KeyValue, entries_of
 from slaplanner.core.model import Role
-from slaplanner.core.virtual.decisions import ABSENT, LARGEST_NUMBER
 from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.decisions import ABSENT, LARGEST_NUMBER
+from slaplanner.virtual.etcd_backend import KEYS, EtcdChannel, head_of, torn
+from slaplanner.virtual.etcd_gateway import EtcdGateway
+from slaplanner.virtual.etcd_json import KeyValue, entries_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
