@@ -19,7 +19,7 @@ from slaplanner.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Judgement:
     """Faults refuse the object; warnings do not."""
 
     faults: tuple[Violation, ...]
@@ -39,18 +39,18 @@ def is_policy(document: Any) -> bool:
     )
 
 
-def judge(document: Mapping[str, Any], *, old: Mapping[str, Any] | None = None) -> Verdict:
+def judge(document: Mapping[str, Any], *, old: Mapping[str, Any] | None = None) -> Judgement:
     """Check a decoded SLAPolicy; with *old*, as the update of that object."""
     if document.get("apiVersion") != API_VERSION:
         found = document.get("apiVersion")
-        return Verdict(faults=(Violation("apiVersion", f"found {found!r}, wanted {API_VERSION}"),))
+        return Judgement(faults=(Violation("apiVersion", f"found {found!r}, wanted {API_VERSION}"),))
     found_faults = (*_structural(document), *metadata_faults(document.get("metadata")))
     if found_faults:
-        return Verdict(faults=found_faults)
+        return Judgement(faults=found_faults)
     spec = with_defaults(spec_schema(), document["spec"])
     before = None if old is None else with_defaults(spec_schema(), old["spec"])
     broken = violations(spec_schema(), spec, "spec", old=before)
-    return Verdict(faults=broken, warnings=() if broken else tuple(_warnings(document, spec)))
+    return Judgement(faults=broken, warnings=() if broken else tuple(_warnings(document, spec)))
 
 
 def _structural(document: Mapping[str, Any]) -> Iterator[Violation]:

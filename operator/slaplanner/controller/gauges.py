@@ -10,10 +10,10 @@ from typing import Any
 from prometheus_client import Gauge
 
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
-from slaplanner.adapters.target import Outcome
+from slaplanner.adapters.target import ScalingOutcome
 from slaplanner.controller import metrics
 from slaplanner.controller.metrics import number
-from slaplanner.controller.planning import Plan
+from slaplanner.controller.planning import PlanResult
 from slaplanner.controller.records import Record
 from slaplanner.core.attainment import share_within
 from slaplanner.core.decision import Decision
@@ -29,7 +29,7 @@ _STATUSES = ("True", "False", "Unknown")
 def show(
     record: Record,
     policy: Policy,
-    plan: Plan,
+    plan: PlanResult,
     conditions: Sequence[Mapping[str, Any]],
     *,
     now_s: float,
@@ -70,7 +70,7 @@ def show_conditions(record: Record, conditions: Iterable[Mapping[str, Any]]) -> 
         metrics.CONDITION_REASON.labels(*labels, condition["reason"]).set(1)
 
 
-def count_moves(record: Record, outcome: Outcome) -> None:
+def count_moves(record: Record, outcome: ScalingOutcome) -> None:
     """Writes that were accepted."""
     for write in outcome.written:
         direction = "down" if write.shrinks else "up"
@@ -112,7 +112,7 @@ def _drop(gauge: Gauge, first_labels: tuple[str, ...]) -> None:
     gauge.remove_by_labels(dict(zip(names, first_labels, strict=True)))
 
 
-def _traffic(labels: tuple[str, str], policy: Policy, plan: Plan) -> None:
+def _traffic(labels: tuple[str, str], policy: Policy, plan: PlanResult) -> None:
     assert plan.traffic is not None
     seen = plan.traffic.observation
     metrics.OBSERVED_REQUESTS.labels(*labels).set(_value(seen.requests) / policy.interval_s)

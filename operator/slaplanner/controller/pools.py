@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Pool:
+class ThreadPool:
     """At most *size* calls at once; the others wait in line."""
 
     def __init__(self, name: str, *, size: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from slaplanner.adapters.target import Outcome, Rival, Rivals, TargetState
+from slaplanner.adapters.target import Rival, Rivals, ScalingOutcome, TargetState
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.model import Actuation
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 from slaplanner.core.rivalry import Rivalry
 
 
@@ -65,7 +65,7 @@ def fight(rivalry: Rivalry) -> tuple[Rival, ...]:
 def progress(
     decision: Decision | None,
     target: TargetState,
-    outcome: Outcome | None,
+    outcome: ScalingOutcome | None,
     *,
     actuation: Actuation = Actuation.ENFORCE,
 ) -> Finding:
@@ -81,7 +81,7 @@ def progress(
     )
 
 
-def _refused(outcome: Outcome | None) -> Finding | None:
+def _refused(outcome: ScalingOutcome | None) -> Finding | None:
     if outcome is None or outcome.error is None:
         return None
     return _moving(outcome.error.reason, f"not all was written: {outcome.error}")
@@ -98,7 +98,7 @@ def _stalled(decision: Decision | None, target: TargetState, written: Finding | 
     return _moving(Reason.BLOCKED, f"blocked since {since} by {stall.by}{own}{more}")
 
 
-def _awaiting(target: TargetState, outcome: Outcome | None) -> Finding | None:
+def _awaiting(target: TargetState, outcome: ScalingOutcome | None) -> Finding | None:
     """A decision that is out and not yet acknowledged, and the one that waits behind it."""
     if outcome is not None and outcome.error is not None:
         return None
@@ -109,7 +109,7 @@ def _awaiting(target: TargetState, outcome: Outcome | None) -> Finding | None:
     return _moving(awaiting.reason, awaiting.message + (f"; waiting to publish {waiting}" if waiting else ""))
 
 
-def _written(outcome: Outcome) -> Finding | None:
+def _written(outcome: ScalingOutcome) -> Finding | None:
     if outcome.waiting:
         return _moving(outcome.waiting_for or Reason.SCALING, f"waiting to write {_moves(outcome.waiting)}")
     if outcome.written:
@@ -117,7 +117,7 @@ def _written(outcome: Outcome) -> Finding | None:
     return None
 
 
-def _moves(writes: Sequence[Write]) -> str:
+def _moves(writes: Sequence[ReplicaWrite]) -> str:
     return ", ".join(f"{write.role} {write.before} -> {write.replicas}" for write in writes)
 
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
-from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState
-from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
+from slaplanner.adapters.target import ApiRefusal, ScalingOutcome, TargetState
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import KIND, SLAPolicy
@@ -24,7 +23,7 @@ from slaplanner.controller.backoff import READY
 from slaplanner.controller.events import Event
 from slaplanner.controller.merging import merge_patch
 from slaplanner.controller.outside.ports import Clock, Reports
-from slaplanner.controller.planning import Plan, Task
+from slaplanner.controller.planning import PlanResult, PlanTask
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.verdicts import sighted, verdict
 from slaplanner.core.decision import Decision, Finding
@@ -32,6 +31,7 @@ from slaplanner.core.errors import InternalError, PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.state import to_document
+from slaplanner.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Reporter:
         self._post(record, policy, events.state_dropped(shortened(problem)))
 
     async def planned(
-        self, record: Record, task: Task, plan: Plan, *, digest: str | None, took_s: float
+        self, record: Record, task: PlanTask, plan: PlanResult, *, digest: str | None, took_s: float
     ) -> None:
         """A plan ended, with a decision or without.
 
@@ -110,7 +110,7 @@ class Reporter:
         for event in events.on_findings(before, [finding]):
             self._post(record, policy, event)
 
-    def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: Outcome) -> None:
+    def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: ScalingOutcome) -> None:
         """Replicas were written, or refused, after their plan."""
         for event in _moves(record, decision, outcome):
             self._post(record, policy, event)
@@ -180,7 +180,9 @@ class Reporter:
                 record.namespace, name, self.records.verdicts(record.namespace, name)
             )
 
-    def _figures(self, record: Record, task: Task, plan: Plan, *, digest: str | None) -> StatusFigures:
+    def _figures(
+        self, record: Record, task: PlanTask, plan: PlanResult, *, digest: str | None
+    ) -> StatusFigures:
         status = record.report.status or {}
         conditions = set_conditions(
             status.get("conditions") or (),
@@ -208,7 +210,7 @@ class Reporter:
         self,
         record: Record,
         policy: SLAPolicy,
-        plan: Plan,
+        plan: PlanResult,
         before: Mapping[ConditionType, tuple[bool | None, str]],
     ) -> None:
         told = events.on_findings(before, tuple(plan.findings.values()))
@@ -260,7 +262,7 @@ class Reporter:
         metrics.STATUS_WRITES.labels("written").inc()
 
     async def _tell_target(
-        self, record: Record, task: Task, plan: Plan, conditions: Sequence[Mapping[str, Any]]
+        self, record: Record, task: PlanTask, plan: PlanResult, conditions: Sequence[Mapping[str, Any]]
     ) -> None:
         contested = plan.findings.get(ConditionType.TARGET_CONFLICT)
         silent = task.core.actuation is Actuation.OBSERVE or (contested is not None and contested.status)
@@ -304,7 +306,7 @@ def _conditions_before(record: Record) -> dict[ConditionType, tuple[bool | None,
     }
 
 
-def _moves(record: Record, decision: Decision, outcome: Outcome) -> list[Event]:
+def _moves(record: Record, decision: Decision, outcome: ScalingOutcome) -> list[Event]:
     told = []
     if outcome.written:
         moved = {write.role.value: (write.before, write.replicas) for write in outcome.written}
@@ -316,7 +318,7 @@ def _moves(record: Record, decision: Decision, outcome: Outcome) -> list[Event]:
     return told
 
 
-def _facts(policy: SLAPolicy, plan: Plan) -> TargetFacts | None:
+def _facts(policy: SLAPolicy, plan: PlanResult) -> TargetFacts | None:
     if plan.target is None:
         return None
     identity = plan.target.identity
@@ -330,7 +332,7 @@ def _facts(policy: SLAPolicy, plan: Plan) -> TargetFacts | None:
     )
 
 
-def _startup(core: Policy, plan: Plan) -> Startup | None:
+def _startup(core: Policy, plan: PlanResult) -> Startup | None:
     if core.startup_s is not None:
         return Startup(seconds=core.startup_s, source="Spec")
     measured = plan.target.fleet.startup_s if plan.target else None
@@ -348,7 +350,7 @@ def _target_reference(target: TargetState, policy: SLAPolicy) -> dict[str, Any]:
     }
 
 
-def _log(record: Record, task: Task, plan: Plan, *, took_s: float) -> None:
+def _log(record: Record, task: PlanTask, plan: PlanResult, *, took_s: float) -> None:
     """One line per plan with everything in it."""
     decision = plan.decision
     if decision is None:

@@ -62,7 +62,7 @@ class Operator:
         self._probes = ProbeServer(self.liveness, port=settings.port)
         self._world, self._policies = open_world(settings=settings, api_client=api_client)
         self._watching_client = watching_client
-        self._events = EventPoster(self._policies.create_event)
+        self._events = EventPoster(self._policies)
         self._reporter = Reporter(
             reports=self._world.reports,
             clock=self._world.clock,

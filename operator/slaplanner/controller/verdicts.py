@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slaplanner.adapters.target import Verdict
+from slaplanner.adapters.target import DeploymentConditions
 from slaplanner.adapters.target.conditions import MET, Status, said_by
-from slaplanner.controller.planning import Plan
+from slaplanner.controller.planning import PlanResult
 from slaplanner.controller.records import Record
 from slaplanner.core.model import Policy, Role
 from slaplanner.core.readings import Known, Observation
@@ -20,7 +20,7 @@ AGREEING_PLANS = 3
 _REASONS: Mapping[Status, str] = {"True": "TargetsMet", "False": "TargetsMissed"}
 
 
-def sighted(before: tuple[bool, ...], policy: Policy, plan: Plan) -> tuple[bool, ...]:
+def sighted(before: tuple[bool, ...], policy: Policy, plan: PlanResult) -> tuple[bool, ...]:
     """Whether the last plans saw the SLA met, newest last, after *plan*; as many as have to agree."""
     seen = sla_met(policy, plan.traffic.observation) if plan.traffic else None
     return before if seen is None else (*before, seen)[-AGREEING_PLANS:]
@@ -29,10 +29,10 @@ def sighted(before: tuple[bool, ...], policy: Policy, plan: Plan) -> tuple[bool,
 def verdict(
     record: Record,
     policy: Policy,
-    plan: Plan,
+    plan: PlanResult,
     conditions: Sequence[Mapping[str, Any]],
     sightings: tuple[bool, ...],
-) -> Verdict:
+) -> DeploymentConditions:
     """The policy's part in `SLAPlanned` and `SLAMet`; the latter changes only when three plans agree."""
     ready = next(entry for entry in conditions if entry["type"] == ConditionType.READY)
     seen = sla_met(policy, plan.traffic.observation) if plan.traffic else None
@@ -43,7 +43,7 @@ def verdict(
         reason = _REASONS[met]
         if before != met:
             message = _latencies(policy, plan.traffic.observation)
-    return Verdict(
+    return DeploymentConditions(
         policy=record.name,
         planned=ready["status"],
         planned_reason=ready["reason"],
@@ -54,7 +54,7 @@ def verdict(
     )
 
 
-def _previous(record: Record, plan: Plan) -> tuple[Status, str, str]:
+def _previous(record: Record, plan: PlanResult) -> tuple[Status, str, str]:
     """What this policy said of `SLAMet` until now, also through the operator before this one."""
     if record.report.verdict is not None:
         return record.report.verdict.met, record.report.verdict.met_reason, record.report.verdict.met_message

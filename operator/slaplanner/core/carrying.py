@@ -10,14 +10,14 @@ from slaplanner.core.model import Policy, Role
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Observation, value_or
 from slaplanner.core.rounding import whole_replicas
-from slaplanner.core.state import Lengths
+from slaplanner.core.state import MeanLengths
 
 
 def carrying_replicas(
     role: Role,
     observation: Observation,
     *,
-    lengths: Lengths,
+    lengths: MeanLengths,
     policy: Policy,
     profile: Profile,
     gpus_per_replica: int,
@@ -44,7 +44,7 @@ def carrying_replicas(
     return replicas if most is None else min(replicas, most)
 
 
-def _writing(sequences: float, lengths: Lengths, policy: Policy, profile: Profile) -> float:
+def _writing(sequences: float, lengths: MeanLengths, policy: Policy, profile: Profile) -> float:
     """Sequences, by those that one replica holds and writes within the ITL target."""
     context_tokens = lengths.isl_tokens + lengths.osl_tokens / 2
     best = profile.decode.best(itl_ms=policy.sla.itl_ms, context_tokens=context_tokens)

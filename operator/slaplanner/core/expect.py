@@ -17,7 +17,7 @@ from slaplanner.core.correction import Correction
 from slaplanner.core.decision import Decision, RoleDecision
 from slaplanner.core.model import Policy, Role
 from slaplanner.core.profiles import Profile
-from slaplanner.core.sizing import Demand, SizedRole
+from slaplanner.core.sizing import MeanLoad, SizedRole
 
 _EXACT = 1e-6
 """Of a request's worth of concurrency."""
@@ -52,7 +52,7 @@ def expectations(decision: Decision, *, policy: Policy, profile: Profile) -> tup
 def _expectation(
     role: RoleDecision,
     sized: SizedRole,
-    demand: Demand,
+    demand: MeanLoad,
     *,
     requests_per_s: float,
     correction: Correction,

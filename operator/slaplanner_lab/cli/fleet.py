@@ -32,7 +32,7 @@ from slaplanner_lab.fleet.kube import Access, ApiError, Kube, load_access
 from slaplanner_lab.fleet.launch import Address, Addresses, Urls, launch
 from slaplanner_lab.fleet.options import Options
 from slaplanner_lab.fleet.program import GroupNotServedError
-from slaplanner_lab.fleet.truth import Targets
+from slaplanner_lab.fleet.truth import LatencyTargets
 from slaplanner_lab.simulation.traffic import Traffic
 
 EXIT_FAILED = 1
@@ -225,7 +225,7 @@ def run(
                 model_ready=not older_frontend,
                 namespace_label=not no_namespace_label,
             ),
-            targets=Targets(ttft_ms=ttft_ms, itl_ms=itl_ms),
+            targets=LatencyTargets(ttft_ms=ttft_ms, itl_ms=itl_ms),
             namespace=namespace,
             every_graph=every_graph,
         )

@@ -13,7 +13,7 @@ from slaplanner_lab.fleet.names import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Targets:
+class LatencyTargets:
     """The latencies that a request should meet."""
 
     ttft_ms: float = 500.0
@@ -24,7 +24,7 @@ class Targets:
 class Truth:
     """Counts since the start; frontend restarts do not touch them."""
 
-    targets: Targets
+    targets: LatencyTargets
     arrived: int = 0
     refused: int = 0
     served: int = 0

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from slaplanner.core.model import Fleet, Role
-from slaplanner.core.readings import Observation
+from slaplanner.core.model import Fleet, Role, RoleState
+from slaplanner.core.readings import Known, Observation
 from slaplanner_lab.rivals.capacity import Work
 from slaplanner_lab.simulation.loop import ROLES, Scenario
 from slaplanner_lab.simulation.planners import Verdict
@@ -32,40 +32,98 @@ class Constant:
 
 
 @dataclass(slots=True, kw_only=True)
+class Behaviour:
+    """How an HPA turns recommendations into replicas; the defaults are Kubernetes' own but for the pace.
+
+    Growing takes the least recommendation of `grow_stabilization_s`, and in `grow_period_s` adds at most
+    100 % or 4 replicas, whichever is more. Shrinking takes the largest of `shrink_stabilization_s`, and
+    removes at most one replica in `shrink_period_s`; 0: as many as it likes.
+    """
+
+    grow_stabilization_s: float = 0.0
+    grow_period_s: float = 15.0
+    shrink_stabilization_s: float = HPA_STABILIZATION_S
+    shrink_period_s: float = 0.0
+    _wanted: list[tuple[float, int]] = field(default_factory=list)
+    _moves: list[tuple[float, int]] = field(default_factory=list)
+
+    def bounded(self, replicas: int, wanted: int, *, now_s: float) -> int:
+        """The replicas to ask for, where *replicas* are asked for and *wanted* is recommended now."""
+        if not self._wanted:
+            self._wanted = [(now_s, replicas)]  # a new HPA begins with what it finds
+        kept_s = max(self.grow_stabilization_s, self.shrink_stabilization_s)
+        self._wanted = [(at, count) for at, count in self._wanted if at > now_s - kept_s]
+        least = min(
+            [wanted, *(count for at, count in self._wanted if at > now_s - self.grow_stabilization_s)]
+        )
+        most = max(
+            [wanted, *(count for at, count in self._wanted if at > now_s - self.shrink_stabilization_s)]
+        )
+        self._wanted.append((now_s, wanted))
+        asked = (
+            self._grown(replicas, least, now_s) if least > replicas else self._shrunk(replicas, most, now_s)
+        )
+        if asked != replicas:
+            self._moves.append((now_s, asked - replicas))
+        return asked
+
+    def _grown(self, replicas: int, wanted: int, now_s: float) -> int:
+        before = replicas - sum(
+            more for at, more in self._moves if more > 0 and at > now_s - self.grow_period_s
+        )
+        return max(replicas, min(wanted, max(2 * before, before + 4)))
+
+    def _shrunk(self, replicas: int, wanted: int, now_s: float) -> int:
+        if self.shrink_period_s:
+            before = replicas - sum(
+                less for at, less in self._moves if less < 0 and at > now_s - self.shrink_period_s
+            )
+            wanted = max(wanted, before - 1)
+        return min(replicas, max(1, wanted))
+
+
+@dataclass(slots=True, kw_only=True)
 class Hpa:
     """A horizontal pod autoscaler on utilisation, per role.
 
-    Utilisation: tokens that arrived per second / (ready replicas x tokens per second of one inside
-    the SLA). As in Kubernetes: no change within 10 % of the target, the highest recommendation of
-    the last 300 s counts when shrinking.
+    Utilisation: tokens that arrived per second in the window / (ready replicas x tokens per second of
+    one inside the SLA). As in Kubernetes: no change within 10 % of the target, the highest
+    recommendation of the last 300 s counts when shrinking.
     """
 
     target: float
     interval_s: float
     tokens_s: Mapping[Role, float]
     """Throughput of one replica inside the SLA, from the profile at the traffic's mean lengths."""
-    _recent: dict[Role, list[tuple[float, int]]] = field(default_factory=dict)
+    _behaviours: dict[Role, Behaviour] = field(default_factory=dict)
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:
         return Verdict(
-            replicas={role: self._role(role, observation, fleet, now_s) for role in ROLES}, reason="HPA"
+            replicas={state.role: self._role(state, observation, now_s) for state in fleet.roles},
+            reason="HPA",
         )
 
-    def _role(self, role: Role, observation: Observation, fleet: Fleet, now_s: float) -> int:
-        state = fleet.role(role)
-        history = observation.history
-        if history is None or not len(history):
+    def _role(self, state: RoleState, observation: Observation, now_s: float) -> int:
+        requests, tokens = observation.requests, _tokens(state.role, observation)
+        if not isinstance(requests, Known) or (requests.value > 0.0 and tokens is None):
             return state.replicas
-        lengths = history.isl_tokens if role is Role.PREFILL else history.osl_tokens
-        mean = next((length for length in reversed(lengths) if math.isfinite(length)), 0.0)
-        arrived_tokens_s = history.requests[-1] * mean / self.interval_s
         ready = max(1, state.serving if state.serving is not None else state.replicas)
-        ratio = arrived_tokens_s / (ready * self.tokens_s[role]) / self.target
+        arrived_tokens_s = requests.value * (tokens or 0.0) / self.interval_s
+        ratio = arrived_tokens_s / (ready * self.tokens_s[state.role]) / self.target
         wanted = state.replicas if abs(ratio - 1.0) <= HPA_TOLERANCE else max(1, math.ceil(ready * ratio))
-        recent = [entry for entry in self._recent.get(role, []) if entry[0] > now_s - HPA_STABILIZATION_S]
-        self._recent[role] = [*recent, (now_s, wanted)]
-        stable = max(count for _, count in self._recent[role])
-        return wanted if wanted >= state.replicas else min(state.replicas, stable)
+        behaviour = self._behaviours.setdefault(state.role, Behaviour())
+        return behaviour.bounded(state.replicas, wanted, now_s=now_s)
+
+
+def _tokens(role: Role, observation: Observation) -> float | None:
+    """Tokens of a request that *role* works off; None while a mean length is unknown."""
+    lengths = {
+        Role.PREFILL: (observation.isl_tokens,),
+        Role.DECODE: (observation.osl_tokens,),
+        Role.AGG: (observation.isl_tokens, observation.osl_tokens),
+    }[role]
+    known = [length.value for length in lengths if isinstance(length, Known)]
+    return sum(known) if len(known) == len(lengths) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from slaplanner.core.forecast import LEVELS, Demand, Forecast
+from slaplanner.core.forecast import LEVELS, Forecast, TokenForecast
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role, RoleState
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Histogram, Known, Observation, Unknown
 from slaplanner.core.reasons import Reason
-from slaplanner.core.sizing import Demand as MeanDemand
-from slaplanner.core.sizing import attainment
+from slaplanner.core.sizing import MeanLoad, attainment
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.lengths import lengths
@@ -71,7 +70,7 @@ def start_replicas(
     )
     sized = attainment.size(
         situation,
-        demand=MeanDemand(
+        demand=MeanLoad(
             requests_per_interval=per_interval, isl_tokens=float(isl.mean()), osl_tokens=float(osl.mean())
         ),
         gpus_per_replica={role: policy.role(role).gpus_per_replica or 1 for role in policy.mode.roles},
@@ -79,8 +78,8 @@ def start_replicas(
     return {role.role: role.replicas for role in sized.roles}
 
 
-def _steady(tokens: float) -> Demand:
-    return Demand(mean_tokens=(tokens,), bounds_tokens=((tokens,) * len(LEVELS),))
+def _steady(tokens: float) -> TokenForecast:
+    return TokenForecast(mean_tokens=(tokens,), bounds_tokens=((tokens,) * len(LEVELS),))
 
 
 def _histogram(values: Floats, edges: tuple[float, ...]) -> Histogram:

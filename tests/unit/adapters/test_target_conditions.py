@@ -5,9 +5,9 @@ from typing import Any
 from slaplanner.adapters.target.conditions import (
     MET,
     PLANNED,
+    DeploymentConditions,
     GraphCondition,
     Status,
-    Verdict,
     combined,
     merged,
 )
@@ -16,8 +16,8 @@ READY = {"type": "Ready", "status": "True", "reason": "all_resources_are_ready",
 NOW, EARLIER = "2026-01-01T00:10:00Z", "2026-01-01T00:00:00Z"
 
 
-def verdict(policy: str, planned: Status = "True", met: Status = "True") -> Verdict:
-    return Verdict(
+def verdict(policy: str, planned: Status = "True", met: Status = "True") -> DeploymentConditions:
+    return DeploymentConditions(
         policy=policy,
         planned=planned,
         planned_reason=f"Planned{planned}",

@@ -157,6 +157,15 @@ def test_other_components_that_do_not_serve_in_full_are_named() -> None:
     parsed = parse_graph(disagg(BETA, status={"components": {"Frontend": frontend, "decode": counts()}}))
     runs = fleet_of(parsed, resolve_roles(parsed, Mode.DISAGG))
     assert runs.incomplete == ("Frontend (0 of 1 replicas serve)",)
+    assert runs.unserved == ("Frontend",)
+
+
+def test_workers_outside_the_mode_that_are_all_gone_are_named() -> None:
+    """A policy for decode alone: requests need prefill workers all the same."""
+    dead = {"replicas": 4, "updatedReplicas": 4, "availableReplicas": 0}
+    parsed = parse_graph(disagg(BETA, status={"components": {"prefill": dead, "decode": counts()}}))
+    assert fleet_of(parsed, resolve_roles(parsed, Mode.DECODE)).unserved == ("prefill",)
+    assert fleet_of(parsed, resolve_roles(parsed, Mode.DISAGG)).unserved == ()
 
 
 def test_a_rollout_is_never_settled() -> None:

@@ -21,11 +21,11 @@ from slaplanner.adapters.target.writes import (
     scale_patch,
 )
 from slaplanner.core.model import Role
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 from tests.graphs import ALPHA, BETA, alpha_worker, disagg, graph
 
-DECODE = Write(role=Role.DECODE, component="decode", before=1, replicas=5)
-PREFILL = Write(role=Role.PREFILL, component="prefill", before=3, replicas=2)
+DECODE = ReplicaWrite(role=Role.DECODE, component="decode", before=1, replicas=5)
+PREFILL = ReplicaWrite(role=Role.PREFILL, component="prefill", before=3, replicas=2)
 LOCK = {"op": "replace", "path": "/metadata/resourceVersion", "value": "41"}
 BOTH = [BETA, ALPHA]
 
@@ -86,7 +86,7 @@ class TestThePatchOfReplicas:
 
     def test_escapes_names(self) -> None:
         parsed = parse_graph(graph(ALPHA, {"a/b~c": alpha_worker("decode")}))
-        move = Write(role=Role.DECODE, component="a/b~c", before=1, replicas=2)
+        move = ReplicaWrite(role=Role.DECODE, component="a/b~c", before=1, replicas=2)
         assert replicas_patch(parsed, [move], ALPHA)[1]["path"] == "/spec/services/a~1b~0c/replicas"
 
 

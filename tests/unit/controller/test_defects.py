@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slaplanner.adapters.profiles import LoadedProfile
-from slaplanner.adapters.target import Outcome, Rivals, TargetState
+from slaplanner.adapters.target import Rivals, ScalingOutcome, TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller import planning
 from slaplanner.controller.defects import DefectLog
-from slaplanner.controller.outside.ports import Traffic
+from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.core.forecast import engine
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Known, Series
@@ -61,11 +61,11 @@ class BreakingWorld(FakeWorld):
         self._maybe_break("profile")
         return await FakeWorld.profile(self, policy, version=version)
 
-    async def traffic(self, *arguments: object, **options: object) -> Traffic:
+    async def traffic(self, *arguments: object, **options: object) -> TrafficReading:
         self._maybe_break("traffic")
         return await FakeWorld.traffic(self, *arguments, **options)
 
-    async def scale(self, *arguments: Any, **options: Any) -> Outcome:
+    async def scale(self, *arguments: Any, **options: Any) -> ScalingOutcome:
         self._maybe_break("scale")
         return await FakeWorld.scale(self, *arguments, **options)
 
@@ -201,7 +201,7 @@ def test_odd_numbers_never_end_a_plan_in_silence(
 
     @dataclass(slots=True)
     class Odd(FakeWorld):
-        async def traffic(self, *_: object, **options: Any) -> Traffic:
+        async def traffic(self, *_: object, **options: Any) -> TrafficReading:
             told = Series(
                 end_s=options["end_s"],
                 step_s=HOUR_S,
@@ -217,7 +217,7 @@ def test_odd_numbers_never_end_a_plan_in_silence(
                 arrivals_step_s=1.0,
                 history=told,
             )
-            return Traffic(observation=seen)
+            return TrafficReading(observation=seen)
 
     one = one_policy(Odd(target(fleet=fleet(1, 1))), document())
     told = plan(one)
@@ -234,8 +234,8 @@ class TestTheCeiling:
     def orders(self, requests: float = FLOOD, *, running: int = 1, **spec: Any) -> tuple[OnePolicy, Any]:
         @dataclass(slots=True)
         class Flood(FakeWorld):
-            async def traffic(self, *_: object, **__: object) -> Traffic:
-                return Traffic(observation=observation(requests))
+            async def traffic(self, *_: object, **__: object) -> TrafficReading:
+                return TrafficReading(observation=observation(requests))
 
         one = one_policy(Flood(target(running, running)), document(**spec), replica_ceiling=40)
         told = plan(one)

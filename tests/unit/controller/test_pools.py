@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.pools import ThreadPool
 
 
 def test_a_call_that_blocks_leaves_the_event_loop_free():
     release = threading.Event()
 
     async def main() -> str:
-        blocked = asyncio.ensure_future(Pool("test", size=1).run(release.wait))
+        blocked = asyncio.ensure_future(ThreadPool("test", size=1).run(release.wait))
         await asyncio.sleep(0)
         release.set()  # the loop runs, or nobody would
         await blocked
@@ -25,7 +25,7 @@ def test_a_call_that_blocks_leaves_the_event_loop_free():
 
 def test_what_a_call_raises_reaches_its_caller_and_the_thread_goes_on():
     async def main() -> int:
-        pool = Pool("test", size=1)
+        pool = ThreadPool("test", size=1)
         with pytest.raises(ZeroDivisionError):
             await pool.run(lambda: 1 / 0)
         return await pool.run(lambda: 7)
@@ -46,7 +46,7 @@ def test_no_more_calls_than_threads_run_at_once():
             running[0] -= 1
 
     async def main() -> None:
-        pool = Pool("test", size=2)
+        pool = ThreadPool("test", size=2)
         await asyncio.gather(*(pool.run(call) for _ in range(6)))
 
     asyncio.run(main())
@@ -57,7 +57,7 @@ def test_a_call_whose_caller_gave_up_before_its_turn_is_never_made():
     release, made = threading.Event(), []
 
     async def main() -> None:
-        pool = Pool("test", size=1)
+        pool = ThreadPool("test", size=1)
         first = asyncio.ensure_future(pool.run(release.wait))
         second = asyncio.ensure_future(pool.run(lambda: made.append("second")))
         await asyncio.sleep(0)
@@ -76,7 +76,7 @@ def test_a_call_that_hangs_does_not_hold_the_end_of_the_loop():
     async def main() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await Pool("test", size=1).run(hanging.wait)
+                await ThreadPool("test", size=1).run(hanging.wait)
 
     asyncio.run(main())
     hanging.set()

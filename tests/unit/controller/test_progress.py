@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from slaplanner.adapters.target import Outcome, Rival, Rivals, TargetState
+from slaplanner.adapters.target import Rival, Rivals, ScalingOutcome, TargetState
 from slaplanner.controller.progress import conflict, progress, resolved
 from slaplanner.core.errors import ActuationError
 from slaplanner.core.model import Fleet, Role
 from slaplanner.core.plan import decide
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 from slaplanner.core.stalls import Stall
 from slaplanner.core.state import PlannerState
 from tests.planning import fleet, observation, policy, profile, role
 from tests.reconciling import target
 
-GROWTH = Write(role=Role.DECODE, before=1, replicas=4)
-SHRINK = Write(role=Role.PREFILL, before=4, replicas=1)
+GROWTH = ReplicaWrite(role=Role.DECODE, before=1, replicas=4)
+SHRINK = ReplicaWrite(role=Role.PREFILL, before=4, replicas=1)
 
 
 def fleet_of(**fields: object) -> TargetState:
@@ -34,13 +34,13 @@ def fleet_of(**fields: object) -> TargetState:
         pytest.param(
             None, target(), False, Reason.STABLE, "spec, updated and serving replicas agree", id="at-rest"
         ),
-        pytest.param(Outcome(written=(SHRINK, GROWTH)), target(), True, Reason.SCALING,
+        pytest.param(ScalingOutcome(written=(SHRINK, GROWTH)), target(), True, Reason.SCALING,
                      "written: prefill 4 -> 1, decode 1 -> 4", id="just-written"),
-        pytest.param(Outcome(written=(SHRINK,), waiting=(GROWTH,), waiting_for=Reason.GPU_BUDGET), target(), True,
+        pytest.param(ScalingOutcome(written=(SHRINK,), waiting=(GROWTH,), waiting_for=Reason.GPU_BUDGET), target(), True,
                      Reason.GPU_BUDGET, "waiting to write decode 1 -> 4", id="half-written"),
-        pytest.param(Outcome(error=ActuationError("stale", reason=Reason.CONFLICT)), target(), True,
+        pytest.param(ScalingOutcome(error=ActuationError("stale", reason=Reason.CONFLICT)), target(), True,
                      Reason.CONFLICT, "not all was written: stale", id="refused"),
-        pytest.param(Outcome(), fleet_of(settled=False, serving=3), True, Reason.SCALING,
+        pytest.param(ScalingOutcome(), fleet_of(settled=False, serving=3), True, Reason.SCALING,
                      "serving: decode 3 of 4", id="starting"),
         pytest.param(None, fleet_of(settled=False, serving=None), True, Reason.SCALING,
                      "serving: decode an unreported number of 4", id="unreported"),
@@ -51,7 +51,9 @@ def fleet_of(**fields: object) -> TargetState:
                      id="unschedulable"),
     ],
 )  # fmt: skip
-def test_progressing(outcome: Outcome | None, seen: TargetState, status: bool, reason: Reason, message: str):
+def test_progressing(
+    outcome: ScalingOutcome | None, seen: TargetState, status: bool, reason: Reason, message: str
+):
     found = progress(None, seen, outcome)
     assert found.type is ConditionType.PROGRESSING
     assert (found.status, found.reason, found.message) == (status, reason, message)
@@ -72,7 +74,7 @@ def test_a_stall_is_told_with_since_when_and_by_whom():
         "blocked since 2025-11-30T18:00:00Z by decode (1 of 4 replicas serve); the target says pods_not_ready: "
         "no node has 2 free GPUs"
     )
-    written = progress(STALLED, seen, Outcome(written=(SHRINK,)))
+    written = progress(STALLED, seen, ScalingOutcome(written=(SHRINK,)))
     assert written.reason is Reason.BLOCKED
     assert written.message.endswith("; written: prefill 4 -> 1")
 
@@ -82,7 +84,7 @@ def test_a_target_that_recovered_since_the_plan_is_not_blocked():
 
 
 def test_a_refused_write_is_told_before_a_stall():
-    refused = Outcome(error=ActuationError("no", reason=Reason.FORBIDDEN))
+    refused = ScalingOutcome(error=ActuationError("no", reason=Reason.FORBIDDEN))
     assert progress(STALLED, fleet_of(settled=False), refused).reason is Reason.FORBIDDEN
 
 

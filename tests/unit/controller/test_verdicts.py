@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target import Verdict
+from slaplanner.adapters.target import DeploymentConditions
 from slaplanner.adapters.target.conditions import MET
-from slaplanner.controller.outside.ports import Traffic
-from slaplanner.controller.planning import Plan
+from slaplanner.controller.outside.ports import TrafficReading
+from slaplanner.controller.planning import PlanResult
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.verdicts import sighted, sla_met, verdict
 from slaplanner.core.model import Mode, Policy
@@ -31,17 +31,17 @@ def record() -> Record:
     return Records().seen(document())
 
 
-def note(record: Record, asked: Policy, plan: Plan) -> None:
+def note(record: Record, asked: Policy, plan: PlanResult) -> None:
     """What is said after a plan, as the reporter keeps it."""
     sightings = sighted(record.report.sightings, asked, plan)
     said = verdict(record, asked, plan, READY, sightings)
     record.report = replace(record.report, sightings=sightings, verdict=said)
 
 
-def told(record: Record, *observations: Observation, **fields: Any) -> Verdict:
+def told(record: Record, *observations: Observation, **fields: Any) -> DeploymentConditions:
     """The verdict after one plan for each observation."""
     for seen in observations:
-        plan = Plan(state=PlannerState(), traffic=Traffic(observation=seen))
+        plan = PlanResult(state=PlannerState(), traffic=TrafficReading(observation=seen))
         note(record, policy(**fields), plan)
     assert record.report.verdict is not None
     return record.report.verdict
@@ -96,10 +96,12 @@ def test_nothing_observed_is_neither_met_nor_missed():
 class TestAfterARestart:
     """The deployment's own condition is the memory."""
 
-    def resumed(self, record: Record, said: tuple[str, str], *observations: Observation) -> Verdict:
+    def resumed(
+        self, record: Record, said: tuple[str, str], *observations: Observation
+    ) -> DeploymentConditions:
         before = replace(target(), told={MET: said})
         for seen in observations:
-            plan = Plan(state=PlannerState(), target=before, traffic=Traffic(observation=seen))
+            plan = PlanResult(state=PlannerState(), target=before, traffic=TrafficReading(observation=seen))
             note(record, policy(), plan)
         assert record.report.verdict is not None
         return record.report.verdict

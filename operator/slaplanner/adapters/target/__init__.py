@@ -7,16 +7,16 @@ door, `looking`, `acting`, `autoscalers` and `reporting` go through it, `graph_c
 """
 
 from slaplanner.adapters.target.client import KubernetesApi, bounded_client
-from slaplanner.adapters.target.conditions import GraphCondition, Verdict, combined
+from slaplanner.adapters.target.conditions import DeploymentConditions, GraphCondition, combined
 from slaplanner.adapters.target.conflicts import Claim, policy_rivals
 from slaplanner.adapters.target.connector import (
     FIELD_MANAGER,
     Connector,
     Identity,
     ModelDiscovery,
-    Outcome,
     Rival,
     Rivals,
+    ScalingOutcome,
     TargetState,
     always,
     require_gpus,
@@ -31,6 +31,7 @@ __all__ = [
     "ApiRefusal",
     "Claim",
     "Connector",
+    "DeploymentConditions",
     "Failure",
     "GraphCondition",
     "GraphConnector",
@@ -38,11 +39,10 @@ __all__ = [
     "Identity",
     "KubernetesApi",
     "ModelDiscovery",
-    "Outcome",
     "Rival",
     "Rivals",
+    "ScalingOutcome",
     "TargetState",
-    "Verdict",
     "always",
     "bounded_client",
     "combined",

@@ -20,10 +20,10 @@ from slaplanner.adapters.target.graph import (
 from slaplanner.adapters.target.looking import Adapter, adapter_trouble
 from slaplanner.adapters.target.ownership import applied_by_us, is_droppable, write_version
 from slaplanner.core.errors import ActuationError
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 
 
-def scale_adapter(api: KubernetesApi, namespace: str, adapter: Adapter, write: Write) -> None:
+def scale_adapter(api: KubernetesApi, namespace: str, adapter: Adapter, write: ReplicaWrite) -> None:
     """Set a component's replicas through its scaling adapter.
 
     Raises:
@@ -44,7 +44,9 @@ def scale_adapter(api: KubernetesApi, namespace: str, adapter: Adapter, write: W
         raise ActuationError(message, reason=reason) from refusal
 
 
-def patch_replicas(api: KubernetesApi, graph: GraphDeployment, moves: Iterable[Write]) -> GraphDeployment:
+def patch_replicas(
+    api: KubernetesApi, graph: GraphDeployment, moves: Iterable[ReplicaWrite]
+) -> GraphDeployment:
     """Set the replicas of several components of the deployment at once.
 
     Returns:

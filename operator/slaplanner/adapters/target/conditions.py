@@ -26,7 +26,7 @@ Status = Literal["True", "False", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class DeploymentConditions:
     """What one policy says of the deployment."""
 
     policy: str
@@ -48,7 +48,7 @@ class GraphCondition:
     message: str
 
 
-def combined(verdicts: Iterable[Verdict]) -> tuple[GraphCondition, ...]:
+def combined(verdicts: Iterable[DeploymentConditions]) -> tuple[GraphCondition, ...]:
     """The conditions for all policies of one deployment; none when no policy is left.
 
     False if any policy says so, then Unknown if any does; the reason is that of the first policy

@@ -14,9 +14,8 @@ from typing import Protocol, runtime_checkable
 from slaplanner.adapters.target.planners import GraphPlanner
 from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Fleet, Role
-from slaplanner.core.reasons import Reason
-from slaplanner.core.rebalance import Step, Write
-from slaplanner.core.virtual.publishing import Remark
+from slaplanner.core.reasons import Reason, Remark
+from slaplanner.core.rebalance import ReplicaWrite, ScalingStep
 
 FIELD_MANAGER = "slaplanner"
 """Who writes, as managedFields show it; so that GitOps tools can ignore exactly our fields."""
@@ -117,11 +116,11 @@ ModelDiscovery = Callable[[TargetState], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ScalingOutcome:
     """What came of a decision: never "scaled" for a write that was not accepted."""
 
-    written: tuple[Write, ...] = ()
-    waiting: tuple[Write, ...] = ()
+    written: tuple[ReplicaWrite, ...] = ()
+    waiting: tuple[ReplicaWrite, ...] = ()
     """Still to follow; the next plan asks again."""
     waiting_for: Reason | None = None
     awaiting: Remark | None = None
@@ -130,8 +129,12 @@ class Outcome:
     """Why the rest was not written; what is in `written` was."""
 
     @staticmethod
-    def of(step: Step, *, written: tuple[Write, ...], error: ActuationError | None = None) -> Outcome:
-        return Outcome(written=written, waiting=step.waiting, waiting_for=step.waiting_for, error=error)
+    def of(
+        step: ScalingStep, *, written: tuple[ReplicaWrite, ...], error: ActuationError | None = None
+    ) -> ScalingOutcome:
+        return ScalingOutcome(
+            written=written, waiting=step.waiting, waiting_for=step.waiting_for, error=error
+        )
 
 
 def always() -> bool:
@@ -172,7 +175,7 @@ class Connector(Protocol):
         *,
         gpu_budget: int | None = None,
         still_wanted: Callable[[], bool] = always,
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         """Bring the target closer to *desired*, as far as *gpu_budget* allows now.
 
         Replicas are absolute, so repeating is harmless. Calling it with what already runs is right

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from slaplanner.adapters.target.graph import Component, GraphDeployment
+from slaplanner.adapters.target.graph import PLANNER, Component, GraphDeployment
 from slaplanner.adapters.target.roles import RoleComponent
 from slaplanner.core.model import Fleet, Role, RoleState
 from slaplanner.core.reasons import Reason
@@ -41,6 +41,14 @@ def fleet_of(
             f"{component.name} ({component.status.serving} of {component.replicas} replicas serve)"
             for component in graph.components
             if component.name not in scaled and _misses(component)
+        ),
+        unserved=tuple(
+            component.name
+            for component in graph.components
+            if component.name not in scaled
+            and component.type != PLANNER
+            and component.replicas > 0
+            and component.status.serving == 0
         ),
     )
 

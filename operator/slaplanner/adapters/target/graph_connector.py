@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from slaplanner.adapters.target.acting import patch_replicas, scale_adapter, take_ownership
 from slaplanner.adapters.target.autoscalers import autoscalers_of, planners_of
 from slaplanner.adapters.target.client import KubernetesApi
-from slaplanner.adapters.target.connector import ModelDiscovery, Outcome, Rivals, TargetState, always
+from slaplanner.adapters.target.connector import ModelDiscovery, Rivals, ScalingOutcome, TargetState, always
 from slaplanner.adapters.target.graph import KIND
 from slaplanner.adapters.target.looking import GraphTarget, look_at
 from slaplanner.adapters.target.roles import discovered_model
 from slaplanner.core.errors import ActuationError, PlanningError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.rebalance import Step, Write, next_step
+from slaplanner.core.rebalance import ReplicaWrite, ScalingStep, next_step
 
 CONFLICT_ATTEMPTS = 6
 """Reads and writes before a conflict is reported; the next plan tries again anyway."""
@@ -35,8 +35,8 @@ _FIRST_PAUSE_S = 0.05
 class _Progress:
     """What a call has achieved so far, over all its attempts."""
 
-    written: list[Write] = field(default_factory=list)
-    step: Step = field(default_factory=Step)
+    written: list[ReplicaWrite] = field(default_factory=list)
+    step: ScalingStep = field(default_factory=ScalingStep)
 
 
 class GraphConnector:
@@ -77,7 +77,7 @@ class GraphConnector:
         *,
         gpu_budget: int | None = None,
         still_wanted: Callable[[], bool] = always,
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         progress = _Progress()
         attempt = 0
         while True:
@@ -88,7 +88,7 @@ class GraphConnector:
             if attempt == CONFLICT_ATTEMPTS or not still_wanted():
                 break
             self._pause(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-        return Outcome.of(progress.step, written=tuple(progress.written), error=error)
+        return ScalingOutcome.of(progress.step, written=tuple(progress.written), error=error)
 
     def _try(
         self,

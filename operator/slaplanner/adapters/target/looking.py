@@ -72,7 +72,7 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class DeploymentReading:
     """What was read: the deployment, who plays what in it, and its adapters by role."""
 
     graph: GraphDeployment
@@ -81,7 +81,7 @@ class Look:
     state: TargetState
 
 
-def look_at(api: KubernetesApi, target: GraphTarget) -> Look:
+def look_at(api: KubernetesApi, target: GraphTarget) -> DeploymentReading:
     """Read the target.
 
     Raises:
@@ -103,7 +103,9 @@ def look_at(api: KubernetesApi, target: GraphTarget) -> Look:
         for entry in roles
         if entry.component.scaling_adapter
     }
-    return Look(graph=graph, roles=roles, adapters=adapters, state=_state(graph, target, roles, adapters))
+    return DeploymentReading(
+        graph=graph, roles=roles, adapters=adapters, state=_state(graph, target, roles, adapters)
+    )
 
 
 def adapter_trouble(failure: Failure, name: str, component: str) -> tuple[str, Reason]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slaplanner.adapters.target.graph import KIND, V1BETA1, GraphDeployment
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -20,7 +20,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 JsonPatch = list[dict[str, Any]]
 
 
-def replicas_patch(graph: GraphDeployment, writes: Iterable[Write], api_version: str) -> JsonPatch:
+def replicas_patch(graph: GraphDeployment, writes: Iterable[ReplicaWrite], api_version: str) -> JsonPatch:
     """Set the replicas of all *writes* at once, or of none."""
     patch: JsonPatch = [
         {"op": "replace", "path": "/metadata/resourceVersion", "value": graph.resource_version}

@@ -18,7 +18,7 @@ from slaplanner.adapters.target import ApiRefusal, failure_of
 from slaplanner.api.parts.profile import ConfigMapRef
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.pools import ThreadPool
 from slaplanner.controller.warmup import WarmUps, config_map_bytes, file_bytes
 from slaplanner.core.errors import PlanningError, ProfileError, ProfileNotFound, WarmUpError
 from slaplanner.core.model import Interpolation
@@ -42,7 +42,7 @@ class StoredDocuments:
         self._core = CoreV1Api(api_client)
         self._calls = calls
         self._settings = settings
-        self._files = Pool("files", size=FILE_THREADS)
+        self._files = ThreadPool("files", size=FILE_THREADS)
         self._warm_ups = WarmUps()
         self._profiles: OrderedDict[tuple[str, str, Interpolation], tuple[str, LoadedProfile]] = OrderedDict()
 

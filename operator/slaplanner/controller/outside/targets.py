@@ -12,8 +12,8 @@ from slaplanner.adapters.target import (
     GraphConnector,
     GraphTarget,
     KubernetesApi,
-    Outcome,
     Rivals,
+    ScalingOutcome,
     TargetState,
 )
 from slaplanner.adapters.target.graph import GROUP, PLURAL
@@ -22,9 +22,9 @@ from slaplanner.api.words import VirtualBackend
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 from slaplanner.controller.outside.ports import Clock
 from slaplanner.controller.outside.traffic import PrometheusMetrics
-from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.core.model import Role
 from slaplanner.settings import Settings
+from slaplanner.virtual.policy_connector import virtual_connector, virtual_version
 
 
 class ConnectedTargets:
@@ -67,7 +67,7 @@ class ConnectedTargets:
         desired: Mapping[Role, int],
         *,
         still_wanted: Callable[[], bool],
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         """Bring the target closer to *desired*, within the budget at every moment."""
         return await self._calls.write(
             _system(policy),

@@ -25,7 +25,7 @@ from slaplanner.core.forecast.channels import (
     points,
 )
 from slaplanner.core.forecast.learner import Learner, experts, knots
-from slaplanner.core.forecast.outcome import Demand, Forecast
+from slaplanner.core.forecast.outcome import Forecast, TokenForecast
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.readings import Series
@@ -250,7 +250,7 @@ def told(
     bounds = np.where(np.isfinite(bounds), bounds, means[:, :, None])
     requests, isl, osl = map(tuple, counts.tolist())
     prefill, decode = (
-        Demand(mean_tokens=tuple(mean), bounds_tokens=tuple(map(tuple, rows)))
+        TokenForecast(mean_tokens=tuple(mean), bounds_tokens=tuple(map(tuple, rows)))
         for mean, rows in zip(means.tolist(), bounds.tolist(), strict=True)
     )
     return Forecast(
@@ -289,7 +289,7 @@ def _last_value(
         min(max(value, 0.0), 1e15) or default for value, default in zip(newest[1:], lengths, strict=True)
     )
     demands = [
-        Demand(mean_tokens=(tokens,) * steps, bounds_tokens=((tokens,) * len(LEVELS),) * steps)
+        TokenForecast(mean_tokens=(tokens,) * steps, bounds_tokens=((tokens,) * len(LEVELS),) * steps)
         for tokens in (requests * isl, requests * osl)
     ]
     return Forecast(

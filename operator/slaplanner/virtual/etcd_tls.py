@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from slaplanner.adapters.virtual.channel import ChannelError
 from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.channel import ChannelError
 
 
 class EtcdTls:

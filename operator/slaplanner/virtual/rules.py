@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role
-from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT, LARGEST_NUMBER, Head
+from slaplanner.core.reasons import Reason, Remark
 from slaplanner.core.wording import figure
+from slaplanner.virtual.decisions import ABSENT, LARGEST_NUMBER, Head
 
 LARGEST_BELIEVED = 2**30
 """An id that nobody published and that is above this one is not counted as seen: one slip of the keyboard
@@ -23,7 +23,7 @@ must not use up the other half of the ids, which lasts 34 years at one per secon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class PublisherMemory:
     """What a publisher keeps, so that a restart forgets no id and no answer."""
 
     id: int = ABSENT
@@ -46,18 +46,10 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
-    """Something odd about what stands in the backend, worth telling once."""
-
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Noticed:
     """The memory after one look at the backend."""
 
-    memory: Memory
+    memory: PublisherMemory
     lost: bool = False
     """The last decision does not stand there any more, or not as it was published."""
     remarks: tuple[Remark, ...] = ()
@@ -83,7 +75,7 @@ Move = Publish | Wait | None
 """None: the last decision says it already."""
 
 
-def notice(memory: Memory, head: Head, *, roles: Sequence[Role], now_s: float) -> Noticed:
+def notice(memory: PublisherMemory, head: Head, *, roles: Sequence[Role], now_s: float) -> Noticed:
     """What *head* tells a publisher of *roles*.
 
     A decision above the remembered one was published by another publisher, or by this one before it
@@ -174,7 +166,7 @@ def next_move(
     return Wait(since_s=since_s)
 
 
-def next_id(memory: Memory) -> int:
+def next_id(memory: PublisherMemory) -> int:
     """Above every id that was seen, wherever: `notice` takes those of the backend into the memory.
 
     Raises:
@@ -190,7 +182,7 @@ def next_id(memory: Memory) -> int:
     return highest + 1
 
 
-def remember(memory: Memory, move: Move, *, now_s: float) -> Memory:
+def remember(memory: PublisherMemory, move: Move, *, now_s: float) -> PublisherMemory:
     """The memory after *move* was made."""
     if move is None:
         return replace(memory, waiting_since_s=None)
@@ -207,7 +199,7 @@ def remember(memory: Memory, move: Move, *, now_s: float) -> Memory:
     )
 
 
-def awaited(memory: Memory, *, now_s: float, max_wait_s: float) -> Remark | None:
+def awaited(memory: PublisherMemory, *, now_s: float, max_wait_s: float) -> Remark | None:
     """Which acknowledgement is waited for, since when; None when none is."""
     if memory.answered:
         return None

@@ -7,16 +7,16 @@ from functools import partial
 
 from kubernetes.client import ApiClient
 
-from slaplanner.adapters.virtual.connector import VirtualConnector, VirtualTarget
-from slaplanner.adapters.virtual.etcd_channel import open_etcd_channel
-from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_ANNOTATION
-from slaplanner.adapters.virtual.policy_store import PolicyStore
 from slaplanner.api.parts.target import VirtualSpec
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.words import VirtualBackend
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import DEFAULT_CONNECTION, EtcdConnection, Settings
+from slaplanner.virtual.etcd_backend import open_etcd_channel
+from slaplanner.virtual.policy_document import ACKNOWLEDGED_ANNOTATION
+from slaplanner.virtual.policy_store import PolicyStore
+from slaplanner.virtual.publisher import PublishingConnector, VirtualTarget
 
 
 def virtual_connector(
@@ -26,7 +26,7 @@ def virtual_connector(
     settings: Settings,
     api_client: ApiClient,
     now_s: Callable[[], float],
-) -> VirtualConnector:
+) -> PublishingConnector:
     """The connector of *policy*, whose spec says *virtual*.
 
     Raises:
@@ -34,7 +34,7 @@ def virtual_connector(
     """
     roles = policy.to_core().roles
     metrics = policy.spec.metrics
-    return VirtualConnector(
+    return PublishingConnector(
         PolicyStore(
             api_client,
             namespace=policy.metadata.namespace,

@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target.connector import Identity, Outcome
+from slaplanner.adapters.target.connector import Identity, ScalingOutcome
 from slaplanner.adapters.target.failures import ApiRefusal, Failure
-from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
-from slaplanner.adapters.virtual.connector import VirtualConnector, VirtualTarget
-from slaplanner.adapters.virtual.policy_document import (
+from slaplanner.core.errors import TargetError
+from slaplanner.core.model import Role, RolePolicy
+from slaplanner.core.reasons import Reason
+from slaplanner.virtual.channel import Channel, ChannelError, Reading
+from slaplanner.virtual.decisions import ABSENT, LARGEST_NUMBER, Head, IdSeries, Published
+from slaplanner.virtual.policy_document import (
     ACKNOWLEDGED_ANNOTATION,
     head_of,
     memory_of,
     status_patch,
 )
-from slaplanner.adapters.virtual.policy_store import StoredPolicy
-from slaplanner.core.errors import TargetError
-from slaplanner.core.model import Role, RolePolicy
-from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT, LARGEST_NUMBER, Head, Published, Series
-from slaplanner.core.virtual.publishing import Memory
+from slaplanner.virtual.policy_store import StoredPolicy
+from slaplanner.virtual.publisher import PublishingConnector, VirtualTarget
+from slaplanner.virtual.rules import PublisherMemory
 
 ROLES = (Role.PREFILL, Role.DECODE)
 MAX_WAIT_S = 60.0
@@ -64,7 +64,7 @@ class StoredObject:
             head=head_of(document),
         )
 
-    def write(self, memory: Memory, *, over: StoredPolicy) -> None:
+    def write(self, memory: PublisherMemory, *, over: StoredPolicy) -> None:
         if self.before_write is not None:
             meanwhile, self.before_write = self.before_write, None
             meanwhile()
@@ -118,7 +118,7 @@ class Keys:
         yield
 
     def put(self, decision_id: int, workers: Mapping[Role, int]) -> None:
-        decision = Published(id=decision_id, workers=dict(workers), series=Series(name="1", started=1))
+        decision = Published(id=decision_id, workers=dict(workers), series=IdSeries(name="1", started=1))
         self.head = Head(decision=decision, acknowledged_id=self.head.acknowledged_id)
         self.ids.append(decision_id)
         self.revision += 1
@@ -136,7 +136,7 @@ class Play:
     keys: Keys | None = None
     now_s: float = 1_000_000.0
 
-    def connector(self) -> VirtualConnector:
+    def connector(self) -> PublishingConnector:
         """A new operator's: it knows what the policy and the keys say, and nothing else."""
         target = VirtualTarget(
             dynamo_namespace="fleet",
@@ -144,14 +144,14 @@ class Play:
             roles=tuple(RolePolicy(role=role, gpus_per_replica=1) for role in ROLES),
             max_wait_s=MAX_WAIT_S,
         )
-        return VirtualConnector(
+        return PublishingConnector(
             self.store,  # type: ignore[arg-type] # it reads and writes like one
             target,
             now_s=lambda: self.now_s,
             open_channel=self.keys.opened if self.keys is not None else None,
         )
 
-    def plan(self, prefill: int) -> Outcome:
+    def plan(self, prefill: int) -> ScalingOutcome:
         connector = self.connector()
         return connector.set_replicas(connector.observe(), workers(prefill))
 
@@ -297,7 +297,7 @@ def test_a_clock_that_was_set_back_does_not_hide_that_an_answer_is_overdue(play:
 def test_nothing_is_published_for_an_abandoned_plan(play: Play) -> None:
     connector = play.connector()
     outcome = connector.set_replicas(connector.observe(), workers(3), still_wanted=lambda: False)
-    assert outcome == Outcome()
+    assert outcome == ScalingOutcome()
     assert play.store.published == {}
 
 

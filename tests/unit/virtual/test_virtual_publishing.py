@@ -10,10 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT, Head, Published, Series, parse_number
-from slaplanner.core.virtual.publishing import (
-    Memory,
+from slaplanner.virtual.decisions import ABSENT, Head, IdSeries, Published, parse_number
+from slaplanner.virtual.rules import (
     Publish,
+    PublisherMemory,
     Wait,
     awaited,
     next_move,
@@ -29,15 +29,15 @@ def counts(prefill: int, decode: int = 1) -> dict[Role, int]:
     return {Role.PREFILL: prefill, Role.DECODE: decode}
 
 
-def decision(number: int, prefill: int = 1, series: Series | None = None) -> Published:
-    return Published(id=number, workers=counts(prefill), series=series or Series(name="a", started=1))
+def decision(number: int, prefill: int = 1, series: IdSeries | None = None) -> Published:
+    return Published(id=number, workers=counts(prefill), series=series or IdSeries(name="a", started=1))
 
 
 @dataclass
 class Publisher:
     """A publisher and its backend, driven by hand."""
 
-    memory: Memory = field(default_factory=Memory)
+    memory: PublisherMemory = field(default_factory=PublisherMemory)
     head: Head = field(default_factory=Head)
     ids: list[int] = field(default_factory=list)
 
@@ -129,7 +129,7 @@ def test_an_answer_counts_for_ever_once_it_was_seen() -> None:
 
 
 def test_an_older_answer_is_told_and_changes_nothing() -> None:
-    publisher = Publisher(memory=Memory(id=5, workers=counts(2), acknowledged_id=4), head=Head())
+    publisher = Publisher(memory=PublisherMemory(id=5, workers=counts(2), acknowledged_id=4), head=Head())
     publisher.head = Head(decision=Published(id=5, workers=counts(2)), acknowledged_id=3)
     noticed = notice(publisher.memory, publisher.head, roles=ROLES, now_s=0)
     assert [remark.reason for remark in noticed.remarks] == [Reason.ACKNOWLEDGEMENT_OLD]
@@ -137,13 +137,13 @@ def test_an_older_answer_is_told_and_changes_nothing() -> None:
 
 
 def test_the_answer_to_the_decision_before_is_no_news() -> None:
-    memory = Memory(id=5, workers=counts(2), acknowledged_id=4)
+    memory = PublisherMemory(id=5, workers=counts(2), acknowledged_id=4)
     head = Head(decision=Published(id=5, workers=counts(2)), acknowledged_id=4)
     assert notice(memory, head, roles=ROLES, now_s=0).remarks == ()
 
 
 def test_what_was_deleted_or_overwritten_is_published_again_above_all_ids() -> None:
-    memory = Memory(id=5, workers=counts(2), acknowledged_id=5, acknowledged_workers=counts(2))
+    memory = PublisherMemory(id=5, workers=counts(2), acknowledged_id=5, acknowledged_workers=counts(2))
     for head in (Head(), Head(decision=decision(3)), Head(decision=decision(5, prefill=9))):
         noticed = notice(memory, head, roles=ROLES, now_s=0)
         assert noticed.lost
@@ -155,22 +155,22 @@ def test_what_was_deleted_or_overwritten_is_published_again_above_all_ids() -> N
 
 def test_a_higher_decision_of_somebody_else_counts_as_ours() -> None:
     head = Head(decision=decision(9, prefill=4))
-    noticed = notice(Memory(id=5, workers=counts(2)), head, roles=ROLES, now_s=0)
+    noticed = notice(PublisherMemory(id=5, workers=counts(2)), head, roles=ROLES, now_s=0)
     assert (noticed.memory.id, noticed.memory.workers, noticed.lost) == (9, counts(4), False)
 
 
 def test_a_role_that_is_not_planned_is_not_compared() -> None:
-    memory = Memory(id=5, workers={Role.PREFILL: 2})
+    memory = PublisherMemory(id=5, workers={Role.PREFILL: 2})
     head = Head(decision=Published(id=5, workers=counts(2, decode=7)))
     assert not notice(memory, head, roles=(Role.PREFILL,), now_s=0).lost
 
 
 def test_a_recreated_object_is_newer_whatever_its_ids() -> None:
-    old = decision(9, series=Series(name="old", started=100))
-    new = decision(0, series=Series(name="new", started=100))
+    old = decision(9, series=IdSeries(name="old", started=100))
+    new = decision(0, series=IdSeries(name="new", started=100))
     assert new.newer_than(old)
     assert not decision(8, series=old.series).newer_than(old)
-    assert not decision(3, series=Series(name="restored", started=50)).newer_than(old)
+    assert not decision(3, series=IdSeries(name="restored", started=50)).newer_than(old)
 
 
 @given(st.text(max_size=12))
@@ -186,7 +186,7 @@ class Life(RuleBasedStateMachine):
     def begin(self) -> None:
         self.now_s = 0.0
         self.publisher = Publisher()
-        self.saved = Memory()
+        self.saved = PublisherMemory()
         self.seen = ABSENT
         """The highest id that anybody ever saw."""
 
@@ -261,7 +261,7 @@ class Rivals(RuleBasedStateMachine):
         self.now_s = 0.0
         self.head = Head()
         self.revision = 0
-        self.memories = [Memory(), Memory()]
+        self.memories = [PublisherMemory(), PublisherMemory()]
         self.readings = [(0, Head()), (0, Head())]
         self.ids: list[int] = []
         self.applied: list[list[Published]] = [[], []]
@@ -280,7 +280,7 @@ class Rivals(RuleBasedStateMachine):
         if isinstance(move, Publish):
             if read_at != self.revision:
                 return
-            published = Published(id=move.id, workers=move.workers, series=Series(name="a", started=1))
+            published = Published(id=move.id, workers=move.workers, series=IdSeries(name="a", started=1))
             self.head = Head(decision=published, acknowledged_id=self.head.acknowledged_id)
             self.revision += 1
             self.ids.append(move.id)
@@ -300,7 +300,7 @@ class Rivals(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1))
     def restart(self, who: int) -> None:
         """With nothing remembered: what stands in the backend is enough."""
-        self.memories[who] = Memory()
+        self.memories[who] = PublisherMemory()
         self.read(who)
 
     @invariant()

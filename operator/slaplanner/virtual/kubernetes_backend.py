@@ -18,15 +18,15 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from slaplanner.adapters.object_versions import ObjectVersions, Watched, WatchFailedError
 from slaplanner.adapters.target.shapes import mapping
-from slaplanner.adapters.virtual.channel import ChannelError, Reading
-from slaplanner.adapters.virtual.policy_document import (
+from slaplanner.core.model import Role
+from slaplanner.core.reasons import Reason
+from slaplanner.virtual.channel import ChannelError, Reading
+from slaplanner.virtual.policy_document import (
     ACKNOWLEDGED_ANNOTATION,
     PUBLISHED_FIELD,
     head_of,
 )
-from slaplanner.adapters.virtual.policy_store import POLICY_GROUP, POLICY_PLURAL, POLICY_VERSION
-from slaplanner.core.model import Role
-from slaplanner.core.reasons import Reason
+from slaplanner.virtual.policy_store import POLICY_GROUP, POLICY_PLURAL, POLICY_VERSION
 
 REQUEST_TIMEOUT_S = 10.0
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import yaml
 
 from slaplanner.adapters.closing import tls_closed
-from slaplanner.adapters.virtual.channel import Channel, ChannelError
-from slaplanner.adapters.virtual.etcd_channel import open_etcd_channel
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import BasicAuth, ClientCertificate, EtcdConnection
+from slaplanner.virtual.channel import Channel, ChannelError
+from slaplanner.virtual.etcd_backend import open_etcd_channel
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ async def kubernetes_channel(
     # Kubernetes' client takes a second to import, which programs on etcd need not pay.
     from kubernetes import aio  # noqa: PLC0415
 
-    from slaplanner.adapters.virtual.kubernetes_channel import KubernetesChannel  # noqa: PLC0415
+    from slaplanner.virtual.kubernetes_backend import KubernetesChannel  # noqa: PLC0415
 
     configuration = aio.client.Configuration()
     found = namespace

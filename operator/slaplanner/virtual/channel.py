@@ -9,7 +9,7 @@ from typing import Protocol
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import Head
+from slaplanner.virtual.decisions import Head
 
 
 class ChannelError(TargetError):

@@ -17,18 +17,18 @@ from typing import Any, Self
 import aiohttp
 
 from slaplanner.adapters.closing import tls_closed
-from slaplanner.adapters.virtual.channel import ChannelError
-from slaplanner.adapters.virtual.etcd_json import (
-    Entry,
+from slaplanner.core.reasons import Reason
+from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.channel import ChannelError
+from slaplanner.virtual.etcd_json import (
+    KeyValue,
     document_of,
     encoded,
     entries_of,
     range_end,
     unwritten,
 )
-from slaplanner.adapters.virtual.etcd_tls import EtcdTls
-from slaplanner.core.reasons import Reason
-from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.etcd_tls import EtcdTls
 
 REQUEST_TIMEOUT_S = 4.0
 """Of one request, all endpoints together: below the 5 s that remain after SIGTERM."""
@@ -77,7 +77,7 @@ class EtcdGateway:
             if self._tls.spoken:
                 await tls_closed()
 
-    async def get(self, keys: Sequence[str]) -> dict[str, Entry]:
+    async def get(self, keys: Sequence[str]) -> dict[str, KeyValue]:
         """Those of *keys* that are there, all as of one revision, read through the quorum.
 
         Raises:
@@ -87,7 +87,7 @@ class EtcdGateway:
         answer = await self._call("kv/txn", {"success": reads})
         return entries_of(answer)
 
-    async def put_if(self, values: Mapping[str, str], *, unchanged: Mapping[str, Entry | None]) -> bool:
+    async def put_if(self, values: Mapping[str, str], *, unchanged: Mapping[str, KeyValue | None]) -> bool:
         """Put all *values* in one transaction, if nobody has written any key of *unchanged* since it was read.
 
         None stands for a key that must be absent. A connection that dies is tried again, so False can

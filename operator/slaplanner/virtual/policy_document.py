@@ -8,15 +8,15 @@ from typing import Any
 
 from slaplanner.adapters.target.shapes import mapping, text
 from slaplanner.core.model import Role
-from slaplanner.core.virtual.decisions import (
+from slaplanner.virtual.decisions import (
     ABSENT,
     LARGEST_NUMBER,
     Head,
+    IdSeries,
     Published,
-    Series,
     parse_number,
 )
-from slaplanner.core.virtual.publishing import Memory
+from slaplanner.virtual.rules import PublisherMemory
 
 ACKNOWLEDGED_ANNOTATION = "slaplanner.io/scaled-decision-id"
 PUBLISHED_FIELD = "lastPublished"
@@ -39,7 +39,7 @@ def head_of(document: Mapping[str, Any]) -> Head:
         decision = Published(
             id=decision_id,
             workers=_workers(published),
-            series=Series(name=text(metadata.get("uid")), started=int(started_s)),
+            series=IdSeries(name=text(metadata.get("uid")), started=int(started_s)),
         )
     return Head(decision=decision, acknowledged_id=acknowledged_id, faults=faults)
 
@@ -58,14 +58,14 @@ def acknowledgement(annotations: Mapping[str, Any]) -> tuple[int, tuple[str, ...
     return number, ()
 
 
-def memory_of(document: Mapping[str, Any], *, roles: Sequence[Role]) -> Memory:
+def memory_of(document: Mapping[str, Any], *, roles: Sequence[Role]) -> PublisherMemory:
     """What the operator remembered in the status; what cannot be read was not remembered."""
     status = mapping(document.get("status"))
     published = mapping(status.get(PUBLISHED_FIELD))
     acknowledged = mapping(status.get(ACKNOWLEDGED_FIELD))
     decision_id, answered_id = _number(published.get("id")), _number(acknowledged.get("id"))
     unpublished_id = _number(published.get("acknowledgedUnpublished"))
-    return Memory(
+    return PublisherMemory(
         id=ABSENT if decision_id is None else decision_id,
         workers={role: count for role, count in _workers(published).items() if role in roles},
         published_at_s=_seconds(published.get("time")),
@@ -77,7 +77,7 @@ def memory_of(document: Mapping[str, Any], *, roles: Sequence[Role]) -> Memory:
     )
 
 
-def status_patch(memory: Memory) -> dict[str, Any]:
+def status_patch(memory: PublisherMemory) -> dict[str, Any]:
     """The merge patch of the status that keeps *memory*; nulls take out what it does not say."""
     patch: dict[str, Any] = {PUBLISHED_FIELD: None, ACKNOWLEDGED_FIELD: None}
     if memory.id != ABSENT:

@@ -14,20 +14,20 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from slaplanner.adapters.target.connector import Outcome, Rivals, TargetState, always
+from slaplanner.adapters.target.connector import Rivals, ScalingOutcome, TargetState, always
 from slaplanner.adapters.target.failures import ApiRefusal
-from slaplanner.adapters.virtual.channel import Channel, Reading
-from slaplanner.adapters.virtual.policy_document import status_patch
-from slaplanner.adapters.virtual.policy_store import PolicyStore, StoredPolicy
 from slaplanner.core.errors import ActuationError, PlanningError, TargetError
 from slaplanner.core.model import Fleet, Role, RolePolicy, RoleState
 from slaplanner.core.reasons import Reason
-from slaplanner.core.rebalance import Write
-from slaplanner.core.virtual.decisions import ABSENT
-from slaplanner.core.virtual.publishing import (
-    Memory,
+from slaplanner.core.rebalance import ReplicaWrite
+from slaplanner.virtual.channel import Channel, Reading
+from slaplanner.virtual.decisions import ABSENT
+from slaplanner.virtual.policy_document import status_patch
+from slaplanner.virtual.policy_store import PolicyStore, StoredPolicy
+from slaplanner.virtual.rules import (
     Noticed,
     Publish,
+    PublisherMemory,
     Wait,
     awaited,
     next_move,
@@ -62,7 +62,7 @@ class _Look:
     """Of the channel; None: the policy itself is the backend."""
 
 
-class VirtualConnector:
+class PublishingConnector:
     """A `Connector` that publishes, in the policy's status or, with *open_channel*, in etcd."""
 
     def __init__(
@@ -99,7 +99,7 @@ class VirtualConnector:
         *,
         gpu_budget: int | None = None,  # noqa: ARG002 - whoever carries a decision out orders its steps
         still_wanted: Callable[[], bool] = always,
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         """Publish *desired* when that is due; with nothing desired, make sure that the last one stands."""
         try:
             return self._publish(state, desired, still_wanted)
@@ -107,11 +107,11 @@ class VirtualConnector:
             error = ActuationError(refusal.failure.message, reason=refusal.failure.reason)
         except PlanningError as refused:
             error = ActuationError(str(refused), reason=refused.reason)
-        return Outcome(error=error)
+        return ScalingOutcome(error=error)
 
     def _publish(
         self, state: TargetState, desired: Mapping[Role, int], still_wanted: Callable[[], bool]
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         for _ in range(CONFLICT_ATTEMPTS):
             look = self._look()
             if look.stored.identity.uid != state.identity.uid:
@@ -119,13 +119,13 @@ class VirtualConnector:
             memory = look.noticed.memory
             if not desired and memory.id == ABSENT:
                 # Nothing to hold: the floors are nobody's decision, the next plan takes one.
-                return Outcome()
+                return ScalingOutcome()
             asked = self._asked(memory)
             wanted = {role: desired.get(role, asked[role]) for role in self._planned}
             now_s = self._now_s()
             move = next_move(look.noticed, wanted, now_s=now_s, max_wait_s=self._target.max_wait_s)
             if isinstance(move, Publish) and not still_wanted():
-                return Outcome()
+                return ScalingOutcome()
             if not self._made(move, look):
                 continue
             after = remember(memory, move, now_s=now_s)
@@ -134,12 +134,12 @@ class VirtualConnector:
                     continue
                 self._keep_what_stands(after, look)
             writes = tuple(
-                Write(role=role, before=asked[role], replicas=wanted[role])
+                ReplicaWrite(role=role, before=asked[role], replicas=wanted[role])
                 for role in self._planned
                 if asked[role] != wanted[role]
             )
             waiting = isinstance(move, Wait)
-            return Outcome(
+            return ScalingOutcome(
                 written=() if waiting else writes,
                 waiting=writes if waiting else (),
                 waiting_for=Reason.AWAITING_ACKNOWLEDGEMENT if waiting else None,
@@ -160,7 +160,7 @@ class VirtualConnector:
 
         return _in_channel(self._open_channel, publish)
 
-    def _kept(self, memory: Memory, look: _Look) -> bool:
+    def _kept(self, memory: PublisherMemory, look: _Look) -> bool:
         """Write *memory* down; False: the policy was changed meanwhile."""
         try:
             self._store.write(memory, over=look.stored)
@@ -170,7 +170,7 @@ class VirtualConnector:
             return False
         return True
 
-    def _keep_what_stands(self, memory: Memory, look: _Look) -> None:
+    def _keep_what_stands(self, memory: PublisherMemory, look: _Look) -> None:
         """Write down what was published in etcd already, though somebody changed the policy meanwhile.
 
         Where another operator has changed what is remembered, the next look finds our decision in etcd.
@@ -199,7 +199,7 @@ class VirtualConnector:
             f"others wrote {CONFLICT_ATTEMPTS} times while the policy was read", reason=Reason.CONFLICT
         )
 
-    def _asked(self, memory: Memory) -> dict[Role, int]:
+    def _asked(self, memory: PublisherMemory) -> dict[Role, int]:
         """What the last published decision says; the floors before the first."""
         return {role.role: memory.workers.get(role.role, role.min_replicas) for role in self._target.roles}
 
@@ -233,7 +233,7 @@ def _in_channel(open_channel: OpenChannel, ask: Callable[[Channel], Awaitable[An
     return asyncio.run(asked())
 
 
-def _role_state(role: RolePolicy, *, asked: int, memory: Memory) -> RoleState:
+def _role_state(role: RolePolicy, *, asked: int, memory: PublisherMemory) -> RoleState:
     serving = memory.acknowledged_workers.get(role.role, role.min_replicas)
     return RoleState(
         role=role.role,

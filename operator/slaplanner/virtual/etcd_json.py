@@ -16,7 +16,7 @@ MOST_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class KeyValue:
     """One key as it stands."""
 
     value: bytes
@@ -25,14 +25,14 @@ class Entry:
     """Of its last write: it tells that a key was written again, also with the same value."""
 
 
-def entries_of(answer: Mapping[str, Any]) -> dict[str, Entry]:
+def entries_of(answer: Mapping[str, Any]) -> dict[str, KeyValue]:
     """The keys that the reads of a transaction have found."""
     entries = {}
     for response in _items(answer.get("responses")):
         found = response.get("response_range")
         for pair in _items(found.get("kvs")) if isinstance(found, dict) else ():
             key = _decoded(pair.get("key")).decode("utf-8", errors="replace")
-            entries[key] = Entry(
+            entries[key] = KeyValue(
                 value=_decoded(pair.get("value")),
                 create_revision=_number(pair.get("create_revision")),
                 mod_revision=_number(pair.get("mod_revision")),
@@ -40,7 +40,7 @@ def entries_of(answer: Mapping[str, Any]) -> dict[str, Entry]:
     return entries
 
 
-def unwritten(key: str, entry: Entry | None) -> dict[str, Any]:
+def unwritten(key: str, entry: KeyValue | None) -> dict[str, Any]:
     """A transaction's comparison: nobody has written *key* since *entry* was read; None: it was absent."""
     # Revision 0 is that of an absent key.
     revision = entry.mod_revision if entry is not None else 0

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from slaplanner.adapters.virtual.channel import Reading
-from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
-from slaplanner.adapters.virtual.etcd_json import Entry
 from slaplanner.core.model import Role
-from slaplanner.core.virtual.decisions import ABSENT, Head, Published, Series, parse_number
 from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.channel import Reading
+from slaplanner.virtual.decisions import ABSENT, Head, IdSeries, Published, parse_number
+from slaplanner.virtual.etcd_gateway import EtcdGateway
+from slaplanner.virtual.etcd_json import KeyValue
 
 WORKER_KEYS: Mapping[Role, str] = {
     Role.PREFILL: "num_prefill_workers",
@@ -50,7 +50,7 @@ class EtcdChannel:
             named = await self._entries()
         return Reading(head=head_of(named), guard=named)
 
-    async def _entries(self) -> dict[str, Entry]:
+    async def _entries(self) -> dict[str, KeyValue]:
         entries = await self._gateway.get([f"{self._prefix}{key}" for key in KEYS])
         return {key.removeprefix(self._prefix): entry for key, entry in entries.items()}
 
@@ -75,7 +75,7 @@ class EtcdChannel:
         return self._gateway.changes(self._prefix)
 
     async def _put(self, values: Mapping[str, str], over: Reading, *, guarded: tuple[str, ...]) -> bool:
-        entries: Mapping[str, Entry] = over.guard if isinstance(over.guard, dict) else {}
+        entries: Mapping[str, KeyValue] = over.guard if isinstance(over.guard, dict) else {}
         return await self._gateway.put_if(
             {f"{self._prefix}{key}": value for key, value in values.items()},
             unchanged={f"{self._prefix}{key}": entries.get(key) for key in guarded},
@@ -90,7 +90,7 @@ async def open_etcd_channel(connection: EtcdConnection, dynamo_namespace: str) -
         yield EtcdChannel(gateway, dynamo_namespace)
 
 
-def torn(entries: Mapping[str, Entry]) -> bool:
+def torn(entries: Mapping[str, KeyValue]) -> bool:
     """Whether counts were written after the id, which comes last: they belong to the next decision."""
     decision = entries.get(DECISION_KEY)
     return decision is not None and any(
@@ -98,7 +98,7 @@ def torn(entries: Mapping[str, Entry]) -> bool:
     )
 
 
-def head_of(entries: Mapping[str, Entry]) -> Head:
+def head_of(entries: Mapping[str, KeyValue]) -> Head:
     """What the keys say. What is no number counts as absent and is named in the faults."""
     faults: list[str] = []
 
@@ -123,6 +123,6 @@ def head_of(entries: Mapping[str, Entry]) -> Head:
     if decision_id != ABSENT:
         revision = entries[DECISION_KEY].create_revision
         decision = Published(
-            id=decision_id, workers=workers, series=Series(name=str(revision), started=revision)
+            id=decision_id, workers=workers, series=IdSeries(name=str(revision), started=revision)
         )
     return Head(decision=decision, acknowledged_id=acknowledged_id, faults=tuple(faults))

@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,9})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class IdSeries:
     """The life of the object or key that holds the ids."""
 
     name: str = ""
@@ -38,7 +38,7 @@ class Published:
     id: int = ABSENT
     workers: Mapping[Role, int] = field(default_factory=dict)
     """Of the roles that somebody has decided on; others are absent."""
-    series: Series = field(default_factory=Series)
+    series: IdSeries = field(default_factory=IdSeries)
 
     def count(self, role: Role) -> int:
         """Workers of *role*; `ABSENT` when nobody has decided on them."""

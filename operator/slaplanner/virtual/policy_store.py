@@ -17,10 +17,10 @@ from slaplanner.adapters.target.client import REQUEST_TIMEOUT_S
 from slaplanner.adapters.target.connector import FIELD_MANAGER, Identity
 from slaplanner.adapters.target.failures import ApiRefusal, failure_of
 from slaplanner.adapters.target.shapes import mapping, text
-from slaplanner.adapters.virtual.policy_document import head_of, memory_of, status_patch
 from slaplanner.core.model import Role
-from slaplanner.core.virtual.decisions import Head
-from slaplanner.core.virtual.publishing import Memory
+from slaplanner.virtual.decisions import Head
+from slaplanner.virtual.policy_document import head_of, memory_of, status_patch
+from slaplanner.virtual.rules import PublisherMemory
 
 POLICY_GROUP = "slaplanner.io"
 POLICY_VERSION = "v1alpha1"
@@ -32,7 +32,7 @@ class StoredPolicy:
     """One look at the policy."""
 
     identity: Identity
-    memory: Memory
+    memory: PublisherMemory
     head: Head
 
 
@@ -75,7 +75,7 @@ class PolicyStore:
             head=head_of(document),
         )
 
-    def write(self, memory: Memory, *, over: StoredPolicy) -> None:
+    def write(self, memory: PublisherMemory, *, over: StoredPolicy) -> None:
         """Keep *memory*, if nobody has changed the policy since *over* was read.
 
         Raises:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.virtual.etcd_channel import KEYS, EtcdChannel, head_of, torn
-from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
-from slaplanner.adapters.virtual.etcd_json import Entry, entries_of
 from slaplanner.core.model import Role
-from slaplanner.core.virtual.decisions import ABSENT, LARGEST_NUMBER
 from slaplanner.settings import EtcdConnection
+from slaplanner.virtual.decisions import ABSENT, LARGEST_NUMBER
+from slaplanner.virtual.etcd_backend import KEYS, EtcdChannel, head_of, torn
+from slaplanner.virtual.etcd_gateway import EtcdGateway
+from slaplanner.virtual.etcd_json import KeyValue, entries_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
@@ -30,13 +30,13 @@ JSON = st.recursive(
 )
 
 
-def entry(value: str | bytes, revision: int = 1) -> Entry:
+def entry(value: str | bytes, revision: int = 1) -> KeyValue:
     raw = value.encode() if isinstance(value, str) else value
-    return Entry(value=raw, create_revision=revision, mod_revision=revision)
+    return KeyValue(value=raw, create_revision=revision, mod_revision=revision)
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.binary(max_size=20).map(entry)))
-def test_any_bytes_are_a_number_or_a_fault(entries: Mapping[str, Entry]) -> None:
+def test_any_bytes_are_a_number_or_a_fault(entries: Mapping[str, KeyValue]) -> None:
     head = head_of(entries)
     numbers = [head.acknowledged_id]
     if head.decision is not None:
@@ -66,12 +66,12 @@ class DeafGateway(EtcdGateway):
     def __init__(self, *, stored: bool) -> None:
         super().__init__(EtcdConnection(endpoints=("http://127.0.0.1:9",)))
         self.stored = stored
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, KeyValue] = {}
 
-    async def get(self, keys: Sequence[str]) -> dict[str, Entry]:
+    async def get(self, keys: Sequence[str]) -> dict[str, KeyValue]:
         return {key: self.entries[key] for key in keys if key in self.entries}
 
-    async def put_if(self, values: Mapping[str, str], *, unchanged: Mapping[str, Entry | None]) -> bool:  # noqa: ARG002 - it never holds
+    async def put_if(self, values: Mapping[str, str], *, unchanged: Mapping[str, KeyValue | None]) -> bool:  # noqa: ARG002 - it never holds
         if self.stored:
             self.entries |= {key: entry(value) for key, value in values.items()}
         return False
