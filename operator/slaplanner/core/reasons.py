@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -97,6 +98,8 @@ class Reason(StrEnum):
     METRICS_READ = "MetricsRead"
     IDLE = "Idle"
     """Answered, and there was no traffic."""
+    ZERO_UNPROVEN = "ZeroUnproven"
+    """No request was counted, and some may have come all the same; the message says why."""
     PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
     PROMETHEUS_REJECTED = "PrometheusRejected"
     """Prometheus answered with an error of the request (4xx)."""
@@ -232,3 +235,11 @@ class Reason(StrEnum):
     ROLLOUT_BLOCKS = "RolloutBlocks"
     NOT_READY_BLOCKS_SHRINK = "NotReadyBlocksShrink"
     GPU_BUDGET = "GPUBudget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something odd that was seen while planning or publishing, worth telling once."""
+
+    reason: Reason
+    message: str

@@ -10,7 +10,7 @@ from kubernetes.client import ApiClient, CustomObjectsApi, EventsV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     FIELD_MANAGER,
     ApiRefusal,
     KubernetesApi,
@@ -18,7 +18,7 @@ from slaplanner.adapters.target import (
     failure_of,
     report_conditions,
 )
-from slaplanner.adapters.target.conditions import Verdict
+from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.api.policy import GROUP, PLURAL, VERSION
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 
@@ -53,7 +53,9 @@ class PolicyObjects:
         """Say that the event of this name happened again. Raises ApiRefusal."""
         await self._calls.of("kubernetes", self._count_event, namespace, name, {"series": series})
 
-    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
+    async def report_to_target(
+        self, namespace: str, name: str, verdicts: Iterable[DeploymentConditions]
+    ) -> None:
         """Keep our two conditions on the deployment. Raises ActuationError."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self._calls.of(
