@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from slaplanner.adapters.prometheus import Scope
 from slaplanner.adapters.target.conditions import Verdict
 from slaplanner.adapters.target.conflicts import Claim, policy_rivals
 from slaplanner.adapters.target.connector import Outcome, TargetState
@@ -22,6 +23,7 @@ from slaplanner.controller.schedule import Fingerprint
 from slaplanner.controller.virtual import published_place
 from slaplanner.core.decision import Decision
 from slaplanner.core.errors import PolicyError
+from slaplanner.core.glance import Alarm
 from slaplanner.core.model import Actuation, Policy
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason
@@ -94,6 +96,12 @@ class Memory:
     """The target's version, as its watch told, at the last look."""
     outcome: Outcome | None = None
     history: Series | None = None
+    scope: Scope | None = None
+    """Whose series the last plan read; None: none that it could."""
+    alarm: Alarm | None = None
+    """What the last glance saw that asks for a plan."""
+    alarmed_at_s: float | None = None
+    """The time of the last plan that a glance asked for."""
     clock_remark: Remark | None = None
     """That Prometheus' clock was off at the last plan."""
     turn_at_s: float | None = None
