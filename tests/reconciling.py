@@ -8,15 +8,22 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar
 
+from slaplanner.adapters.deployment import (
+    ApiRefusal,
+    DeploymentConditions,
+    Identity,
+    Rivals,
+    ScalingOutcome,
+    TargetState,
+)
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.prometheus import Scope
-from slaplanner.adapters.target import ApiRefusal, Identity, Outcome, Rivals, TargetState, Verdict
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.events import Event
 from slaplanner.controller.health import Liveness
-from slaplanner.controller.outside.ports import Runner, Traffic, World
+from slaplanner.controller.outside.ports import Runner, TrafficReading, World
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
@@ -24,7 +31,7 @@ from slaplanner.core.errors import MetricsError, PlanningError
 from slaplanner.core.glance import Sight
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Series
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 from slaplanner.settings import Settings
 from tests.planning import PROFILES, fleet, observation
 
@@ -64,7 +71,7 @@ class FakeWorld:
     target: TargetState | PlanningError
     time_s: float = 1_000_000.0
     rival: Rivals = field(default_factory=Rivals)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ScalingOutcome] = field(default_factory=list)
     """Of the next writes; a write succeeds when there are none."""
     refusal: ApiRefusal | None = None
     """What writes of the status are answered with; None: they succeed."""
@@ -135,9 +142,9 @@ class FakeWorld:
     async def warm_up(self, policy: SLAPolicy) -> Series | None:  # noqa: ARG002
         return None
 
-    async def traffic(self, *_: object, **__: object) -> Traffic:
+    async def traffic(self, *_: object, **__: object) -> TrafficReading:
         self.during_plan()
-        return Traffic(observation=observation(REQUESTS_PER_HOUR), scope=SCOPE)
+        return TrafficReading(observation=observation(REQUESTS_PER_HOUR), scope=SCOPE)
 
     async def glance(
         self, connection: str, scopes: Mapping[str, Scope], *, at_s: float
@@ -154,18 +161,18 @@ class FakeWorld:
         desired: Mapping[Role, int],
         *,
         still_wanted: Callable[[], bool],
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         if not still_wanted():
-            return Outcome()
+            return ScalingOutcome()
         self.orders.append(dict(desired))
         if self.outcomes:
             return self.outcomes.pop(0)
         moves = (
-            Write(role=role.role, before=role.replicas, replicas=desired[role.role])
+            ReplicaWrite(role=role.role, before=role.replicas, replicas=desired[role.role])
             for role in target.fleet.roles
             if role.role in desired
         )
-        return Outcome(written=tuple(move for move in moves if move.before != move.replicas))
+        return ScalingOutcome(written=tuple(move for move in moves if move.before != move.replicas))
 
     async def write_status(
         self,
@@ -179,7 +186,9 @@ class FakeWorld:
             raise self.refusal
         self.statuses.append(status)
 
-    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
+    async def report_to_target(
+        self, namespace: str, name: str, verdicts: Iterable[DeploymentConditions]
+    ) -> None:
         self.reports.append((namespace, name, tuple(verdict.policy for verdict in verdicts)))
 
     def moved(self, **fields: Any) -> None:

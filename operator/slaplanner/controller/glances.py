@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from slaplanner.adapters.prometheus import Scope
 from slaplanner.controller.outside.ports import World
 from slaplanner.controller.planning import with_startup
-from slaplanner.controller.records import Memory, Record, Records
+from slaplanner.controller.records import PlanMemory, Record, Records
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.glance import Plans, Sight, judge
 from slaplanner.core.model import Pause, Policy
@@ -103,11 +103,11 @@ def _hold_against_the_plan(record: Record, sight: Sight) -> None:
         record.memory = replace(memory, alarm=alarm)
 
 
-def _plans(memory: Memory) -> Plans:
+def _plans(memory: PlanMemory) -> Plans:
     return Plans(last_s=memory.attempted_at_s, alarmed_s=memory.alarmed_at_s)
 
 
-def _startup_s(memory: Memory, core: Policy) -> float:
+def _startup_s(memory: PlanMemory, core: Policy) -> float:
     assert memory.target is not None
     target = memory.target if memory.state is None else with_startup(memory.target, memory.state)
     return startup_seconds(core, target.fleet)

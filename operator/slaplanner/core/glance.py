@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slaplanner.core.decision import Decision
-from slaplanner.core.forecast import Demand, Forecast
+from slaplanner.core.forecast import Forecast, TokenForecast
 from slaplanner.core.model import Fleet, Policy
 from slaplanner.core.readings import Known, Observation, Reading
 from slaplanner.core.reasons import Reason
@@ -236,7 +236,7 @@ def lifted(
     if forecast.requests[0] <= 0.0:
         steady = [requests * length for length in (forecast.isl_tokens[0], forecast.osl_tokens[0])]
         prefill, decode = (
-            Demand(
+            TokenForecast(
                 mean_tokens=(tokens,) * len(demand.mean_tokens),
                 bounds_tokens=tuple(
                     tuple(max(bound, tokens) for bound in row) for row in demand.bounds_tokens
@@ -276,8 +276,8 @@ def _rate_above(
     return max(rates, default=None)
 
 
-def _times(demand: Demand, factor: float) -> Demand:
-    return Demand(
+def _times(demand: TokenForecast, factor: float) -> TokenForecast:
+    return TokenForecast(
         mean_tokens=tuple(factor * tokens for tokens in demand.mean_tokens),
         bounds_tokens=tuple(tuple(factor * tokens for tokens in row) for row in demand.bounds_tokens),
     )

@@ -14,6 +14,7 @@ from slaplanner.core.plan import decide, startup_seconds
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Observation
 from slaplanner.core.state import PlannerState
+from slaplanner_lab.simulation.telemetry import EngineReading
 
 LEAST_POINTS = 5
 GROWTH = 1.1
@@ -29,7 +30,7 @@ class Verdict:
     """The whole plan, where the planner is slaplanner's own."""
 
 
-class Planner(Protocol):
+class ObservationPlanner(Protocol):
     """One interval's observation in, the replicas for the next one out."""
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:
@@ -43,6 +44,15 @@ class Glancing(Protocol):
 
     def glance(self, sight: Sight, fleet: Fleet) -> Alarm | None:
         """Why it wants to be called now; None: it does not."""
+        ...
+
+
+@runtime_checkable
+class SeesEngine(Protocol):
+    """A planner that reads what routers and workers export, too."""
+
+    def see(self, engine: EngineReading) -> None:
+        """Comes before each call."""
         ...
 
 

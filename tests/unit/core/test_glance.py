@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slaplanner.core.decision import Decision
-from slaplanner.core.forecast import Demand, Forecast
+from slaplanner.core.forecast import Forecast, TokenForecast
 from slaplanner.core.glance import SPAN_S, Plans, Sight, judge, least_distance_s, lifted, most_requests
 from slaplanner.core.model import Policy, PredictorType, Role
 from slaplanner.core.plan import decide
@@ -34,8 +34,8 @@ def outlook(rate_per_s: float, *, spread: float = 1.0, steps: int = 2) -> Foreca
     """The same rate in every step, its upper bounds *spread* times as high."""
     requests = rate_per_s * POLICY.interval_s
 
-    def demand(tokens: float) -> Demand:
-        return Demand(
+    def demand(tokens: float) -> TokenForecast:
+        return TokenForecast(
             mean_tokens=(requests * tokens,) * steps,
             bounds_tokens=((requests * tokens * spread,) * 9,) * steps,
         )

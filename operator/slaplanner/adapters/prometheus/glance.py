@@ -24,7 +24,7 @@ from slaplanner.adapters.prometheus.selectors import (
     NAMESPACE,
     REQUEST_LABELS,
     WORKER_SET,
-    Matcher,
+    LabelMatcher,
     Scope,
     braces,
 )
@@ -57,7 +57,7 @@ def look(
     Raises:
         MetricsError: the figures could not be had.
     """
-    alike: dict[tuple[str, tuple[Matcher, ...]], dict[str, Scope]] = defaultdict(dict)
+    alike: dict[tuple[str, tuple[LabelMatcher, ...]], dict[str, Scope]] = defaultdict(dict)
     for uid, scope in scopes.items():
         if scope.source is MetricsSource.FRONTEND:
             alike[scope.prefix, scope.conditions][uid] = scope
@@ -69,7 +69,7 @@ def look(
     return sights
 
 
-def _figures(prefix: str, conditions: tuple[Matcher, ...]) -> dict[str, str]:
+def _figures(prefix: str, conditions: tuple[LabelMatcher, ...]) -> dict[str, str]:
     window = duration(SPAN_S)
     of_all = braces([*conditions, series.NOT_GENERATION])
     completed = braces([*conditions, series.NOT_GENERATION, series.NOT_SERVABLE])

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from slaplanner.adapters.deployment import TargetState
 from slaplanner.adapters.prometheus import (
     Connections,
     Deadline,
-    Matcher,
+    LabelMatcher,
     Scope,
     discover_model,
     look,
@@ -19,13 +20,12 @@ from slaplanner.adapters.prometheus import (
     read_history,
 )
 from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
-from slaplanner.adapters.target import TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller import metrics
 from slaplanner.controller.histories import joined, points_to_read
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S
-from slaplanner.controller.outside.ports import Traffic
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.outside.ports import TrafficReading
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.glance import Sight
 from slaplanner.core.readings import Known, Series
@@ -48,7 +48,7 @@ class PrometheusMetrics:
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
         self._pools = {
-            name: Pool(f"prometheus {name}", size=PROMETHEUS_THREADS)
+            name: ThreadPool(f"prometheus {name}", size=PROMETHEUS_THREADS)
             for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
         }
 
@@ -61,7 +61,7 @@ class PrometheusMetrics:
         at_s: float,
         end_s: float,
         kept: Series | None,
-    ) -> Traffic:
+    ) -> TrafficReading:
         """One observation at *at_s*, the history up to the grid time *end_s*, and the attainment.
 
         What cannot be asked, such as a connection that nobody configured, is an observation that failed.
@@ -82,7 +82,7 @@ class PrometheusMetrics:
             deadline=Deadline.after(REQUEST_TIMEOUT_S),
         )
 
-    def pool(self, policy: SLAPolicy) -> Pool:
+    def pool(self, policy: SLAPolicy) -> ThreadPool:
         """The threads of the policy's connection: one that hangs keeps nobody from asking another."""
         name = policy.spec.metrics.connection
         return self._pools[name if name in self._pools else _UNKNOWN_CONNECTION]
@@ -108,13 +108,13 @@ class PrometheusMetrics:
         at_s: float,
         end_s: float,
         kept: Series | None,
-    ) -> Traffic:
+    ) -> TrafficReading:
         core = policy.to_core()
         try:
             prometheus = self._connections.get(policy.spec.metrics.connection)
             scope = scope_of(policy, target, model=model)
         except MetricsError as error:
-            return Traffic(observation=nothing_known(error, window_s=core.window_s))
+            return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
         deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
         observation = observe(
             prometheus,
@@ -125,7 +125,9 @@ class PrometheusMetrics:
             deadline=deadline,
         )
         if not isinstance(observation.requests, Known):
-            return Traffic(observation=observation, clock_offset_s=prometheus.clock_offset_s, scope=scope)
+            return TrafficReading(
+                observation=observation, clock_offset_s=prometheus.clock_offset_s, scope=scope
+            )
         history = attainment = None
         with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
             read = read_history(
@@ -146,7 +148,7 @@ class PrometheusMetrics:
                 itl_ms=core.sla.itl_ms,
                 deadline=deadline,
             )
-        return Traffic(
+        return TrafficReading(
             observation=replace(observation, history=history),
             attainment=attainment,
             clock_offset_s=prometheus.clock_offset_s,
@@ -170,9 +172,9 @@ def _prefix(policy: SLAPolicy, target: TargetState) -> str:
     return policy.spec.metrics.prefix or target.metrics_prefix or FRONTEND_PREFIX
 
 
-def _matchers(policy: SLAPolicy) -> tuple[Matcher, ...]:
+def _matchers(policy: SLAPolicy) -> tuple[LabelMatcher, ...]:
     return tuple(
-        Matcher(label=matcher.label, operator=matcher.operator, value=matcher.value)
+        LabelMatcher(label=matcher.label, operator=matcher.operator, value=matcher.value)
         for matcher in policy.spec.metrics.matchers or ()
     )
 

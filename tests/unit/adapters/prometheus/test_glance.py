@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.prometheus import Deadline, Matcher, Scope, look
+from slaplanner.adapters.prometheus import Deadline, LabelMatcher, Scope, look
 from slaplanner.adapters.prometheus.answers import Sample
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.glance import SPAN_S, Sight
@@ -36,7 +36,8 @@ def test_all_policies_of_one_prometheus_share_one_question():
 def test_other_matchers_are_another_question():
     prometheus = FakePrometheus()
     scopes = {
-        str(n): Scope(model="m", matchers=(Matcher(label="cluster", value=str(n % 2)),)) for n in range(6)
+        str(n): Scope(model="m", matchers=(LabelMatcher(label="cluster", value=str(n % 2)),))
+        for n in range(6)
     }
     look(prometheus, scopes, at_s=5.0, deadline=SOON)
     assert len(prometheus.queries) == 2
