@@ -197,7 +197,8 @@ async def _look(world: World, task: PlanTask, plan: PlanResult) -> None:
     mine = next((claim for claim in task.claims if claim.uid == task.policy.metadata.uid), None)
     others = policy_rivals(mine, task.claims) if mine is not None else ()
     rivalry = plan.state.rivalry
-    plan.find(conflict(replace(rivals, found=(*others, *rivals.found, *fight(rivalry)))))
+    found = replace(rivals, found=(*others, *rivals.found, *fight(rivalry)))
+    plan.find(conflict(found, actuation=task.core.actuation))
     plan.may_write = not others and not rivals.found and rivalry.may_write(task.at_s)
 
 

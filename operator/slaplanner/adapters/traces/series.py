@@ -17,7 +17,7 @@ import numpy.typing as npt
 from slaplanner.adapters.traces.formats import csv_header, is_trace_header, reader_for
 from slaplanner.adapters.traces.gunzip import MAGIC
 from slaplanner.adapters.traces.times import TimeUnit
-from slaplanner.adapters.traces.trace import Trace, per_interval, read_trace
+from slaplanner.adapters.traces.trace import Trace, per_interval, read_trace, series_of
 from slaplanner.core.readings import Series
 
 FloatArray = npt.NDArray[np.float64]
@@ -93,13 +93,12 @@ def of_trace(trace: Trace, *, interval_s: float) -> Series:
     load = per_interval(trace, interval_s=interval_s, start_s=start_s)
     if len(load) < 3:
         raise SeriesError(f"{trace.name}: found {len(load)} intervals of {interval_s:g} s, wanted at least 3")
-    whole = slice(0, len(load) - 1)
-    return _series(
-        load.requests[whole],
-        load.isl_tokens[whole],
-        load.osl_tokens[whole],
-        interval_s=interval_s,
-        start_s=load.start_s,
+    return Series(
+        end_s=load.end_s - interval_s,
+        step_s=interval_s,
+        requests=load.requests[:-1],
+        isl_tokens=load.isl_tokens[:-1],
+        osl_tokens=load.osl_tokens[:-1],
     )
 
 
@@ -159,7 +158,7 @@ def _from_csv(path: Path, interval_s: float | None, *, zeros_are_idle: bool) -> 
         notes.append("no avg_isl and avg_osl: token rates are request counts")
     return LoadedSeries(
         name=path.name,
-        series=_series(requests, isl, osl, interval_s=wanted_s, start_s=float(times[0])),
+        series=series_of(requests, isl, osl, interval_s=wanted_s, start_s=float(times[0])),
         notes=tuple(notes),
         has_lengths=has_lengths,
     )
@@ -250,15 +249,3 @@ def _coarser(
         tokens = np.where(counts == 0, 0.0, counts * lengths[:whole].reshape(-1, times))
         means.append(tokens.sum(axis=1) / present)
     return total, means[0], means[1]
-
-
-def _series(
-    requests: FloatArray, isl: FloatArray, osl: FloatArray, *, interval_s: float, start_s: float
-) -> Series:
-    return Series(
-        end_s=start_s + len(requests) * interval_s,
-        step_s=interval_s,
-        requests=tuple(requests.tolist()),
-        isl_tokens=tuple(isl.tolist()),
-        osl_tokens=tuple(osl.tolist()),
-    )
