@@ -100,6 +100,8 @@ class Forecast:
     decode: TokenForecast
     reason: Reason = Reason.FORECAST
     message: str = ""
+    lifted_from: float | None = None
+    """Requests of the coming interval as they were forecast, where the last half minute brought more; else None."""
     state: ForecastState | None = field(default=None, repr=False, compare=False)
     """What was learnt up to the last point; pass it to the next forecast."""
     error: Exception | None = field(default=None, repr=False, compare=False)
