@@ -30,7 +30,7 @@ from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings
 
 OBSERVATION_TIMEOUT_S = 12.0
-"""Of all queries of one plan together; a slow Prometheus costs a plan, not the operator."""
+"""Of all queries of one plan together, unless the administrator lets a single one take longer."""
 
 PROMETHEUS_THREADS = 8
 """Of each connection."""
@@ -44,6 +44,10 @@ class PrometheusMetrics:
 
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
+        self._timeouts_s = {
+            name: max(OBSERVATION_TIMEOUT_S, connection.read_timeout_s)
+            for name, connection in settings.prometheus.items()
+        }
         self._pools = {
             name: Pool(f"prometheus {name}", size=PROMETHEUS_THREADS)
             for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
@@ -100,7 +104,7 @@ class PrometheusMetrics:
             scope = scope_of(policy, target, model=model)
         except MetricsError as error:
             return Traffic(observation=nothing_known(error, window_s=core.window_s))
-        deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
+        deadline = Deadline.after(self._timeouts_s[prometheus.name])
         observation = observe(
             prometheus,
             scope,
