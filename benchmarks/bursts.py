@@ -21,7 +21,7 @@ from benchmarks.sizing_bounds import Row
 from benchmarks.sizing_cases import CODE, scenario_of, trace_path
 
 from slaplanner.core.model import Role
-from slaplanner_lab.rivals.compare import Arena, Kind, at_size, tasks
+from slaplanner_lab.rivals.compare import Kind, TaskRunner, at_size, tasks
 from slaplanner_lab.simulation.loop import ROLES
 
 ORDERS = 16
@@ -38,7 +38,7 @@ def rows(order: int) -> list[Row]:
     path = trace_path(CODE)
     assert path is not None
     scenario, loaded = scenario_of(replace(CODE, order=order), path)
-    arena = Arena(scenario=scenario, profile=loaded.profile)
+    arena = TaskRunner(scenario=scenario, profile=loaded.profile)
     planner, *hpas = (task for task in tasks() if task.name in RUN)
     prefill, decode = (scenario.policy.role(role) for role in ROLES)
     found = [row_of(planner.name, planner.kind, arena.run(planner).score)]

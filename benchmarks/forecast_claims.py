@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from slaplanner_lab.backtest import TARGETS, Backtest, Outcome, wape
+from slaplanner_lab.backtest import TARGETS, Backtest, MethodResult, wape
 
 Array = npt.NDArray[np.float64]
 
@@ -123,7 +123,7 @@ def verdicts(
         yield _beside_pmdarima(name, outcomes["ARIMA"], rival, result.truth["requests"])
 
 
-def _beside_pmdarima(name: str, arima: Outcome, rival: Rival, truth: Array) -> Verdict:
+def _beside_pmdarima(name: str, arima: MethodResult, rival: Rival, truth: Array) -> Verdict:
     """On the points that both were asked for."""
     times, mine = rival.ms_median / arima.ms_median, wape(truth, arima.ahead["requests"], rival.first)
     return Verdict(

@@ -31,7 +31,7 @@ from benchmarks.sizing_bounds import Row, bounds
 from benchmarks.sizing_cases import CASES, DAY_TRACE, HELD_OUT, Case, scenario_of, trace_path
 
 from slaplanner.core.model import Role
-from slaplanner_lab.rivals.compare import Entry, Kind, Task, at_size, compare, tasks
+from slaplanner_lab.rivals.compare import Kind, RivalResult, RivalTask, at_size, compare, tasks
 from slaplanner_lab.rivals.unavoidable import share_beyond_reach
 from slaplanner_lab.simulation.loop import ROLES, Scenario
 from slaplanner_lab.simulation.score import HOUR_S, Score
@@ -102,7 +102,7 @@ def peak_mib() -> float:
 def run(
     case: Case,
     path: Path,
-    todo: tuple[Task, ...],
+    todo: tuple[RivalTask, ...],
     *,
     processes: int | None,
     keep_part: Callable[[Part], None],
@@ -125,7 +125,7 @@ def run(
             at=datetime.now(UTC).isoformat(timespec="minutes"),
         )
 
-    def done(entry: Entry) -> None:
+    def done(entry: RivalResult) -> None:
         rows.append(row_of(entry.name, entry.kind, entry.score, runs=entry.runs))
         print(f"  {rows[-1]}", file=sys.stderr, flush=True)
         keep_part(part())

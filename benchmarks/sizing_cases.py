@@ -12,6 +12,7 @@ from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.traces.trace import Trace, read_trace
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.core.model import Interpolation
+from slaplanner_lab.engine import EngineError
 from slaplanner_lab.simulation import setup
 from slaplanner_lab.simulation.loop import Scenario
 
@@ -170,7 +171,7 @@ def scenario_of(case: Case, path: Path) -> tuple[Scenario, LoadedProfile]:
         policy,
         trace if case.order is None else reordered(trace, seed=case.order),
         fleet=loaded.profile,
-        slowdown=case.slowdown,
+        error=EngineError(prefill=case.slowdown, decode=case.slowdown),
         copies=case.amplify,
         seed=case.seed,
         unscored_s=case.unscored_s,

@@ -17,7 +17,7 @@ import numpy as np
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.fleet.kube import Kube, load_access
 from slaplanner_lab.fleet.options import Options
-from slaplanner_lab.fleet.program import Fleet
+from slaplanner_lab.fleet.program import PlayedFleet
 from slaplanner_lab.fleet.web import control_app, listening, metrics_app
 from slaplanner_lab.simulation.traffic import Traffic
 from tests.testbed import wait_until
@@ -71,7 +71,7 @@ def running_fleet(kubeconfig: Path, options: Options) -> Iterator[FleetProgram]:
 
     async def play() -> None:
         async with Kube(load_access(str(kubeconfig), None)) as kube:
-            fleet = Fleet(kube, options)
+            fleet = PlayedFleet(kube, options)
             async with (
                 listening(metrics_app(fleet), "127.0.0.1", 0) as metrics_url,
                 listening(control_app(fleet), "127.0.0.1", 0) as control_url,

@@ -12,11 +12,11 @@ from typing import Any
 
 from slaplanner.core.model import Fleet, RoleState
 from slaplanner.core.rebalance import next_step
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
 from slaplanner_lab.fleet.options import Options
 from slaplanner_lab.fleet.played import Played
-from slaplanner_lab.fleet.truth import Targets
 from slaplanner_lab.simulation.loop import GRACE_S, ROLES, Scenario
-from slaplanner_lab.simulation.planners import Planner
+from slaplanner_lab.simulation.planners import ObservationPlanner
 from slaplanner_lab.simulation.telemetry import Telemetry
 from slaplanner_lab.simulation.traffic import Traffic
 from tests.graphs import BETA, beta_worker, graph
@@ -39,7 +39,7 @@ class LiveFleet:
             tables=scenario.tables,
             traffic=scenario.traffic,
             startup_s=scenario.startup_s,
-            targets=Targets(ttft_ms=sla.ttft_ms, itl_ms=sla.itl_ms),
+            targets=LatencyTargets(ttft_ms=sla.ttft_ms, itl_ms=sla.itl_ms),
         )
         self.asked = dict(scenario.start)
         self._edits = 0
@@ -57,7 +57,9 @@ class LiveFleet:
             window_s=scenario.policy.window_s,
         )
 
-    def run(self, planner: Planner, *, look: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
+    def run(
+        self, planner: ObservationPlanner, *, look: Callable[[float], None] = lambda _: None
+    ) -> dict[str, Any]:
         """Play to the last answer; the truth, with GPU seconds until the last arrival."""
         policy, desired = self.scenario.policy, dict(self.asked)
         last_s = self.scenario.traffic.last_arrival_s + self.first_look_s

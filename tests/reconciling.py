@@ -8,21 +8,28 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar
 
+from slaplanner.adapters.deployment import (
+    ApiRefusal,
+    DeploymentConditions,
+    Identity,
+    Rivals,
+    ScalingOutcome,
+    TargetState,
+)
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
-from slaplanner.adapters.target import ApiRefusal, Identity, Outcome, Rivals, TargetState, Verdict
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.events import Event
 from slaplanner.controller.health import Liveness
-from slaplanner.controller.outside.ports import Runner, Traffic, World
+from slaplanner.controller.outside.ports import Runner, TrafficReading, World
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Series
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 from slaplanner.settings import Settings
 from tests.planning import PROFILES, fleet, observation
 
@@ -60,7 +67,7 @@ class FakeWorld:
     target: TargetState | PlanningError
     time_s: float = 1_000_000.0
     rival: Rivals = field(default_factory=Rivals)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ScalingOutcome] = field(default_factory=list)
     """Of the next writes; a write succeeds when there are none."""
     refusal: ApiRefusal | None = None
     """What writes of the status are answered with; None: they succeed."""
@@ -127,9 +134,9 @@ class FakeWorld:
     async def warm_up(self, policy: SLAPolicy) -> Series | None:  # noqa: ARG002
         return None
 
-    async def traffic(self, *_: object, **__: object) -> Traffic:
+    async def traffic(self, *_: object, **__: object) -> TrafficReading:
         self.during_plan()
-        return Traffic(observation=observation(REQUESTS_PER_HOUR))
+        return TrafficReading(observation=observation(REQUESTS_PER_HOUR))
 
     async def scale(
         self,
@@ -138,18 +145,18 @@ class FakeWorld:
         desired: Mapping[Role, int],
         *,
         still_wanted: Callable[[], bool],
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         if not still_wanted():
-            return Outcome()
+            return ScalingOutcome()
         self.orders.append(dict(desired))
         if self.outcomes:
             return self.outcomes.pop(0)
         moves = (
-            Write(role=role.role, before=role.replicas, replicas=desired[role.role])
+            ReplicaWrite(role=role.role, before=role.replicas, replicas=desired[role.role])
             for role in target.fleet.roles
             if role.role in desired
         )
-        return Outcome(written=tuple(move for move in moves if move.before != move.replicas))
+        return ScalingOutcome(written=tuple(move for move in moves if move.before != move.replicas))
 
     async def write_status(
         self,
@@ -163,7 +170,9 @@ class FakeWorld:
             raise self.refusal
         self.statuses.append(status)
 
-    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
+    async def report_to_target(
+        self, namespace: str, name: str, verdicts: Iterable[DeploymentConditions]
+    ) -> None:
         self.reports.append((namespace, name, tuple(verdict.policy for verdict in verdicts)))
 
     def moved(self, **fields: Any) -> None:

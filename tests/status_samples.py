@@ -8,8 +8,8 @@ from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.core.attainment import Attainment, Share
 from slaplanner.core.correction import Correction, Factor
 from slaplanner.core.decision import Decision, RoleDecision
-from slaplanner.core.expect import Expectation
-from slaplanner.core.forecast import LEVELS, Demand, Forecast
+from slaplanner.core.expected_latency import Expectation
+from slaplanner.core.forecast import LEVELS, Forecast, TokenForecast
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role, RoleState
 from slaplanner.core.readings import Known, Observation
 from slaplanner.core.reasons import Reason
@@ -74,10 +74,10 @@ def sample_decision(**changes: Any) -> Decision:
             requests=(2222.2, 2400.0),
             isl_tokens=(2987.6, 3001.0),
             osl_tokens=(151.23, 150.0),
-            prefill=Demand(
+            prefill=TokenForecast(
                 mean_tokens=(6.6e6, 7.2e6), bounds_tokens=((7e6,) * len(LEVELS), (9e6,) * len(LEVELS))
             ),
-            decode=Demand(
+            decode=TokenForecast(
                 mean_tokens=(3.3e5, 3.6e5), bounds_tokens=((4e5,) * len(LEVELS), (5e5,) * len(LEVELS))
             ),
         ),

@@ -17,7 +17,7 @@ The map of the package, and the law of imports (checked by import-linter):
 - `core`: the functional core. Values in, values out; no cluster, clock, log or environment.
 - `api`: what users wrote. The SLAPolicy's schema, its defaults, its conversion to core values.
 - `adapters`: the world. One small package per outside system.
-- `virtual`: for programs that follow or publish decisions themselves.
+- `virtual`: decisions that others carry out: published by the operator or by programs, followed by programs.
 - `controller`: the imperative shell; the only place that knows kopf.
 - `cli`: the command line.
 

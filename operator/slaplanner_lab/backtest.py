@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slaplanner.core.forecast import Forecast, ForecastState, forecast, refit
-from slaplanner.core.forecast.channels import Lookback, point, points
-from slaplanner.core.forecast.engine import told
-from slaplanner.core.forecast.learner import Learner
-from slaplanner.core.forecast.own import Forecaster, Own
+from slaplanner.core.forecast.custom_method import Forecaster, Own
+from slaplanner.core.forecast.features import Lookback, point, points
+from slaplanner.core.forecast.online_forecaster import Learner
+from slaplanner.core.forecast.service import told
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.readings import Series
 
@@ -51,7 +51,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class ForecastScore:
     """How forecasts of one target met the truth. Shares and losses are relative to the mean load."""
 
     wape: float
@@ -65,11 +65,11 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Outcome:
+class MethodResult:
     """One method on one series. Arrays have one entry per point of the series, NaN where not scored."""
 
     method: Method
-    scores: dict[str, Score]
+    scores: dict[str, ForecastScore]
     ms_median: float
     """CPU time of one forecast of the three series, in ms."""
     ms_p99: float
@@ -93,7 +93,7 @@ class Backtest:
     horizon_steps: int
     first_scored: int
     truth: dict[str, FloatArray]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[MethodResult, ...]
 
 
 class _Walk:
@@ -179,7 +179,7 @@ def _outcome(
     first: int,
     horizon: int,
     progress: Callable[[str, int, int], None],
-) -> Outcome:
+) -> MethodResult:
     length = len(series)
     asked = _asked(length, max(0, first - horizon)) if method.is_slow else None
     ahead = {target: np.full(length, np.nan) for target in TARGETS}
@@ -207,7 +207,7 @@ def _outcome(
                 if end < length:
                     upper[target][level][end] = demand.upper(level)
     cpu_ms = 1000 * np.array(walk.cpu_s[max(0, first - 1) :])
-    return Outcome(
+    return MethodResult(
         method=method,
         scores={
             target: _score(truth[target], ahead[target], at_horizon[target], upper.get(target, {}), first)
@@ -246,12 +246,12 @@ def _score(
     at_horizon: FloatArray,
     upper: dict[float, FloatArray],
     first: int,
-) -> Score:
+) -> ForecastScore:
     coverage = {}
     for level, bound in upper.items():
         met = _met(truth, bound, first)
         coverage[level] = float(np.mean(truth[met] <= bound[met])) if met.any() else float("nan")
-    return Score(
+    return ForecastScore(
         wape=wape(truth, ahead, first),
         wape_horizon=wape(truth, at_horizon, first),
         coverage=coverage,

@@ -13,9 +13,10 @@ from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.traces.trace import Trace
 from slaplanner.api.files import policy_from_text
 from slaplanner.core.model import Interpolation, Policy, Role
+from slaplanner_lab.engine import EngineError
 from slaplanner_lab.simulation import loop
-from slaplanner_lab.simulation.planners import Planner, PolicyPlanner
-from slaplanner_lab.simulation.setup import UNSCORED_S, scenario_of
+from slaplanner_lab.simulation.planners import ObservationPlanner, PolicyPlanner
+from slaplanner_lab.simulation.setup import NO_ERROR, UNSCORED_S, scenario_of
 
 
 def load_policy(path: str | Path) -> Policy:
@@ -45,8 +46,9 @@ def simulate(
     profile: LoadedProfile,
     trace: Trace,
     *,
-    planner: Planner | None = None,
+    planner: ObservationPlanner | None = None,
     fleet_profile: LoadedProfile | None = None,
+    fleet_error: EngineError = NO_ERROR,
     start: Mapping[Role, int] | None = None,
     copies: int = 1,
     seed: int = 0,
@@ -62,6 +64,7 @@ def simulate(
         trace: the requests; prompts longer than the profile knows are cut to its longest.
         planner: another way to decide; None: the policy's own.
         fleet_profile: what the fleet can really do; None: *profile*.
+        fleet_error: how the fleet's engines differ from that profile.
         start: replicas that serve from the first second on; a role that is left out has what the load of
             the first minute needs.
         copies: each request so many times, jittered by up to 5 s.
@@ -81,6 +84,7 @@ def simulate(
         policy,
         trace,
         fleet=(fleet_profile or profile).profile,
+        error=fleet_error,
         start=start,
         copies=copies,
         seed=seed,

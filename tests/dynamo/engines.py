@@ -10,7 +10,7 @@ from pathlib import Path
 from slaplanner.core.model import Role
 from slaplanner_lab.fleet.graph import Graph
 from slaplanner_lab.fleet.names import Json
-from slaplanner_lab.fleet.replicas import Pool
+from slaplanner_lab.fleet.replicas import ComponentReplicas
 from tests.dynamo.parts import Frontend, Model, Site, Worker
 from tests.testbed.dynamo_wheels import WORKERS_VERSION
 
@@ -46,7 +46,7 @@ class ProcessEngines:
         self.frontend.launch()
         self._frontend_answers = False
 
-    def advance(self, now_s: float, pools: Mapping[str, Pool]) -> None:
+    def advance(self, now_s: float, pools: Mapping[str, ComponentReplicas]) -> None:
         self.now_s = now_s
         roles = {worker.name: worker.role or Role.AGG for worker in self.graph.workers}
         wanted: set[_Replica] = set()
@@ -79,7 +79,7 @@ class ProcessEngines:
             }
         return found
 
-    def drained(self, pools: Mapping[str, Pool]) -> dict[str, frozenset[int]]:
+    def drained(self, pools: Mapping[str, ComponentReplicas]) -> dict[str, frozenset[int]]:
         ended = {key for key, future in self._ending.items() if future.done()}
         return {
             name: frozenset(

@@ -250,7 +250,7 @@ def test_without_ignore_rules_the_fight_is_named_and_given_up(
         lambda: _said(deployment, "TargetConflict") == ("True", "OtherFieldManager"), "the fight to be seen"
     )
     assert repr(ARGOCD_MANAGER) in deployment.condition("TargetConflict")["message"]
-    told = deployment.events("TargetConflict")
+    told = deployment.events("OtherFieldManager")
     assert {event["involvedObject"]["kind"] for event in told} == {"SLAPolicy", "DynamoGraphDeployment"}
     assert all(ARGOCD_MANAGER in event["message"] for event in told)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from slaplanner.controller.reference import EXAMPLES
+from slaplanner.controller.metrics_reference import EXAMPLES
 from tests.operator_program import OperatorProgram
 from tests.played_load import Load
 from tests.scene import NAME, Scene, policy

@@ -37,7 +37,8 @@ SURROUNDINGS = {
     "watch horizontalpodautoscalers.autoscaling",
     "list scaledobjects.keda.sh",
     "watch scaledobjects.keda.sh",
-    "create events",
+    "create events.events.k8s.io",
+    "patch events.events.k8s.io",
 }
 WHAT_THERE_IS = {
     "get customresourcedefinitions.apiextensions.k8s.io",

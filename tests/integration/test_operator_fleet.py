@@ -92,7 +92,7 @@ def test_growth_that_finds_no_room_is_cancelled_and_says_so(played: Serve) -> No
         return any(role["name"] == "decode" and role["limitedBy"] == "Unschedulable" for role in roles)
 
     wait_until(said, what="decode to be limited by Unschedulable")
-    limited = [event["message"] for event in scene.events("ScaleLimited")]
+    limited = [event["message"] for event in scene.events("Unschedulable")]
     assert any("decode" in message for message in limited), limited
 
 

@@ -206,7 +206,7 @@ class TestAFight:
 
     def seen(self, scene: Scene, rival: str, plans: Callable[[], list[dict[str, Any]]]) -> None:
         scene.wait_condition("TargetConflict", "True", "OtherFieldManager", message=repr(rival))
-        told = scene.events("TargetConflict")
+        told = scene.events("OtherFieldManager")
         assert {event["involvedObject"]["kind"] for event in told} == {"SLAPolicy", "DynamoGraphDeployment"}
         before = len(plans())
         wait_until(lambda: len(plans()) >= before + 3, what="three more plans", timeout_s=120)

@@ -144,9 +144,9 @@ def test_enough_failures_in_a_row_start_the_fallback_and_an_answer_ends_it(
     scene.annotate("slaplanner.io/plan-requested-at=healed")
     scene.wait_condition("Fallback", "False", "NotInFallback")
     scene.wait_replicas(prefill=1, decode=1)
-    told = {event["involvedObject"]["kind"]: event["message"] for event in scene.events("FallbackStarted")}
+    told = {event["involvedObject"]["kind"]: event["message"] for event in scene.events(reason)}
     assert told.keys() == {"SLAPolicy", "DynamoGraphDeployment"}
-    assert told["SLAPolicy"].startswith(f"{reason}: ")
+    assert told["SLAPolicy"].startswith("Fallback is True: ")
 
 
 def test_a_connection_that_nobody_configured_is_an_observation_that_failed(served_scene: Serve) -> None:

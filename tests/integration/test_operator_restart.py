@@ -267,8 +267,8 @@ def test_an_operator_that_was_killed_three_times_decides_what_the_other_one_does
             ask(next(numbers))
             return all(one.replicas() == {"prefill": 1, "decode": 1} for one in both)
 
-        with start():
-            wait_until(ended, what="the window to end", timeout_s=2 * PATIENCE_S, poll_s=2)
+        with start(), scene.described(), twin.described():
+            wait_until(ended, what="the window to end", timeout_s=PATIENCE_S, poll_s=2)
     assert disturbed_moves.asked() == moves.asked()
     assert {"prefill": 6, "decode": 3} in moves.asked()
 

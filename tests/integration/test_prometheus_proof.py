@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from slaplanner.adapters.prometheus import Matcher, MatchOperator, MetricsSource, Scope, observe, read_history
+from slaplanner.adapters.prometheus import (
+    LabelMatcher,
+    MatchOperator,
+    MetricsSource,
+    Scope,
+    observe,
+    read_history,
+)
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from tests.stories import (
@@ -110,7 +117,7 @@ def test_a_matcher_on_the_model_in_any_spelling_changes_nothing(
     new.register()
     new.start(rising(300))
     model = spelling(big.scope.model or "")
-    big.scope = replace(big.scope, matchers=(Matcher(label="model", value=model),))
+    big.scope = replace(big.scope, matchers=(LabelMatcher(label="model", value=model),))
     assert known(big.observed().requests) == about(3600)
 
 
@@ -119,7 +126,7 @@ def test_a_matcher_that_fits_the_registration_and_not_the_counter_is_no_zero(big
     model = big.scope.model or ""
     frontend(big).register()
     frontend(big, model=model.lower()).start(rising(300))
-    only_capitals = Matcher(label="model", operator=MatchOperator.MATCHES, value="Acme/.*")
+    only_capitals = LabelMatcher(label="model", operator=MatchOperator.MATCHES, value="Acme/.*")
     big.scope = replace(big.scope, matchers=(only_capitals,))
     seen = big.observed().requests
     assert isinstance(seen, Known)
@@ -379,6 +386,111 @@ def test_a_frozen_frontend_makes_a_lower_bound(big: Story) -> None:
     assert known(seen.requests, lower_bound=True) == about(360)
 
 
+REFUSED = {"status": "error", "error_type": "not_found"}
+
+
+def ready(process: Process, value: Callable[[int], float | None]) -> None:
+    process.story.timeline.add(f"{process.prefix}_model_ready", process.labels, value)
+
+
+def lost(story: Story, how: str) -> Process:
+    """An idle frontend, as far as its counters of the model tell, whose users are refused."""
+    idle = frontend(story)
+    idle.register()
+    strange = replace(idle, model="unknown_model")
+    if how == "not-ready":
+        idle.start(lambda _back: 621)
+        ready(idle, lambda back: 0 if back < 40 else 1)
+    elif how == "not-ready-and-never-asked":
+        ready(idle, lambda _back: 0)
+    elif how == "not-ready-for-a-moment":
+        idle.start(lambda _back: 621)
+        ready(idle, lambda back: 0 if back == 6 else 1)
+    elif how == "unknown-model":
+        idle.start(lambda _back: 621)
+        strange.start(rising(30))
+    elif how == "unknown-model-for-the-first-time":
+        idle.start(lambda _back: 621)
+        strange.start(lambda back: 1 if back <= 2 else None)
+    elif how == "unknown-model-in-completions-alone":
+        idle.complete(lambda _back: 621)
+        story.timeline.add(f"{PREFIX}_requests_total", {**strange.labels, **CHAT, **REFUSED}, rising(30))
+    else:
+        assert how == "not-found"
+        idle.complete(lambda _back: 621)
+        story.timeline.add(f"{PREFIX}_requests_total", {**idle.labels, **CHAT, **REFUSED}, rising(30))
+    return idle
+
+
+LOST = (
+    "not-ready",
+    "not-ready-and-never-asked",
+    "not-ready-for-a-moment",
+    "unknown-model",
+    "unknown-model-for-the-first-time",
+    "unknown-model-in-completions-alone",
+    "not-found",
+)
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_requests_that_are_refused_while_workers_are_gone_make_a_lower_bound(big: Story, how: str) -> None:
+    """How 1.2.1, 1.4.2 and 1.6.1 show it, when they do: as possible demand, and never as a measure of it."""
+    lost(big, how)
+    seen = big.observed().requests
+    assert known(seen, lower_bound=True) == 0
+    assert isinstance(seen, Known)
+    assert "a " in seen.because
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_the_same_behind_a_router_that_has_counted_and_rests(big: Story, how: str) -> None:
+    lost(big, how)
+    route(big, underscored(big), lambda _back: 621)
+    assert known(routed(big).observed().requests, lower_bound=True) == 0
+
+
+def test_requests_for_unknown_models_are_no_demand_of_a_model_that_is_served(big: Story) -> None:
+    """A client with a wrong model name must not keep an idle fleet large, where the frontend can tell."""
+    idle = frontend(big)
+    idle.register()
+    idle.start(lambda _back: 621)
+    ready(idle, lambda _back: 1)
+    replace(idle, model="unknown_model").start(rising(30))
+    assert known(big.observed().requests) == 0
+
+
+def test_a_few_requests_for_unknown_models_change_nothing(big: Story) -> None:
+    busy = frontend(big)
+    busy.register()
+    busy.start(rising(300))
+    replace(busy, model="unknown_model").start(rising(3))
+    assert known(big.observed().requests) == about(3600)
+
+
+def test_unknown_models_of_another_deployment_are_not_ours(big: Story) -> None:
+    idle = frontend(big)
+    idle.register()
+    idle.start(lambda _back: 621)
+    other = frontend(big, "other", model="unknown_model", namespace="elsewhere-x")
+    other.start(rising(30))
+    assert known(big.observed().requests) == 0
+
+
+def test_an_interval_in_which_workers_were_missing_is_a_gap_in_the_history(big: Story) -> None:
+    busy = frontend(big)
+    busy.register()
+    busy.start(lambda back: 100_000 - 30 * (back if back < 12 else max(12, back - 8)))
+    ready(busy, lambda back: 0 if 12 <= back < 20 else 1)
+    big.tell(big)
+    found = read_history(
+        big.client, big.scope, end_s=big.timeline.end_s, interval_s=60, points=10, deadline=deadline()
+    )
+    told = [value for value in found.requests if not math.isnan(value)]
+    assert told == pytest.approx([120] * len(told))
+    assert 6 <= len(told) < 9
+
+
 def test_long_generations_without_arrivals_are_a_true_zero_with_work_in_flight(big: Story) -> None:
     busy = frontend(big)
     busy.register()
@@ -494,7 +606,7 @@ def played(story: Story, draw: random.Random, index: int) -> Scope:
     if not begin or draw.random() < 0.5:
         registered.hold(5, draw.choice(("inflight_requests", "active_requests", "queued_requests")))
     asked = draw.choice((str, str.lower, str.upper))(model)
-    matchers = (Matcher(label="model", value=asked),) if draw.random() < 0.2 else ()
+    matchers = (LabelMatcher(label="model", value=asked),) if draw.random() < 0.2 else ()
     return Scope(model=asked, dynamo_namespace=base, matchers=matchers)
 
 

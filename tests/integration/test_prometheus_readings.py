@@ -10,7 +10,7 @@ import pytest
 
 from slaplanner.adapters.prometheus import (
     Client,
-    Matcher,
+    LabelMatcher,
     MatchOperator,
     MetricsSource,
     Scope,
@@ -81,7 +81,7 @@ def test_copies_of_a_series_count_as_often_as_they_are_there_until_one_is_chosen
     seen = story.observed()
     assert known(seen.requests) == about(2 * 480)
     assert known(seen.isl_tokens) == about(3000)
-    story.scope = replace(story.scope, matchers=(Matcher(label=label, value="1"),))
+    story.scope = replace(story.scope, matchers=(LabelMatcher(label=label, value="1"),))
     assert known(story.observed().requests) == about(480)
 
 
@@ -252,14 +252,14 @@ def test_matchers_of_the_policy_narrow_the_series(story: Story) -> None:
     story.start(rising(30), pool="a")
     story.start(rising(50), pool="b")
     story.scope = replace(
-        story.scope, matchers=(Matcher(label="pool", operator=MatchOperator.MATCHES, value="a|c"),)
+        story.scope, matchers=(LabelMatcher(label="pool", operator=MatchOperator.MATCHES, value="a|c"),)
     )
     assert known(story.observed().requests) == about(360)
 
 
 def test_a_matcher_that_prometheus_refuses_is_told_in_its_words(story: Story) -> None:
     story.scope = replace(
-        story.scope, matchers=(Matcher(label="pool", operator=MatchOperator.MATCHES, value="(a"),)
+        story.scope, matchers=(LabelMatcher(label="pool", operator=MatchOperator.MATCHES, value="(a"),)
     )
     seen = story.observed()
     assert isinstance(seen.requests, Unknown)

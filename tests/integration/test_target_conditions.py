@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target import KubernetesApi, Verdict, combined, report_conditions
-from slaplanner.adapters.target.conditions import MET, PLANNED, Status
+from slaplanner.adapters.deployment import DeploymentConditions, KubernetesApi, combined, report_conditions
+from slaplanner.adapters.deployment.own_conditions import MET, PLANNED, Status
 from slaplanner.core.errors import ActuationError
 from slaplanner.core.reasons import Reason
 from tests.stored_graph import StoredGraph
@@ -22,8 +22,8 @@ def graph(graph: StoredGraph) -> StoredGraph:
     return graph
 
 
-def verdict(policy: str, met: Status = "True") -> Verdict:
-    return Verdict(
+def verdict(policy: str, met: Status = "True") -> DeploymentConditions:
+    return DeploymentConditions(
         policy=policy,
         planned="True",
         planned_reason="Planned",
@@ -34,7 +34,9 @@ def verdict(policy: str, met: Status = "True") -> Verdict:
     )
 
 
-def report(graph: StoredGraph, *verdicts: Verdict, now: str = NOW, api: KubernetesApi | None = None) -> bool:
+def report(
+    graph: StoredGraph, *verdicts: DeploymentConditions, now: str = NOW, api: KubernetesApi | None = None
+) -> bool:
     return report_conditions(api or graph.api(), graph.namespace, "llama", combined(verdicts), now=now)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slaplanner.adapters.target import ApiRefusal, KubernetesApi, Outcome, TargetState
+from slaplanner.adapters.deployment import ApiRefusal, KubernetesApi, ScalingOutcome, TargetState
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, Role, RolePolicy
 from slaplanner.core.reasons import Reason
@@ -18,12 +18,12 @@ P, D = Role.PREFILL, Role.DECODE
 OURS = "slaplanner"
 
 
-def scale(graph: StoredGraph, desired: Mapping[Role, int], **more: Any) -> Outcome:
+def scale(graph: StoredGraph, desired: Mapping[Role, int], **more: Any) -> ScalingOutcome:
     connector = more.pop("connector", None) or graph.connector()
     return connector.set_replicas(connector.observe(), desired, **more)
 
 
-def written(outcome: Outcome) -> list[tuple[Role, int, int]]:
+def written(outcome: ScalingOutcome) -> list[tuple[Role, int, int]]:
     assert outcome.error is None
     return [(write.role, write.before, write.replicas) for write in outcome.written]
 
@@ -108,7 +108,7 @@ class TestWithoutAdapters:
         graph.create()
         scale(graph, {P: 1, D: 1})
         before = graph.read()["metadata"]["resourceVersion"]
-        assert scale(graph, {P: 1, D: 1}) == Outcome()
+        assert scale(graph, {P: 1, D: 1}) == ScalingOutcome()
         assert graph.read()["metadata"]["resourceVersion"] == before
 
     def test_abandoned_work_writes_nothing(self, graph: StoredGraph) -> None:
@@ -178,7 +178,7 @@ class TestAdapters:
         scale(adapted, {P: 3, D: 2})
         role = adapted.connector().observe().fleet.role(P)
         assert (role.replicas, role.settled, role.serving, role.present) == (3, False, 1, None)
-        assert scale(adapted, {P: 3, D: 2}) == Outcome()
+        assert scale(adapted, {P: 3, D: 2}) == ScalingOutcome()
 
     def test_what_is_not_committed_yet_waits(self, adapted: StoredGraph) -> None:
         adapted.report()
@@ -320,7 +320,7 @@ class TestGitOps:
         graph.apply(manifest)
         connector = graph.connector()
         assert set(connector.observe().droppable) == {P, D}
-        assert scale(graph, {P: 2, D: 3}) == Outcome()
+        assert scale(graph, {P: 2, D: 3}) == ScalingOutcome()
         assert connector.observe().droppable == ()
         graph.apply(without_replicas(manifest))
         assert graph.replicas() == {"prefill": 2, "decode": 3}
@@ -344,7 +344,7 @@ class TestGitOps:
     def test_nothing_desired_only_takes_ownership(self, graph: StoredGraph) -> None:
         graph.apply(graph.manifest(prefill=2, decode=3))
         generation = graph.read()["metadata"]["generation"]
-        assert scale(graph, {}) == Outcome()
+        assert scale(graph, {}) == ScalingOutcome()
         assert graph.connector().observe().droppable == ()
         assert graph.read()["metadata"]["generation"] == generation
 

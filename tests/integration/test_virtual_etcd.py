@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from slaplanner.adapters.virtual.channel import ChannelError
-from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import BasicAuth, ClientCertificate, EtcdConnection
 from slaplanner.virtual import (
@@ -22,6 +20,8 @@ from slaplanner.virtual import (
     VirtualConnectorCoordinator,
     etcd_channel,
 )
+from slaplanner.virtual.channel import ChannelError
+from slaplanner.virtual.etcd_gateway import EtcdGateway
 from tests.gateway import TcpDoor
 from tests.testbed import EtcdFactory, EtcdServer
 from tests.testbed.certificates import CertificateAuthority, KeyPair

@@ -76,7 +76,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class VersionChange:
     """One object has another version now; "" when it was deleted."""
 
     name: str
@@ -104,7 +104,7 @@ class ObjectVersions:
             else:
                 yield change.version
 
-    async def all_changes(self, collection: Collection) -> AsyncIterator[Listed | Changed]:
+    async def all_changes(self, collection: Collection) -> AsyncIterator[Listed | VersionChange]:
         """The versions of a collection's objects, then each change.
 
         Ends when the server ends the watch.
@@ -116,7 +116,9 @@ class ObjectVersions:
         async for change in self._changes(collection, name=None):
             yield change
 
-    async def _changes(self, collection: Collection, *, name: str | None) -> AsyncIterator[Listed | Changed]:
+    async def _changes(
+        self, collection: Collection, *, name: str | None
+    ) -> AsyncIterator[Listed | VersionChange]:
         selector = [("fieldSelector", f"metadata.name={name}")] if name is not None else []
         listed, start = await self._list(collection, selector)
         yield listed
@@ -125,7 +127,7 @@ class ObjectVersions:
                 raise WatchFailedError(str(event.get("object", {}).get("message", "")))
             metadata = event["object"]["metadata"]
             gone = event.get("type") == "DELETED"
-            yield Changed(metadata["name"], "" if gone else metadata["resourceVersion"])
+            yield VersionChange(metadata["name"], "" if gone else metadata["resourceVersion"])
 
     async def _list(self, collection: Collection, selector: Query) -> tuple[Listed, str]:
         """All objects, page by page, and the version of the collection that they are of."""

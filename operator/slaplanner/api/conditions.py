@@ -12,7 +12,7 @@ from typing import Any
 
 from slaplanner.api.status_schema import MESSAGE_CHARS
 from slaplanner.core.decision import Finding
-from slaplanner.core.readiness import compute_ready
+from slaplanner.core.readiness import NEEDED, compute_ready
 from slaplanner.core.reasons import ConditionType, Reason
 
 Condition = dict[str, Any]
@@ -30,8 +30,9 @@ def set_conditions(
 ) -> list[Condition]:
     """The whole list after *findings*, `Ready` computed, in the order of `ConditionType`.
 
-    Every type is present from the first write, as Unknown while nobody found anything; types that
-    are not ours stay at the end. What was found earlier and not now keeps standing.
+    `Ready` and what it needs are present from the first write, as Unknown while nobody found anything.
+    The others come when there is something to say. Types that are not ours stay at the end. What was
+    found earlier and not now keeps standing.
 
     Args:
         existing: `status.conditions` as last written; may be empty.
@@ -42,7 +43,11 @@ def set_conditions(
     """
     before = {str(condition.get("type")): dict(condition) for condition in existing}
     found = {finding.type: finding for finding in findings}
-    known = [found.get(kind) or _as_finding(kind, before.get(kind)) for kind in _OTHERS]
+    known = [
+        found.get(kind) or _as_finding(kind, before.get(kind))
+        for kind in _OTHERS
+        if kind in found or kind in before or kind in NEEDED
+    ]
     ready = compute_ready(known, planned=planned)
     ours = [
         _condition(finding, before.get(finding.type), generation=generation, now_s=now_s)
@@ -68,6 +73,11 @@ def shortened(message: str) -> str:
 
 _OTHERS = tuple(kind for kind in ConditionType if kind is not ConditionType.READY)
 _OURS = frozenset(ConditionType)
+_WAITS: Mapping[ConditionType, str] = {
+    ConditionType.TARGET_RESOLVED: "the target was not looked at yet",
+    ConditionType.PROFILE_LOADED: "the profile is read once the target is resolved",
+    ConditionType.METRICS_AVAILABLE: "Prometheus is asked once target and profile are there",
+}
 _TRUTH = {word: truth for truth, word in _STATUS.items()}
 _REASONS = frozenset(Reason)
 
@@ -75,7 +85,7 @@ _REASONS = frozenset(Reason)
 def _as_finding(kind: ConditionType, condition: Mapping[str, Any] | None) -> Finding:
     """What stands in the status already; a reason that this version does not know is Pending."""
     if condition is None:
-        return Finding(type=kind, status=None, reason=Reason.PENDING, message="not looked at yet")
+        return Finding(type=kind, status=None, reason=Reason.PENDING, message=_WAITS[kind])
     reason = condition.get("reason")
     return Finding(
         type=kind,

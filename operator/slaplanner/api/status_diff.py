@@ -39,6 +39,8 @@ def _timeless_state(text: str) -> Any:
         return state
     planned_at = state.pop("at", None)
     state.pop("n", None)
+    if state.get("gone") == planned_at:
+        state["gone"] = None
     roles = state.get("roles")
     if isinstance(roles, dict):
         state["roles"] = {

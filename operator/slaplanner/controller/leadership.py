@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from slaplanner.adapters.target import ApiRefusal
+from slaplanner.adapters.deployment import ApiRefusal
 from slaplanner.controller import metrics
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.leadership import WRITING_SHARE, Election, Lease
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Leadership:
         self._clock = clock
         self._sleep = sleep
         self._election = Election(identity=identity, lease_s=lease_s)
-        self._pool = Pool("lease", size=1)
+        self._pool = ThreadPool("lease", size=1)
         metrics.LEADER.set(0)
 
     @property

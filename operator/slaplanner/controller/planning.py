@@ -10,37 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from slaplanner.adapters.profiles import LoadedProfile
-from slaplanner.adapters.prometheus import nothing_known
-from slaplanner.adapters.prometheus.attainment import HOUR_S
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     Claim,
-    Outcome,
+    ScalingOutcome,
     TargetState,
     policy_rivals,
     require_gpus,
 )
+from slaplanner.adapters.profiles import LoadedProfile
+from slaplanner.adapters.prometheus import nothing_known
+from slaplanner.adapters.prometheus.attainment import HOUR_S
 from slaplanner.api.annotations import pause_request
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.controller.outside.ports import Traffic, World
-from slaplanner.controller.progress import conflict, fight, progress, resolved
+from slaplanner.controller.outside.ports import TrafficReading, World
 from slaplanner.controller.schedule import Trigger
+from slaplanner.controller.target_conditions import conflict, fight, progress, resolved
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, MetricsError, PlanningError, TargetError, WarmUpError
-from slaplanner.core.expect import Expectation, expectations
+from slaplanner.core.expected_latency import Expectation, expectations
 from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Pause, Policy
 from slaplanner.core.plan import decide, hold
-from slaplanner.core.promise import promise_finding
-from slaplanner.core.readings import Series, Unknown
-from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.readings import Observation, Series, Unknown
+from slaplanner.core.reasons import ConditionType, Reason, Remark
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
+from slaplanner.core.sla_met import promise_finding
 from slaplanner.core.state import PlannerState
-from slaplanner.core.virtual.publishing import Remark
+from slaplanner.core.unserved import believed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class PlanTask:
     """What is to be planned, and for which time."""
 
     policy: SLAPolicy
@@ -61,7 +61,7 @@ class Task:
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class PlanResult:
     """What came of it, filled in from top to bottom as far as it got."""
 
     state: PlannerState
@@ -69,11 +69,11 @@ class Plan:
     target: TargetState | None = None
     model: str | None = None
     profile: LoadedProfile | None = None
-    traffic: Traffic | None = None
+    traffic: TrafficReading | None = None
     decision: Decision | None = None
     expected: tuple[Expectation, ...] = ()
     """What the decided size should show."""
-    outcome: Outcome | None = None
+    outcome: ScalingOutcome | None = None
     failure: PlanningError | None = None
     """Why there is no decision."""
     defects: list[Exception] = field(default_factory=list)
@@ -92,9 +92,9 @@ class Plan:
         self.findings[finding.type] = finding
 
 
-async def make_plan(world: World, task: Task) -> Plan:
+async def make_plan(world: World, task: PlanTask) -> PlanResult:
     """Plan once. Nothing is raised but cancellation."""
-    plan = Plan(state=task.state)
+    plan = PlanResult(state=task.state)
     pause = pause_request(task.policy.metadata.annotations)
     plan.find(
         Finding(
@@ -119,7 +119,7 @@ async def make_plan(world: World, task: Task) -> Plan:
     return plan
 
 
-def _note_defect(task: Task, plan: Plan, condition: ConditionType, error: Exception) -> None:
+def _note_defect(task: PlanTask, plan: PlanResult, condition: ConditionType, error: Exception) -> None:
     """*error* as the condition of its step, and where nothing is decided yet as a failed observation."""
     told = error if isinstance(error, PlanningError) else InternalError.of(error)
     if told is not error:
@@ -139,7 +139,7 @@ def _note_defect(task: Task, plan: Plan, condition: ConditionType, error: Except
     plan.find(_failed(condition, told))
 
 
-def _hold(task: Task, plan: Plan, error: PlanningError) -> None:
+def _hold(task: PlanTask, plan: PlanResult, error: PlanningError) -> None:
     """Decide as for an observation that failed, if it is known what runs."""
     if plan.target is None:
         plan.state = replace(plan.state, failures=plan.state.failures + 1)
@@ -152,7 +152,7 @@ def _hold(task: Task, plan: Plan, error: PlanningError) -> None:
         plan.find(finding)
 
 
-async def _load_profile(world: World, task: Task, plan: Plan) -> None:
+async def _load_profile(world: World, task: PlanTask, plan: PlanResult) -> None:
     try:
         plan.profile = await world.documents.profile(task.policy, version=task.profile_version)
     except PlanningError as error:
@@ -174,7 +174,7 @@ async def _load_profile(world: World, task: Task, plan: Plan) -> None:
     )
 
 
-async def _look(world: World, task: Task, plan: Plan) -> None:
+async def _look(world: World, task: PlanTask, plan: PlanResult) -> None:
     try:
         target = await world.targets.look(task.policy)
         if task.state.target not in ("", target.identity.uid):
@@ -198,15 +198,15 @@ async def _look(world: World, task: Task, plan: Plan) -> None:
     plan.may_write = not others and not rivals.found and rivalry.may_write(task.at_s)
 
 
-async def _name_model(world: World, task: Task, plan: Plan, target: TargetState) -> None:
+async def _name_model(world: World, task: PlanTask, plan: PlanResult, target: TargetState) -> None:
     """The model that the target serves. Where only Prometheus knows it, silence is a failed observation."""
     try:
         plan.model = await world.targets.model(task.policy, target)
     except MetricsError as error:
-        plan.traffic = Traffic(observation=nothing_known(error, window_s=task.core.window_s))
+        plan.traffic = TrafficReading(observation=nothing_known(error, window_s=task.core.window_s))
 
 
-def _reverts(state: PlannerState, target: TargetState, task: Task) -> Rivalry:
+def _reverts(state: PlannerState, target: TargetState, task: PlanTask) -> Rivalry:
     """Whether what we wrote still stands, and who wrote over it."""
     watched = task.core.pause is not Pause.ALL and task.core.actuation is Actuation.ENFORCE
     return looked(
@@ -228,7 +228,7 @@ def with_startup(target: TargetState, state: PlannerState) -> TargetState:
     return replace(target, fleet=replace(target.fleet, startup_s=max(measured, default=None)))
 
 
-async def _observe(world: World, task: Task, plan: Plan) -> None:
+async def _observe(world: World, task: PlanTask, plan: PlanResult) -> None:
     if plan.target is not None and plan.model is not None:
         plan.traffic = await world.metrics.traffic(
             task.policy,
@@ -242,16 +242,29 @@ async def _observe(world: World, task: Task, plan: Plan) -> None:
         warm_up = await _warm_up(world, task.policy)
         observation = replace(plan.traffic.observation, warm_up=warm_up)
         plan.traffic = replace(plan.traffic, observation=observation)
-        plan.find(metrics_finding(task.core, observation))
+        plan.find(metrics_finding(task.core, _believed(plan, task, observation)))
         if plan.traffic.attainment is not None:
             plan.find(promise_finding(task.core, plan.traffic.attainment[HOUR_S]))
+
+
+def _believed(plan: PlanResult, task: PlanTask, observation: Observation) -> Observation:
+    """As the decision will take it: the count is a lower bound where a role had no serving replica."""
+    if plan.target is None:
+        return observation
+    return believed(
+        observation,
+        plan.target.fleet,
+        unserved_at_s=plan.state.unserved_at_s,
+        interval_s=task.core.interval_s,
+        now_s=task.at_s,
+    )
 
 
 CLOCK_OFF_AT_LEAST_S = 15.0
 """Below this, delays of scraping and rounding of dates hide the difference."""
 
 
-def clock_remark(traffic: Traffic) -> Remark | None:
+def clock_remark(traffic: TrafficReading) -> Remark | None:
     """That the clocks of Prometheus and the operator differ, if they do."""
     offset_s = traffic.clock_offset_s
     if offset_s is None or abs(offset_s) < CLOCK_OFF_AT_LEAST_S:
@@ -263,7 +276,7 @@ def clock_remark(traffic: Traffic) -> Remark | None:
     )
 
 
-def _say_clock(plan: Plan) -> None:
+def _say_clock(plan: PlanResult) -> None:
     """Add to MetricsAvailable that the clocks differ: its figures may be old ones."""
     remark = clock_remark(plan.traffic) if plan.traffic is not None else None
     finding = plan.findings.get(ConditionType.METRICS_AVAILABLE)
@@ -279,7 +292,7 @@ async def _warm_up(world: World, policy: SLAPolicy) -> Series | Unknown | None:
         return Unknown(error.reason, str(error))
 
 
-async def _decide(world: World, task: Task, plan: Plan) -> None:
+async def _decide(world: World, task: PlanTask, plan: PlanResult) -> None:
     if plan.failure is not None or plan.target is None or plan.traffic is None or plan.profile is None:
         return
     try:
@@ -305,7 +318,7 @@ async def _decide(world: World, task: Task, plan: Plan) -> None:
         plan.find(finding)
 
 
-async def _act(world: World, task: Task, plan: Plan) -> None:
+async def _act(world: World, task: PlanTask, plan: PlanResult) -> None:
     """Carry the decision out, unless something speaks against it."""
     if plan.decision is None or plan.target is None:
         return
@@ -323,7 +336,7 @@ async def _act(world: World, task: Task, plan: Plan) -> None:
     plan.find(progress(plan.decision, plan.target, plan.outcome, actuation=task.core.actuation))
 
 
-def _after_writing(rivalry: Rivalry, plan: Plan) -> Rivalry:
+def _after_writing(rivalry: Rivalry, plan: PlanResult) -> Rivalry:
     if plan.decision is not None and not plan.decision.changes:
         # Both sides want the same: nothing is left to fight about.
         return ended(rivalry)

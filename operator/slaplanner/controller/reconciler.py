@@ -11,22 +11,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from slaplanner.adapters.deployment import ScalingOutcome, TargetState
 from slaplanner.adapters.object_versions import Watched
-from slaplanner.adapters.target import Outcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
-from slaplanner.controller.defects import DefectLog
+from slaplanner.controller.first_plans import Turns
 from slaplanner.controller.health import Liveness
 from slaplanner.controller.outside.ports import World
-from slaplanner.controller.planning import Plan, Task, clock_remark, make_plan, with_startup
-from slaplanner.controller.progress import progress
-from slaplanner.controller.records import Memory, Record, Records, Resolved, Version
+from slaplanner.controller.planning import PlanResult, PlanTask, clock_remark, make_plan, with_startup
+from slaplanner.controller.records import PlanMemory, Record, Records, Resolved, Version
 from slaplanner.controller.refits import RefitQueue
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.restoring import restored
 from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
-from slaplanner.controller.turns import Turns
+from slaplanner.controller.target_conditions import progress
+from slaplanner.controller.unforeseen_errors import DefectLog
 from slaplanner.controller.watches import Versions
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.forecast import ForecastState, horizon_steps, refit
@@ -273,7 +273,7 @@ class Reconciler:
         state = self._with_fit(record.uid, before.state or PlannerState())
         if before.fingerprint is not None and seen is not None and seen.asks_more_than(before.fingerprint):
             state = replace(state, rivalry=asked(state.rivalry))
-        task = Task(
+        task = PlanTask(
             policy=policy,
             core=resolved.core,
             state=state,
@@ -309,7 +309,7 @@ class Reconciler:
         if record.uid not in self._fits and _refit_due(record.memory.state):
             self.refits.ask(record.uid)
 
-    def _after(self, before: Memory, task: Task, plan: Plan, version: Version) -> Memory:
+    def _after(self, before: PlanMemory, task: PlanTask, plan: PlanResult, version: Version) -> PlanMemory:
         """What a plan leaves behind."""
         target, state = plan.target, plan.state
         target_version = before.target_version
@@ -420,14 +420,14 @@ def _learn_startup(state: PlannerState, target: TargetState, *, now_s: float) ->
     )
 
 
-def _unfinished(outcome: Outcome | None) -> bool:
+def _unfinished(outcome: ScalingOutcome | None) -> bool:
     """There is more to write: a half that waits, or one that met somebody else's write."""
     if outcome is None:
         return False
     return bool(outcome.waiting) or (outcome.error is not None and outcome.error.reason is Reason.CONFLICT)
 
 
-def _target_print(memory: Memory, seniors: tuple[str, ...]) -> str:
+def _target_print(memory: PlanMemory, seniors: tuple[str, ...]) -> str:
     """The target, and who goes before us there, as far as a change of them asks for a plan."""
     target = memory.target
     if target is None:

@@ -1,6 +1,6 @@
 """What the operator keeps in memory of each policy while it runs; none of it must survive a restart.
 
-Each part is a frozen value with one owner, which replaces it whole: `Manifest` by the watch, `Memory`
+Each part is a frozen value with one owner, which replaces it whole: `Manifest` by the watch, `PlanMemory`
 by the reconciler, `Report` by the reporter, `Timer` by the operator. Everybody may read all of them.
 """
 
@@ -12,22 +12,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slaplanner.adapters.target.conditions import Verdict
-from slaplanner.adapters.target.conflicts import Claim, policy_rivals
-from slaplanner.adapters.target.connector import Outcome, TargetState
+from slaplanner.adapters.deployment.conflicts import Claim, policy_rivals
+from slaplanner.adapters.deployment.connector import ScalingOutcome, TargetState
+from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.api.annotations import PAUSED
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
 from slaplanner.controller.schedule import Fingerprint
-from slaplanner.controller.virtual import published_place
 from slaplanner.core.decision import Decision
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Actuation, Policy
 from slaplanner.core.readings import Series
-from slaplanner.core.reasons import Reason
+from slaplanner.core.reasons import Reason, Remark
 from slaplanner.core.state import PlannerState
-from slaplanner.core.virtual.publishing import Remark
 from slaplanner.settings import Settings
+from slaplanner.virtual.policy_connector import published_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class PlanMemory:
     """What the last plan, and the last look at the target, left behind."""
 
     state: PlannerState | None = None
@@ -92,7 +91,7 @@ class Memory:
     target: TargetState | None = None
     target_version: str | None = None
     """The target's version, as its watch told, at the last look."""
-    outcome: Outcome | None = None
+    outcome: ScalingOutcome | None = None
     history: Series | None = None
     clock_remark: Remark | None = None
     """That Prometheus' clock was off at the last plan."""
@@ -120,7 +119,7 @@ class Report:
     """What the last look found odd about the target: it is told once."""
     limited: bool = False
     """Whether the last plan gave a role less than its load needs, by the user's own rules."""
-    verdict: Verdict | None = None
+    verdict: DeploymentConditions | None = None
     """What this policy says of its deployment."""
     counted_at_s: float | None = None
     """Up to when served requests are in the counters of the promise, Unix seconds; None: not since the start."""
@@ -155,7 +154,7 @@ class Record:
     namespace: str
     name: str
     manifest: Manifest
-    memory: Memory = field(default_factory=Memory)
+    memory: PlanMemory = field(default_factory=PlanMemory)
     report: Report = field(default_factory=Report)
     timer: Timer = field(default_factory=Timer)
 
@@ -224,7 +223,7 @@ class Records:
             return ()
         return tuple(sorted({rival.name for rival in policy_rivals(mine, claims)}))
 
-    def verdicts(self, namespace: str, target: str) -> list[Verdict]:
+    def verdicts(self, namespace: str, target: str) -> list[DeploymentConditions]:
         """What the policies of one deployment say of it."""
         return [
             record.report.verdict

@@ -11,27 +11,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
-from slaplanner.adapters.target import ApiRefusal, Outcome, TargetState
-from slaplanner.adapters.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import KIND, SLAPolicy
 from slaplanner.api.status import build_status
 from slaplanner.api.status_diff import nothing_but_the_clock
-from slaplanner.controller import events, gauges, metrics
+from slaplanner.controller import events, metrics, plan_metrics
 from slaplanner.controller.backoff import READY
+from slaplanner.controller.deployment_conditions import sighted, verdict
 from slaplanner.controller.events import Event
-from slaplanner.controller.merging import merge_patch
+from slaplanner.controller.merge_patches import merge_patch
 from slaplanner.controller.outside.ports import Clock, Reports
-from slaplanner.controller.planning import Plan, Task
+from slaplanner.controller.planning import PlanResult, PlanTask
 from slaplanner.controller.records import Record, Records
-from slaplanner.controller.verdicts import sighted, verdict
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.state import to_document
+from slaplanner.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Reporter:
         self._post(record, policy, events.state_dropped(shortened(problem)))
 
     async def planned(
-        self, record: Record, task: Task, plan: Plan, *, digest: str | None, took_s: float
+        self, record: Record, task: PlanTask, plan: PlanResult, *, digest: str | None, took_s: float
     ) -> None:
         """A plan ended, with a decision or without.
 
@@ -71,7 +71,9 @@ class Reporter:
         await self._write(record, build_status(figures, previous=record.report.status))
         if not record.manifest.deleted:
             # Its series were dropped, and nobody would drop them again.
-            gauges.show(record, task.core, plan, figures.conditions, now_s=self.clock.now_s(), took_s=took_s)
+            plan_metrics.show(
+                record, task.core, plan, figures.conditions, now_s=self.clock.now_s(), took_s=took_s
+            )
         _log(record, task, plan, took_s=took_s)
         self._post_events(record, task.policy, plan, before)
         await self._tell_target(record, task, plan, figures.conditions)
@@ -105,17 +107,17 @@ class Reporter:
             planned=bool(status.get("lastDecision")),
             now_s=self.clock.now_s(),
         )
-        gauges.show_conditions(record, status["conditions"])
+        plan_metrics.show_conditions(record, status["conditions"])
         await self._write(record, status)
         for event in events.on_findings(before, [finding]):
             self._post(record, policy, event)
 
-    def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: Outcome) -> None:
+    def moved(self, record: Record, policy: SLAPolicy, decision: Decision, outcome: ScalingOutcome) -> None:
         """Replicas were written, or refused, after their plan."""
         for event in _moves(record, decision, outcome):
             self._post(record, policy, event)
         if not record.manifest.deleted:
-            gauges.count_moves(record, outcome)
+            plan_metrics.count_moves(record, outcome)
 
     def remarked(self, record: Record, policy: SLAPolicy) -> None:
         """What is odd about the target or the clocks, and was not before."""
@@ -156,7 +158,7 @@ class Reporter:
                 now_s=self.clock.now_s(),
             ),
         }
-        gauges.show_conditions(record, status["conditions"])
+        plan_metrics.show_conditions(record, status["conditions"])
         await self._write(record, status)
         if record.report.verdict is not None:
             await self._try_to_tell_target(record, self._silence(record))
@@ -180,7 +182,9 @@ class Reporter:
                 record.namespace, name, self.records.verdicts(record.namespace, name)
             )
 
-    def _figures(self, record: Record, task: Task, plan: Plan, *, digest: str | None) -> StatusFigures:
+    def _figures(
+        self, record: Record, task: PlanTask, plan: PlanResult, *, digest: str | None
+    ) -> StatusFigures:
         status = record.report.status or {}
         conditions = set_conditions(
             status.get("conditions") or (),
@@ -208,7 +212,7 @@ class Reporter:
         self,
         record: Record,
         policy: SLAPolicy,
-        plan: Plan,
+        plan: PlanResult,
         before: Mapping[ConditionType, tuple[bool | None, str]],
     ) -> None:
         told = events.on_findings(before, tuple(plan.findings.values()))
@@ -260,7 +264,7 @@ class Reporter:
         metrics.STATUS_WRITES.labels("written").inc()
 
     async def _tell_target(
-        self, record: Record, task: Task, plan: Plan, conditions: Sequence[Mapping[str, Any]]
+        self, record: Record, task: PlanTask, plan: PlanResult, conditions: Sequence[Mapping[str, Any]]
     ) -> None:
         contested = plan.findings.get(ConditionType.TARGET_CONFLICT)
         silent = task.core.actuation is Actuation.OBSERVE or (contested is not None and contested.status)
@@ -304,7 +308,7 @@ def _conditions_before(record: Record) -> dict[ConditionType, tuple[bool | None,
     }
 
 
-def _moves(record: Record, decision: Decision, outcome: Outcome) -> list[Event]:
+def _moves(record: Record, decision: Decision, outcome: ScalingOutcome) -> list[Event]:
     told = []
     if outcome.written:
         moved = {write.role.value: (write.before, write.replicas) for write in outcome.written}
@@ -316,7 +320,7 @@ def _moves(record: Record, decision: Decision, outcome: Outcome) -> list[Event]:
     return told
 
 
-def _facts(policy: SLAPolicy, plan: Plan) -> TargetFacts | None:
+def _facts(policy: SLAPolicy, plan: PlanResult) -> TargetFacts | None:
     if plan.target is None:
         return None
     identity = plan.target.identity
@@ -330,7 +334,7 @@ def _facts(policy: SLAPolicy, plan: Plan) -> TargetFacts | None:
     )
 
 
-def _startup(core: Policy, plan: Plan) -> Startup | None:
+def _startup(core: Policy, plan: PlanResult) -> Startup | None:
     if core.startup_s is not None:
         return Startup(seconds=core.startup_s, source="Spec")
     measured = plan.target.fleet.startup_s if plan.target else None
@@ -348,7 +352,7 @@ def _target_reference(target: TargetState, policy: SLAPolicy) -> dict[str, Any]:
     }
 
 
-def _log(record: Record, task: Task, plan: Plan, *, took_s: float) -> None:
+def _log(record: Record, task: PlanTask, plan: PlanResult, *, took_s: float) -> None:
     """One line per plan with everything in it."""
     decision = plan.decision
     if decision is None:

@@ -20,7 +20,7 @@ from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, reso
 from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import SeriesError, of_trace
 from slaplanner.adapters.traces.trace import parse_trace, unpacked
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
 from slaplanner.core.readings import Series
@@ -50,10 +50,10 @@ _Key = tuple[bytes, float]
 class WarmUps:
     """What was made of traces, kept by their content."""
 
-    def __init__(self, pool: Pool | None = None) -> None:
+    def __init__(self, pool: ThreadPool | None = None) -> None:
         """*pool*: the thread in which traces are read (one of its own when there is none)."""
         self._kept: OrderedDict[_Key, Series | WarmUpError] = OrderedDict()
-        self._pool = pool or Pool("traces", size=1)
+        self._pool = pool or ThreadPool("traces", size=1)
         self._reading: dict[_Key, asyncio.Future[Series]] = {}
 
     async def soon(self, data: bytes, *, name: str, interval_s: float) -> Series:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from slaplanner.adapters.object_versions import (
-    Changed,
     Collection,
     Listed,
+    VersionChange,
     Watched,
     WatchFailedError,
 )
@@ -35,7 +35,7 @@ RESTART_AFTER_S = 2.0
 class Source(Protocol):
     """Streams the changes of a collection's objects."""
 
-    def all_changes(self, collection: Collection) -> AsyncIterator[Listed | Changed]:
+    def all_changes(self, collection: Collection) -> AsyncIterator[Listed | VersionChange]:
         """All versions first, then each change."""
         ...
 
@@ -145,7 +145,7 @@ class Watches:
         return before.failed(now_s=time.monotonic(), base_s=RESTART_AFTER_S)
 
 
-def _note(versions: dict[str, str], change: Changed) -> None:
+def _note(versions: dict[str, str], change: VersionChange) -> None:
     if change.version:
         versions[change.name] = change.version
     else:

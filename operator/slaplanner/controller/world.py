@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from kubernetes.client import ApiClient
 
 from slaplanner.controller.outside.calls import Calls
-from slaplanner.controller.outside.documents import StoredDocuments
+from slaplanner.controller.outside.files import StoredDocuments
 from slaplanner.controller.outside.policies import PolicyObjects
 from slaplanner.controller.outside.ports import World
 from slaplanner.controller.outside.targets import ConnectedTargets
 from slaplanner.controller.outside.traffic import PrometheusMetrics
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.settings import Settings
 
 NUMERICS_THREADS = 1
@@ -40,7 +40,7 @@ def open_world(*, settings: Settings, api_client: ApiClient) -> tuple[World, Pol
         What plans need, and what only the operator itself asks of the API server.
     """
     calls, clock = Calls(), SystemClock()
-    numerics = Pool("numerics", size=NUMERICS_THREADS)
+    numerics = ThreadPool("numerics", size=NUMERICS_THREADS)
     metrics = PrometheusMetrics(settings)
     policies = PolicyObjects(api_client, calls)
     world = World(
@@ -50,7 +50,7 @@ def open_world(*, settings: Settings, api_client: ApiClient) -> tuple[World, Pol
         metrics=metrics,
         reports=policies,
         numerics=numerics,
-        refits=Pool("refits", size=NUMERICS_THREADS),
+        refits=ThreadPool("refits", size=NUMERICS_THREADS),
         api_server=calls.api_server,
     )
     return world, policies

@@ -17,7 +17,7 @@ from slaplanner.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class LimitedCount:
     """What a step of the plan made of a role's count, and by which limits."""
 
     by: tuple[Reason, ...]
@@ -25,7 +25,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RoleRequest:
     """One role on its way through the plan: what is wanted, within which gate, limited by what."""
 
     role: RoleState
@@ -33,7 +33,7 @@ class Step:
     wanted: int
     gate: Gate
     limits: tuple[Reason, ...] = ()
-    changed: tuple[Changed, ...] = ()
+    changed: tuple[LimitedCount, ...] = ()
     """What each of them changed, from what the need says in whole replicas to `wanted`."""
 
 
@@ -50,7 +50,7 @@ class Allotted:
     """What runs is over the budget, and a role is shrunk for it."""
 
 
-def allot(steps: Sequence[Step], *, budget: int | None) -> Allotted:
+def allot(steps: Sequence[RoleRequest], *, budget: int | None) -> Allotted:
     """Fit the wanted replicas into *budget* GPUs; a role is never given more than it wanted."""
     wanted = tuple(step.wanted for step in steps)
     gpus = tuple(step.role.gpus_per_replica or 0 for step in steps)
@@ -83,7 +83,7 @@ def allot(steps: Sequence[Step], *, budget: int | None) -> Allotted:
     )
 
 
-def _floors(steps: Sequence[Step], *, firm_only: bool) -> list[int]:
+def _floors(steps: Sequence[RoleRequest], *, firm_only: bool) -> list[int]:
     """The least that each role may get; never more than it wanted."""
     floors = []
     for step in steps:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slaplanner.core.allot import Changed
+from slaplanner.core.allot import LimitedCount
 from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import Forecast
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Observation
 from slaplanner.core.reasons import ConditionType, Reason
-from slaplanner.core.sizing import Demand, SizedRole
+from slaplanner.core.sizing import MeanLoad, SizedRole
 from slaplanner.core.stalls import Stall
 
 
@@ -33,7 +33,7 @@ class RoleDecision:
     current: int
     desired: int
     limits: tuple[Reason, ...] = ()
-    changed: tuple[Changed, ...] = ()
+    changed: tuple[LimitedCount, ...] = ()
     """What each limit made of the need in whole replicas; `desired` is what the last of them left."""
     sized: SizedRole | None = None
     """The evidence; None when nothing was sized (unknown load)."""
@@ -61,7 +61,7 @@ class Decision:
     """For which load, and what held the roles back."""
     findings: tuple[Finding, ...]
     observation: Observation
-    demand: Demand | None = None
+    demand: MeanLoad | None = None
     forecast: Forecast | None = None
     correction: Correction | None = None
     stall: Stall | None = None

@@ -51,6 +51,9 @@ def metrics_finding(policy: Policy, observation: Observation) -> Finding:
             Reason.IDLE,
             f"no request arrived in the last {figure(observation.window_s)} s",
         )
+    elif requests.value == 0:
+        reason = Reason.ZERO_UNPROVEN
+        message = f"no request was counted in the last {figure(observation.window_s)} s"
     elif isinstance(isl, Unknown) or isinstance(osl, Unknown):
         unknown = isl if isinstance(isl, Unknown) else osl
         assert isinstance(unknown, Unknown)

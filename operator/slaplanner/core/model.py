@@ -295,6 +295,8 @@ class Fleet:
     """The status is about the spec as it is now; False blocks shrinking."""
     incomplete: tuple[str, ...] = ()
     """Components outside the mode's roles whose replicas do not all serve, for messages."""
+    unserved: tuple[str, ...] = ()
+    """Components outside the mode's roles that were asked for and of which no replica serves."""
     startup_s: float | None = None
     """Measured from the target's own scale-ups; None: none was seen."""
 

@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from slaplanner.core.allot import Changed, Step, allot
-from slaplanner.core.carrying import carrying_replicas
+from slaplanner.core.allot import LimitedCount, RoleRequest, allot
 from slaplanner.core.correction import Correction, correct
 from slaplanner.core.damping import DampingState, damp, notice_change
 from slaplanner.core.decision import Decision, RoleDecision
@@ -35,11 +34,13 @@ from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Known, Observation, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rounding import whole_replicas
-from slaplanner.core.sizing import Demand, Sized, attainment, throughput
+from slaplanner.core.sizing import MeanLoad, Sized, attainment, throughput
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.stalls import PINNED_BY_STALLS, find_stall, watch_stall
-from slaplanner.core.state import Lengths, PlannerState
+from slaplanner.core.state import MeanLengths, PlannerState
+from slaplanner.core.unserved import believed, last_unserved_s
+from slaplanner.core.work_in_flight import carrying_replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class _Load:
     """The observed load, as far as it may be trusted."""
 
     requests: float
-    lengths: Lengths
+    lengths: MeanLengths
     may_shrink: bool
 
 
@@ -78,6 +79,13 @@ def decide(
         ProfileError: the profile lacks the stage of a role.
     """
     gpus = _gpus(fleet)
+    observation = believed(
+        observation,
+        fleet,
+        unserved_at_s=state.unserved_at_s,
+        interval_s=policy.interval_s,
+        now_s=now_s,
+    )
     load = _load(observation, state, policy)
     if load is None:
         return hold(state, observation, fleet, policy, now_s=now_s)
@@ -94,7 +102,7 @@ def decide(
         profile=profile,
         now_s=now_s,
     )
-    demand = Demand(
+    demand = MeanLoad(
         requests_per_interval=outlook.requests[0],
         isl_tokens=outlook.isl_tokens[0],
         osl_tokens=outlook.osl_tokens[0],
@@ -106,7 +114,7 @@ def decide(
             capacity=_capacity(
                 state,
                 observation,
-                Lengths(isl_tokens=outlook.isl_tokens[0], osl_tokens=outlook.osl_tokens[0]),
+                MeanLengths(isl_tokens=outlook.isl_tokens[0], osl_tokens=outlook.osl_tokens[0]),
                 policy,
                 profile,
             ),
@@ -196,7 +204,7 @@ def _learnt(
 
 
 def _capacity(
-    state: PlannerState, observation: Observation, means: Lengths, policy: Policy, profile: Profile
+    state: PlannerState, observation: Observation, means: MeanLengths, policy: Policy, profile: Profile
 ) -> Capacity:
     """What replicas carry of requests of these mean lengths, in the mix that is remembered."""
     return Capacity(
@@ -225,7 +233,7 @@ class _Evidence:
     """What the figures of a decision rest on."""
 
     sized: Sized
-    demand: Demand
+    demand: MeanLoad
     forecast: Forecast
     correction: Correction
 
@@ -265,9 +273,10 @@ def _notice(state: PlannerState, fleet: Fleet, policy: Policy, *, now_s: float) 
         )
     before_s = state.unready_since_s
     unready_since_s = None if fleet.ready else min(before_s, now_s) if before_s is not None else now_s
-    if not noticed and unready_since_s == before_s:
+    unserved_at_s = last_unserved_s(state.unserved_at_s, fleet, now_s=now_s)
+    if not noticed and (unready_since_s, unserved_at_s) == (before_s, state.unserved_at_s):
         return state
-    return state.with_roles(noticed, unready_since_s=unready_since_s)
+    return state.with_roles(noticed, unready_since_s=unready_since_s, unserved_at_s=unserved_at_s)
 
 
 def _patience_s(policy: Policy, fleet: Fleet) -> float:
@@ -284,14 +293,14 @@ def _load(observation: Observation, state: PlannerState, policy: Policy) -> _Loa
     requests = observation.requests
     if not isinstance(requests, Known):
         return None
-    last = state.lengths or Lengths(isl_tokens=policy.sla.isl_tokens, osl_tokens=policy.sla.osl_tokens)
+    last = state.lengths or MeanLengths(isl_tokens=policy.sla.isl_tokens, osl_tokens=policy.sla.osl_tokens)
     if requests.value == 0 and not requests.lower_bound:
         return _Load(requests=0.0, lengths=last, may_shrink=True)
     isl, osl = observation.isl_tokens, observation.osl_tokens
     if isinstance(isl, Known) and isinstance(osl, Known) and isl.value > 0 and osl.value > 0:
         return _Load(
             requests=requests.value,
-            lengths=Lengths(isl_tokens=isl.value, osl_tokens=osl.value),
+            lengths=MeanLengths(isl_tokens=isl.value, osl_tokens=osl.value),
             may_shrink=not requests.lower_bound,
         )
     return _Load(requests=requests.value, lengths=last, may_shrink=False)
@@ -352,10 +361,10 @@ def _steps(
     carrying: Mapping[Role, int],
     parked: bool,
     now_s: float,
-) -> tuple[tuple[Step, ...], dict[Role, DampingState]]:
+) -> tuple[tuple[RoleRequest, ...], dict[Role, DampingState]]:
     """Each role bounded, damped and gated, with the limits that bit in their order; and what to remember."""
     unready_for_long = _unready_for_long(state, fleet, policy, now_s=now_s)
-    steps: list[Step] = []
+    steps: list[RoleRequest] = []
     damping: dict[Role, DampingState] = {}
     for role in fleet.roles:
         need = sized.role(role.role)
@@ -395,7 +404,7 @@ def _steps(
         )
         damping[role.role] = damped.state
         steps.append(
-            Step(
+            RoleRequest(
                 role=role,
                 rules=rules,
                 wanted=gated,
@@ -407,12 +416,14 @@ def _steps(
     return tuple(steps), damping
 
 
-def _changed(replicas: int, made: Iterable[tuple[tuple[Reason | None, ...], int]]) -> tuple[Changed, ...]:
+def _changed(
+    replicas: int, made: Iterable[tuple[tuple[Reason | None, ...], int]]
+) -> tuple[LimitedCount, ...]:
     """Of the counts that limits *made* of *replicas*, one after the other, those that differ from the one before."""
     changed = []
     for by, count in made:
         if count != replicas:
-            changed.append(Changed(by=tuple(limit for limit in by if limit is not None), replicas=count))
+            changed.append(LimitedCount(by=tuple(limit for limit in by if limit is not None), replicas=count))
         replicas = count
     return tuple(changed)
 
@@ -467,7 +478,7 @@ def hold(
         gated, gate_limit = opening.apply(wanted)
         if gate_limit is not None:
             limits = (*limits, gate_limit)
-        steps.append(Step(role=role, rules=rules, wanted=gated, gate=opening, limits=limits))
+        steps.append(RoleRequest(role=role, rules=rules, wanted=gated, gate=opening, limits=limits))
     return _conclude(
         state,
         tuple(steps),
@@ -482,7 +493,7 @@ def hold(
 
 def _conclude(
     state: PlannerState,
-    steps: tuple[Step, ...],
+    steps: tuple[RoleRequest, ...],
     *,
     damping: Mapping[Role, DampingState],
     fleet: Fleet,
@@ -502,7 +513,7 @@ def _conclude(
             limits=step.limits if replicas == step.wanted else (*step.limits, Reason.GPU_BUDGET),
             changed=step.changed
             if replicas == step.wanted
-            else (*step.changed, Changed(by=(Reason.GPU_BUDGET,), replicas=replicas)),
+            else (*step.changed, LimitedCount(by=(Reason.GPU_BUDGET,), replicas=replicas)),
             sized=evidence.sized.role(step.role.role) if evidence else None,
             gpus_per_replica=step.role.gpus_per_replica,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -70,6 +71,12 @@ class Reason(StrEnum):
     ETCD_REFUSED = "EtcdRefused"
     """etcd answered, and refused: a user, a password, a permission."""
 
+    # What was done, and what became of the memory (events)
+    SCALED = "Scaled"
+    """Replicas were written."""
+    PLANNER_STATE_DROPPED = "PlannerStateDropped"
+    """status.plannerState is not what a planner wrote: planning starts afresh."""
+
     # What stands where decisions are published (events)
     PUBLICATION_LOST = "PublicationLost"
     """The last decision was deleted or overwritten; it is published again."""
@@ -91,6 +98,8 @@ class Reason(StrEnum):
     METRICS_READ = "MetricsRead"
     IDLE = "Idle"
     """Answered, and there was no traffic."""
+    ZERO_UNPROVEN = "ZeroUnproven"
+    """No request was counted, and some may have come all the same; the message says why."""
     PROMETHEUS_UNAVAILABLE = "PrometheusUnavailable"
     PROMETHEUS_REJECTED = "PrometheusRejected"
     """Prometheus answered with an error of the request (4xx)."""
@@ -226,3 +235,11 @@ class Reason(StrEnum):
     ROLLOUT_BLOCKS = "RolloutBlocks"
     NOT_READY_BLOCKS_SHRINK = "NotReadyBlocksShrink"
     GPU_BUDGET = "GPUBudget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something odd that was seen while planning or publishing, worth telling once."""
+
+    reason: Reason
+    message: str

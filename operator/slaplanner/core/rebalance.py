@@ -16,7 +16,7 @@ from slaplanner.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class ReplicaWrite:
     """One role's replicas, from what its spec asks for now to what it should ask for."""
 
     role: Role
@@ -30,18 +30,18 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ScalingStep:
     """What to write now, in this order, and what has to wait (from there to what was decided)."""
 
-    writes: tuple[Write, ...] = ()
-    waiting: tuple[Write, ...] = ()
+    writes: tuple[ReplicaWrite, ...] = ()
+    waiting: tuple[ReplicaWrite, ...] = ()
     waiting_for: Reason | None = None
     """GPU_BUDGET: GPUs are still held by replicas that go; NOT_REPORTED: the target has not said yet
     what it holds; GPUS_UNKNOWN: nobody can say how many GPUs a replica takes; ROLLOUT_BLOCKS: a new
     revision replaces the role's replicas."""
 
 
-def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None) -> Step:
+def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None) -> ScalingStep:
     """The writes that are safe now on the way from *fleet* to *desired*.
 
     A role in the middle of a rollout, its own or one that defers its scaling, is left alone, also by a move
@@ -55,7 +55,7 @@ def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None)
         gpu_budget: GPUs that all roles of *fleet* together may hold; None is no limit.
     """
     moves = [
-        Write(
+        ReplicaWrite(
             role=state.role,
             component=state.component,
             before=state.replicas,
@@ -70,14 +70,14 @@ def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None)
     if gpu_budget is None:
         return _step(shrinking + growing, rolling=rolling)
     if any(state.gpus_per_replica is None for state in fleet.roles):
-        return Step(waiting=tuple(moves), waiting_for=Reason.GPUS_UNKNOWN) if moves else Step()
+        return ScalingStep(waiting=tuple(moves), waiting_for=Reason.GPUS_UNKNOWN) if moves else ScalingStep()
 
     held = [_held_gpus(state) for state in fleet.roles]
     if growing and None in held:
         return _step(shrinking, rolling=rolling, waiting=growing, waiting_for=Reason.NOT_REPORTED)
     free = gpu_budget - sum(gpus for gpus in held if gpus is not None)
-    grown: list[Write] = []
-    waiting: list[Write] = []
+    grown: list[ReplicaWrite] = []
+    waiting: list[ReplicaWrite] = []
     for move in growing:
         per_replica = fleet.role(move.role).gpus_per_replica or 0
         room = move.replicas - move.before
@@ -93,15 +93,15 @@ def next_step(fleet: Fleet, desired: Mapping[Role, int], gpu_budget: int | None)
 
 
 def _step(
-    writes: tuple[Write, ...],
+    writes: tuple[ReplicaWrite, ...],
     *,
-    rolling: tuple[Write, ...],
-    waiting: tuple[Write, ...] = (),
+    rolling: tuple[ReplicaWrite, ...],
+    waiting: tuple[ReplicaWrite, ...] = (),
     waiting_for: Reason | None = None,
-) -> Step:
+) -> ScalingStep:
     """What waits for the GPUs of others names the reason before what waits for its own rollout."""
     because = waiting_for if waiting else None
-    return Step(
+    return ScalingStep(
         writes=writes,
         waiting=(*waiting, *rolling),
         waiting_for=Reason.ROLLOUT_BLOCKS if rolling and because is None else because,
@@ -122,5 +122,5 @@ def _held_gpus(state: RoleState) -> int | None:
     return max(state.replicas, present) * (state.gpus_per_replica or 0)
 
 
-def _between(move: Write, before: int, replicas: int) -> Write:
-    return Write(role=move.role, component=move.component, before=before, replicas=replicas)
+def _between(move: ReplicaWrite, before: int, replicas: int) -> ReplicaWrite:
+    return ReplicaWrite(role=move.role, component=move.component, before=before, replicas=replicas)

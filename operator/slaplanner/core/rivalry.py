@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from slaplanner.core.model import Role
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 
 REVERTS: Final = 3
 """So many make a fight: a person corrects a number once or twice."""
@@ -53,7 +53,7 @@ def peace() -> Rivalry:
     return Rivalry(wrote={})
 
 
-def wrote(rivalry: Rivalry, writes: Iterable[Write]) -> Rivalry:
+def wrote(rivalry: Rivalry, writes: Iterable[ReplicaWrite]) -> Rivalry:
     """Note what was written just now."""
     return replace(rivalry, wrote={**rivalry.wrote, **{write.role: write.replicas for write in writes}})
 

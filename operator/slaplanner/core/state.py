@@ -24,7 +24,7 @@ from slaplanner.core.readings import Series
 from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.learning import Learning
-from slaplanner.core.sizing.mix import Mix
+from slaplanner.core.sizing.length_memory import Mix
 from slaplanner.core.stalls import StallWatch
 from slaplanner.core.startup import LONGEST_S, StartupWatch
 
@@ -60,7 +60,7 @@ class RoleMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
+class MeanLengths:
     """Mean request lengths, in tokens."""
 
     isl_tokens: float
@@ -79,7 +79,7 @@ class PlannerState:
     planned_at_s: float | None = None
     failures: int = 0
     """Observations in a row that failed."""
-    lengths: Lengths | None = None
+    lengths: MeanLengths | None = None
     """The last known ones, kept through idle time and stalls."""
     correction: CorrectionState = field(default_factory=CorrectionState)
     rivalry: Rivalry = field(default_factory=peace)
@@ -95,6 +95,8 @@ class PlannerState:
     """How unevenly requests arrive."""
     unready_since_s: float | None = None
     """Since when the target says that it is not ready; None: it is."""
+    unserved_at_s: float | None = None
+    """When a plan last saw a role without a serving replica; None: never."""
 
     def role(self, role: Role) -> RoleMemory:
         """What is remembered of *role*; nothing yet is an empty memory."""
@@ -124,6 +126,7 @@ def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:
 
     return replace(
         state,
+        unserved_at_s=to_s if state.unserved_at_s == stamp else state.unserved_at_s,
         roles=tuple(
             replace(
                 memory,
@@ -153,6 +156,7 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         ),
         **({"burst": state.burstiness.to_document()} if state.burstiness.plans else {}),
         **({"unready": round(state.unready_since_s)} if state.unready_since_s is not None else {}),
+        **({"gone": round(state.unserved_at_s)} if state.unserved_at_s is not None else {}),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
         "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
     }
@@ -220,13 +224,16 @@ def _read(document: Mapping[str, Any], *, latest_s: float) -> PlannerState:
         decisions=_count(document["n"], most=_MOST_COUNT),
         planned_at_s=_time(document["at"], latest_s=latest_s) if "at" in document else None,
         failures=_count(document["fail"], most=_MOST_COUNT),
-        lengths=Lengths(isl_tokens=_length(lengths[0]), osl_tokens=_length(lengths[1])) if lengths else None,
+        lengths=MeanLengths(isl_tokens=_length(lengths[0]), osl_tokens=_length(lengths[1]))
+        if lengths
+        else None,
         correction=CorrectionState.from_document(document["corr"]),
         isl_mix=isl_mix,
         osl_mix=osl_mix,
         burstiness=Burstiness.from_document(document.get("burst", (0.0, 0.0, 0.0))),
         rivalry=rivalry.from_document(document.get("rival", {})),
         unready_since_s=_time(document["unready"], latest_s=latest_s) if "unready" in document else None,
+        unserved_at_s=_time(document["gone"], latest_s=latest_s) if "gone" in document else None,
         roles=tuple(
             _role_memory(Role(name), entry, latest_s=latest_s) for name, entry in document["roles"].items()
         ),

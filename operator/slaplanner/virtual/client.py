@@ -8,9 +8,9 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import Published
+from slaplanner.virtual.channel import Channel, ChannelError, Reading
+from slaplanner.virtual.decisions import Published
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import ABSENT
 from slaplanner.virtual.coordinator import VirtualConnectorCoordinator
+from slaplanner.virtual.decisions import ABSENT
 
 
 class VirtualConnector:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from slaplanner.adapters.virtual.channel import Channel, ChannelError, Reading
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import LARGEST_NUMBER, Published
-from slaplanner.core.virtual.publishing import Memory, Noticed, Publish, next_move, notice, remember
+from slaplanner.virtual.channel import Channel, ChannelError, Reading
+from slaplanner.virtual.decisions import LARGEST_NUMBER, Published
+from slaplanner.virtual.rules import Noticed, Publish, PublisherMemory, next_move, notice, remember
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class VirtualConnectorCoordinator:
         self._check_interval_s = check_interval_s
         self._max_wait_s = max_wait_s
         self._now_s = now_s
-        self._memory = Memory()
+        self._memory = PublisherMemory()
 
     async def read_state(self) -> Published:
         """The last published decision; its id is `ABSENT` before the first.

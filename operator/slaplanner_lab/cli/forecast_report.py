@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from slaplanner_lab.backtest import Backtest, Outcome
+from slaplanner_lab.backtest import Backtest, MethodResult
 from slaplanner_lab.cli.tables import console_for_tables
 
 _LEVEL = 0.9
@@ -25,7 +25,7 @@ def document(result: Backtest, *, name: str) -> dict[str, Any]:
     }
 
 
-def _method(outcome: Outcome) -> dict[str, Any]:
+def _method(outcome: MethodResult) -> dict[str, Any]:
     requests, prefill = outcome.scores["requests"], outcome.scores["prefill"]
     entry: dict[str, Any] = {
         "name": outcome.method.name,

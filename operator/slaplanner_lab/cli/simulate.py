@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from slaplanner.adapters.traces.times import TimeUnit
-from slaplanner.core.model import Pause, Role
+from slaplanner.core.model import Pause, PredictorType, Role
 from slaplanner.core.profiles import ProfileTables
-from slaplanner_lab.cli.numbers import REPLICAS, SECONDS
-from slaplanner_lab.cli.offline_inputs import (
+from slaplanner_lab.cli.engine_options import buckets_of, fleet_error, itl_buckets, ttft_buckets
+from slaplanner_lab.cli.inputs import (
     PAUSED,
     check_drawable,
     failing_clearly,
@@ -23,11 +23,12 @@ from slaplanner_lab.cli.offline_inputs import (
     time_unit,
     with_gpus,
 )
+from slaplanner_lab.cli.numbers import REPLICAS, SECONDS
 from slaplanner_lab.cli.progress import Bar
 from slaplanner_lab.cli.simulate_document import comparison_document, run_document
 from slaplanner_lab.cli.simulate_tables import print_comparison, print_csv, print_score
-from slaplanner_lab.engine import COMPILED
-from slaplanner_lab.rivals.compare import Comparison, compare, tasks
+from slaplanner_lab.engine import COMPILED, EngineError
+from slaplanner_lab.rivals.compare import Comparison, compare, predictors, tasks
 from slaplanner_lab.simulation.loop import ROLES, PrometheusSilent, Run, Scenario, WorkerLost
 from slaplanner_lab.simulation.loop import simulate as play
 from slaplanner_lab.simulation.planners import PolicyPlanner
@@ -77,6 +78,9 @@ Examples:
     "--profile", metavar="DIR", help="What the planner believes; default: the policy's profile.path."
 )
 @click.option("--fleet-profile", metavar="DIR", help="What the fleet can really do; default: the same.")
+@fleet_error
+@ttft_buckets
+@itl_buckets
 @click.option("--target", metavar="DGD.yaml", help="The DynamoGraphDeployment, for GPUs per replica.")
 @click.option(
     "--trace",
@@ -125,7 +129,7 @@ Examples:
     "--compare",
     "with_rivals",
     is_flag=True,
-    help="Simulate HPAs, constant sizes, a clairvoyant and the formulas too.",
+    help="Simulate HPAs, llm-d's KEDA rules, constant sizes, a clairvoyant and the formulas too.",
 )
 @click.option(
     "--report",
@@ -145,6 +149,9 @@ def simulate(
     policy_file: str,
     profile: str | None,
     fleet_profile: str | None,
+    fleet_error: EngineError,
+    ttft_buckets: tuple[float, ...],
+    itl_buckets: tuple[float, ...],
     target: str | None,
     trace: Path,
     unit: TimeUnit | None,
@@ -176,6 +183,8 @@ def simulate(
             policy,
             read_requests(trace, unit),
             fleet=fleet.profile,
+            error=fleet_error,
+            buckets=buckets_of(ttft_buckets=ttft_buckets, itl_buckets=itl_buckets),
             start=_given({Role.PREFILL: start_prefill, Role.DECODE: start_decode}),
             copies=amplify,
             seed=seed,
@@ -203,6 +212,8 @@ def _given(start: Mapping[Role, int | None]) -> dict[Role, int]:
 
 
 def _compared(scenario: Scenario, measured: ProfileTables) -> Comparison:
+    if PredictorType.PROPHET not in predictors():
+        click.echo("Prophet is left out: pip install 'slaplanner[prophet]'", err=True)
     with Bar("comparing", total=len(tasks())) as bar:
         return compare(scenario, measured, done=lambda _: bar.step())
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from slaplanner.core.model import Role
-from slaplanner_lab.rivals.compare import Comparison, Entry
+from slaplanner_lab.rivals.compare import Comparison, RivalResult
 from slaplanner_lab.simulation.loop import ROLES, Run, Tick
-from slaplanner_lab.simulation.misses import causes
-from slaplanner_lab.simulation.score import Attainment, Percentiles, Score, score
+from slaplanner_lab.simulation.miss_causes import causes
+from slaplanner_lab.simulation.score import AttainmentPercent, Percentiles, Score, score
 from slaplanner_lab.simulation.timeline import Timeline, timeline
 
 DIGITS = 4
@@ -102,7 +102,7 @@ def _timeline(seen: Timeline) -> Iterator[dict[str, Any]]:
         }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: RivalResult) -> dict[str, Any]:
     return {
         "kind": entry.kind.value,
         "name": entry.name,
@@ -117,7 +117,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _attainment(attainment: Attainment) -> dict[str, Any]:
+def _attainment(attainment: AttainmentPercent) -> dict[str, Any]:
     return {name: _figure(getattr(attainment, name)) for name in ("both", "ttft", "itl")}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slaplanner_lab.backtest import Backtest, Outcome
+from slaplanner_lab.backtest import Backtest, MethodResult
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def _times(result: Backtest) -> tuple[FloatArray, str]:
     return seconds, "s"
 
 
-def _draw_whole(axes: Any, result: Backtest, shown: Outcome) -> None:
+def _draw_whole(axes: Any, result: Backtest, shown: MethodResult) -> None:
     times, unit = _times(result)
     per_s = 1 / result.series.step_s
     truth = result.truth["requests"] * per_s
@@ -112,7 +112,9 @@ def _draw_whole(axes: Any, result: Backtest, shown: Outcome) -> None:
     axes.set_ylim(0, 1.05 * max(float(np.nanmax(truth, initial=0.0)), 1e-9))
 
 
-def _draw_close_up(axes: Any, result: Backtest, shown: Outcome, target: str, *, has_lengths: bool) -> None:
+def _draw_close_up(
+    axes: Any, result: Backtest, shown: MethodResult, target: str, *, has_lengths: bool
+) -> None:
     times, unit = _times(result)
     close = _close_up(result)
     per_s = 1 / result.series.step_s

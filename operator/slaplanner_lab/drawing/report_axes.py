@@ -45,7 +45,7 @@ LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN, GAP_IN = 0.72, 0.15, 0.32, 0.5, 0.42
 """Margins of every figure, so that their time axes begin and end at the same place."""
 
 LEGEND_IN = 0.28
-"""More room at the top where a legend is too long to stand beside the title."""
+"""More room at the top for each row of a legend that is too long to stand beside the title."""
 
 LEAST_LABELLED = 0.07
 """Of the time axis: what is narrower has no room for its name."""
@@ -102,11 +102,11 @@ def finished(figure: Figure, axes: Sequence[Axes], run: Run) -> Figure:
     return figure
 
 
-def legend(axis: Axes, *, left: bool = False) -> None:
+def legend(axis: Axes, *, left: bool = False, columns: int = 9) -> None:
     axis.legend(
         loc="lower left" if left else "lower right",
         bbox_to_anchor=(0.0, 1.025) if left else (1.0, 0.98),
-        ncols=9,
+        ncols=columns,
         borderaxespad=0.0,
         handlelength=1.6,
         columnspacing=1.5,

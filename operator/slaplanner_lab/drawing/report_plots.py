@@ -34,6 +34,8 @@ KIND_COLOURS = {
     Kind.PLANNER: "#c8443a",
     Kind.FORMULAS: "#9a6fb0",
     Kind.HPA: "#6b7785",
+    Kind.SLO_RULE: "#2a6fbb",
+    Kind.TOKEN_RULE: "#1c2733",
     Kind.CONSTANT: "#d9a32b",
     Kind.CLAIRVOYANT: "#2f9e5f",
 }
@@ -167,7 +169,7 @@ def attainment_figure(run: Run) -> Figure:
 
 def rival_figure(comparison: Comparison, promised: float) -> Figure:
     """Attainment against GPU-hours; the scale gives each halving of the misses the same room."""
-    figure, axes = panels(1, height_in=3.4, top_in=TOP_IN + LEGEND_IN)
+    figure, axes = panels(1, height_in=3.4, top_in=TOP_IN + 2 * LEGEND_IN)
     axis = axes[0]
     for kind in Kind:
         mine = [entry for entry in comparison.entries if entry.kind is kind]
@@ -210,8 +212,8 @@ def rival_figure(comparison: Comparison, promised: float) -> Figure:
     axis.set_xlim(0.92 * min(hours), 1.08 * max(hours))
     log_ticks(axis.xaxis, decades=float(np.log10(max(hours) / min(hours))))
     axis.set_xlabel("GPU-hours")
-    axis.set_title("requests that met both targets, %", pad=6 + 72 * LEGEND_IN)
-    legend(axis, left=True)
+    axis.set_title("requests that met both targets, %", pad=6 + 2 * 72 * LEGEND_IN)
+    legend(axis, left=True, columns=5)
     return figure
 
 

@@ -6,6 +6,6 @@ profile becomes for it.
 
 from slaplanner_lab.engine.compiled import COMPILED
 from slaplanner_lab.engine.engine import Engine, Requests, RoleGauges
-from slaplanner_lab.engine.tables import EngineTables
+from slaplanner_lab.engine.tables import EngineError, EngineTables
 
-__all__ = ["COMPILED", "Engine", "EngineTables", "Requests", "RoleGauges"]
+__all__ = ["COMPILED", "Engine", "EngineError", "EngineTables", "Requests", "RoleGauges"]

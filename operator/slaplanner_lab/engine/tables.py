@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,30 @@ KV_STEPS = 200
 CONTEXT_ROWS = 80
 SHORTEST_CONTEXT_TOKENS = 32.0
 """Batches of shorter requests are looked up here; no profile measures them apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineError:
+    """How a true engine differs from its profile; the defaults are no difference.
+
+    Its TTFT is `prefill` times the profile's. Its ITL is `decode` x (1 + `kv_growth` x u) times the
+    profile's, where u is the share of the KV in use (0 to 1).
+    """
+
+    prefill: float = 1.0
+    decode: float = 1.0
+    kv_growth: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("prefill", 0.0), ("decode", 0.0), ("kv_growth", -1.0)):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > least):
+                raise ValueError(f"{name} must be finite and above {least:g}, found {value}")
+
+    @property
+    def slowest(self) -> float:
+        """The largest of its factors over both stages and every KV usage."""
+        return max(self.prefill, self.decode * (1.0 + max(0.0, self.kv_growth)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +123,16 @@ class EngineTables:
 
     def slowed(self, factor: float) -> EngineTables:
         """The same engine, *factor* times slower in both roles."""
-        return replace(self, ttft_ms=self.ttft_ms * factor, itl_ms=self.itl_ms * factor)
+        return self.erring(EngineError(prefill=factor, decode=factor))
+
+    def erring(self, error: EngineError) -> EngineTables:
+        """The true engine behind this profile, when it differs by *error*."""
+        kv_usage = self.kv_step * np.arange(self.itl_ms.shape[1])
+        return replace(
+            self,
+            ttft_ms=self.ttft_ms * error.prefill,
+            itl_ms=self.itl_ms * (error.decode * (1.0 + error.kv_growth * kv_usage)),
+        )
 
     def ttft_at(self, isl_tokens: Floats) -> Floats:
         """Prefill time in ms at these lengths."""

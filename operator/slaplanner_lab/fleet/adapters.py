@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from slaplanner_lab.fleet import names
-from slaplanner_lab.fleet.graph import Component, Graph
+from slaplanner_lab.fleet.graph import Graph, PlayedComponent
 from slaplanner_lab.fleet.names import Json
 from slaplanner_lab.fleet.status import timestamp
 
@@ -17,7 +17,7 @@ def adapter_name(graph: str, component: str) -> str:
     return f"{graph}-{component.lower()}"
 
 
-def adapter_object(graph: Graph, component: Component, version: str) -> Json:
+def adapter_object(graph: Graph, component: PlayedComponent, version: str) -> Json:
     """A new adapter, which starts from what the graph asks for and goes with it."""
     reference = "serviceName" if version == names.V1ALPHA1 else "componentName"
     return {
@@ -45,7 +45,7 @@ def adapter_object(graph: Graph, component: Component, version: str) -> Json:
     }
 
 
-def missing(graph: Graph, present: Iterable[str]) -> tuple[Component, ...]:
+def missing(graph: Graph, present: Iterable[str]) -> tuple[PlayedComponent, ...]:
     """Components whose adapter is switched on and not there."""
     there = set(present)
     return tuple(
@@ -91,7 +91,7 @@ def copy_patch(obj: Json, replicas: Mapping[str, int]) -> list[Json]:
     return operations
 
 
-def adapter_status(graph: Graph, component: Component, previous: Json, now_s: float) -> Json | None:
+def adapter_status(graph: Graph, component: PlayedComponent, previous: Json, now_s: float) -> Json | None:
     """The adapter's status as a merge patch; None when nothing changed."""
     status = {
         "replicas": component.replicas,

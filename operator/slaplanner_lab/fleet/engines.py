@@ -7,7 +7,7 @@ from typing import Protocol
 
 from slaplanner_lab.fleet.graph import Graph
 from slaplanner_lab.fleet.names import Json
-from slaplanner_lab.fleet.replicas import Pool
+from slaplanner_lab.fleet.replicas import ComponentReplicas
 
 
 class Engines(Protocol):
@@ -18,13 +18,13 @@ class Engines(Protocol):
     now_s: float
     """Until when it has served."""
 
-    def advance(self, now_s: float, pools: Mapping[str, Pool]) -> None:
+    def advance(self, now_s: float, pools: Mapping[str, ComponentReplicas]) -> None:
         """Serve until *now_s* with the replicas of *pools* (by component): those that are not there any more end."""
 
     def up(self) -> Mapping[str, frozenset[int]] | None:
         """Replicas that say that they are ready, by component; None: they are after the fleet's start-up time."""
 
-    def drained(self, pools: Mapping[str, Pool]) -> dict[str, frozenset[int]]:
+    def drained(self, pools: Mapping[str, ComponentReplicas]) -> dict[str, frozenset[int]]:
         """Draining replicas that have finished, by component."""
 
     def restart_frontend(self) -> None:

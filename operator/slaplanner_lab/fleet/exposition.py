@@ -58,7 +58,7 @@ class Counted:
 
 
 @dataclass(slots=True)
-class Histogram:
+class HistogramMetric:
     """Observations in buckets with upper `edges` (rising, finite; an infinite one is added)."""
 
     name: str
@@ -95,10 +95,10 @@ class Histogram:
             yield f"{self.name}_count{_braces(labels)} {counts[-1]}"
 
 
-def render(families: Sequence[Scalar | Histogram]) -> str:
+def render(families: Sequence[Scalar | HistogramMetric]) -> str:
     """The text that a scrape gets; families of one name (of several frontends) become one."""
     lines: list[str] = []
-    named: dict[str, list[Scalar | Histogram]] = {}
+    named: dict[str, list[Scalar | HistogramMetric]] = {}
     for family in families:
         if family.values:
             named.setdefault(family.name, []).append(family)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from slaplanner_lab.fleet.exposition import Histogram, Labels, Scalar, label_set
+from slaplanner_lab.fleet.exposition import HistogramMetric, Labels, Scalar, label_set
 
 TTFT_S: Final = (0, .0022, .0047, .01, .022, .047, .1, .22, .47, 1, 2.2, 4.7, 10, 22, 48, 100, 220, 480)  # fmt: skip
 ITL_S: Final = (0, .0019, .0035, .0067, .013, .024, .045, .084, .16, .3, .56, 1.1, 2)  # fmt: skip
@@ -55,24 +55,24 @@ class _Families:
 
     requests: Scalar
     started: Scalar
-    ttft: Histogram
-    itl: Histogram
-    isl: Histogram
-    osl: Histogram
+    ttft: HistogramMetric
+    itl: HistogramMetric
+    isl: HistogramMetric
+    osl: HistogramMetric
 
     @classmethod
     def named(cls, prefix: str) -> _Families:
         return cls(
             requests=Scalar(f"{prefix}_requests_total", "Requests processed", "counter"),
             started=Scalar(f"{prefix}_requests_started_total", "Requests started", "counter"),
-            ttft=Histogram(f"{prefix}_time_to_first_token_seconds", "Time to first token", TTFT_S),
-            itl=Histogram(f"{prefix}_inter_token_latency_seconds", "Inter-token latency", ITL_S),
-            isl=Histogram(f"{prefix}_input_sequence_tokens", "Input sequence length", ISL_TOKENS),
-            osl=Histogram(f"{prefix}_output_sequence_tokens", "Output sequence length", OSL_TOKENS),
+            ttft=HistogramMetric(f"{prefix}_time_to_first_token_seconds", "Time to first token", TTFT_S),
+            itl=HistogramMetric(f"{prefix}_inter_token_latency_seconds", "Inter-token latency", ITL_S),
+            isl=HistogramMetric(f"{prefix}_input_sequence_tokens", "Input sequence length", ISL_TOKENS),
+            osl=HistogramMetric(f"{prefix}_output_sequence_tokens", "Output sequence length", OSL_TOKENS),
         )
 
     @property
-    def all(self) -> tuple[Scalar | Histogram, ...]:
+    def all(self) -> tuple[Scalar | HistogramMetric, ...]:
         return (self.requests, self.started, self.ttft, self.itl, self.isl, self.osl)
 
 
@@ -93,8 +93,8 @@ class Frontend:
         )
         self._front = _Families.named(prefix)
         self._router = _Families.named("dynamo_component_router")
-        self._duration = Histogram(f"{prefix}_request_duration_seconds", "Request duration", DURATION_S)
-        self._cached = Histogram(f"{prefix}_cached_tokens", "Cached tokens per request", ISL_TOKENS)
+        self._duration = HistogramMetric(f"{prefix}_request_duration_seconds", "Request duration", DURATION_S)
+        self._cached = HistogramMetric(f"{prefix}_cached_tokens", "Cached tokens per request", ISL_TOKENS)
         self._tokens = Scalar(f"{prefix}_output_tokens_total", "Output tokens generated", "counter")
         self._queued = Scalar(f"{prefix}_queued_requests", "Requests before their first token", "gauge")
         self._inflight = Scalar(f"{prefix}_inflight_requests", "Requests in flight", "gauge")
@@ -104,9 +104,9 @@ class Frontend:
         ]
 
     @property
-    def families(self) -> list[Scalar | Histogram]:
+    def families(self) -> list[Scalar | HistogramMetric]:
         """Everything that a scrape shows."""
-        front: list[Scalar | Histogram] = [
+        front: list[Scalar | HistogramMetric] = [
             *self._front.all,
             self._duration,
             self._cached,

@@ -50,7 +50,7 @@ class ComponentKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
+class PlayedComponent:
     """One component of a graph."""
 
     name: str
@@ -83,7 +83,7 @@ class Graph:
     uid: str
     generation: int
     dynamo_namespace: str
-    components: tuple[Component, ...]
+    components: tuple[PlayedComponent, ...]
     startup_s: float | None = None
     """Its own start-up time; None: the fleet's."""
     amplify: int | None = None
@@ -95,7 +95,7 @@ class Graph:
         return f"{self.namespace}/{self.name}"
 
     @property
-    def workers(self) -> tuple[Component, ...]:
+    def workers(self) -> tuple[PlayedComponent, ...]:
         return tuple(component for component in self.components if component.role is not None)
 
     @property
@@ -156,7 +156,7 @@ def _raw_components(obj: Json, version: str) -> Iterator[tuple[str, Json]]:
         yield from ((component["name"], component) for component in listed)
 
 
-def _component(name: str, raw: Json, version: str, kind: ComponentKind) -> Component:
+def _component(name: str, raw: Json, version: str, kind: ComponentKind) -> PlayedComponent:
     template = {key: value for key, value in raw.items() if key not in _SCALING_FIELDS}
     adapter = raw.get("scalingAdapter")
     container = _main_container(raw, version)
@@ -164,7 +164,7 @@ def _component(name: str, raw: Json, version: str, kind: ComponentKind) -> Compo
     gpus = (limits.get("limits") or limits.get("requests") or {}).get(
         "gpu" if version == names.V1ALPHA1 else "nvidia.com/gpu", 0
     )
-    return Component(
+    return PlayedComponent(
         name=name,
         role=_role(name, raw),
         replicas=1 if raw.get("replicas") is None else int(raw["replicas"]),

@@ -12,7 +12,7 @@ from slaplanner_lab.fleet.graph import FleetError
 from slaplanner_lab.fleet.install import ConversionWebhook, install
 from slaplanner_lab.fleet.kube import Access, Kube
 from slaplanner_lab.fleet.options import Options
-from slaplanner_lab.fleet.program import Fleet
+from slaplanner_lab.fleet.program import PlayedFleet
 from slaplanner_lab.fleet.web import control_app, listening, metrics_app
 from slaplanner_lab.fleet.webhook import PATH, webhook_app
 
@@ -80,7 +80,7 @@ async def launch(
             webhook = await stack.enter_async_context(serving)
             await install(kube, BOTH, webhook=webhook)
         await kube.become(names.OPERATOR_USER)
-        fleet = Fleet(kube, options)
+        fleet = PlayedFleet(kube, options)
         metrics, control = addresses.metrics, addresses.control
         urls = Urls(
             metrics=await stack.enter_async_context(

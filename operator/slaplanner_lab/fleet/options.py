@@ -9,7 +9,7 @@ from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.fleet.engines import Engines
 from slaplanner_lab.fleet.frontend import Dialect
 from slaplanner_lab.fleet.graph import Graph
-from slaplanner_lab.fleet.truth import Targets
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
 from slaplanner_lab.simulation.traffic import Traffic
 
 
@@ -29,7 +29,7 @@ class Options:
     startup_s: float = 20.0
     """From a replica's creation to its readiness."""
     dialect: Dialect = field(default_factory=Dialect)
-    targets: Targets = field(default_factory=Targets)
+    targets: LatencyTargets = field(default_factory=LatencyTargets)
     tick_s: float = 0.1
     """How often engines, replicas and status are looked at."""
     namespace: str | None = None

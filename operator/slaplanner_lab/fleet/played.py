@@ -11,18 +11,18 @@ from typing import Any
 
 from slaplanner_lab.fleet import adapters, names, paths
 from slaplanner_lab.fleet.engines import Engines
-from slaplanner_lab.fleet.graph import Component, Faults, Graph, read_graph
+from slaplanner_lab.fleet.graph import Faults, Graph, PlayedComponent, read_graph
 from slaplanner_lab.fleet.kube import JSON_PATCH, MERGE
 from slaplanner_lab.fleet.names import Json
 from slaplanner_lab.fleet.options import Options
-from slaplanner_lab.fleet.replicas import Pool, Wanted, adopt, step
+from slaplanner_lab.fleet.replicas import ComponentReplicas, Wanted, adopt, step
 from slaplanner_lab.fleet.serving import Serving
 from slaplanner_lab.fleet.status import graph_status
 from slaplanner_lab.simulation.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class ApiWrite:
     """One call to the API server."""
 
     method: str
@@ -38,7 +38,7 @@ class Played:
     obj: Json
     """As the API server last sent it."""
     graph: Graph
-    pools: dict[str, Pool]
+    pools: dict[str, ComponentReplicas]
     serving: Engines
     startup_s: float
     faults: Faults | None = None
@@ -68,7 +68,7 @@ class Played:
         graph = read_graph(obj)
         renamed = (graph.model, graph.dynamo_namespace) != (self.graph.model, self.graph.dynamo_namespace)
         self.obj, self.graph, self.serving.graph = obj, graph, graph
-        self.pools = {one.name: self.pools.get(one.name, Pool()) for one in graph.components}
+        self.pools = {one.name: self.pools.get(one.name, ComponentReplicas()) for one in graph.components}
         if renamed:
             self.serving.restart_frontend()
 
@@ -89,19 +89,19 @@ class Played:
             )
             self.pools[component.name] = step(self.pools[component.name], wanted, now_s)
 
-    def writes(self, present: Mapping[str, Json], now_s: float) -> list[Write]:
+    def writes(self, present: Mapping[str, Json], now_s: float) -> list[ApiWrite]:
         """What the API server shall be told now; *present*: the adapters of this namespace by name."""
         graph, version = self.graph, names.version_of(self.obj)
-        planned: list[Write] = []
+        planned: list[ApiWrite] = []
         for component in adapters.missing(graph, present):
             body = adapters.adapter_object(graph, component, version)
             planned.append(
-                Write(
+                ApiWrite(
                     method="POST", path=paths.collection(names.ADAPTERS, version, graph.namespace), body=body
                 )
             )
         planned += [
-            Write(method="DELETE", path=paths.one(names.ADAPTERS, version, graph.namespace, name))
+            ApiWrite(method="DELETE", path=paths.one(names.ADAPTERS, version, graph.namespace, name))
             for name in adapters.surplus(graph, present)
         ]
         for component in graph.components:
@@ -110,17 +110,17 @@ class Played:
                 status = adapters.adapter_status(graph, component, present[name].get("status") or {}, now_s)
                 path = paths.one(names.ADAPTERS, version, graph.namespace, name, "status")
                 if status is not None:
-                    planned.append(Write(method="PATCH", path=path, body=status, content_type=MERGE))
+                    planned.append(ApiWrite(method="PATCH", path=path, body=status, content_type=MERGE))
         planned += self._writes_to_graph(present, now_s)
         return planned
 
-    def _writes_to_graph(self, present: Mapping[str, Json], now_s: float) -> list[Write]:
+    def _writes_to_graph(self, present: Mapping[str, Json], now_s: float) -> list[ApiWrite]:
         """At most one: each makes the object as it was read a past one."""
         graph, version = self.graph, names.version_of(self.obj)
         if asked := adapters.copies(graph, present):
             patch = adapters.copy_patch(self.obj, asked)
             path = paths.one(names.GRAPHS, version, graph.namespace, graph.name)
-            return [Write(method="PATCH", path=path, body=patch, content_type=JSON_PATCH)]
+            return [ApiWrite(method="PATCH", path=path, body=patch, content_type=JSON_PATCH)]
         previous = self.obj.get("status") or {}
         status = graph_status(graph, self.pools, previous, version=version, now_s=now_s)
         if _merged(previous, status) == previous:
@@ -128,10 +128,12 @@ class Played:
         stamp = {"resourceVersion": self.obj["metadata"]["resourceVersion"]}
         path = paths.one(names.GRAPHS, version, graph.namespace, graph.name, "status")
         return [
-            Write(method="PATCH", path=path, body={"metadata": stamp, "status": status}, content_type=MERGE)
+            ApiWrite(
+                method="PATCH", path=path, body={"metadata": stamp, "status": status}, content_type=MERGE
+            )
         ]
 
-    def _placeable(self, component: Component, capacity_gpus: int | None) -> int | None:
+    def _placeable(self, component: PlayedComponent, capacity_gpus: int | None) -> int | None:
         if capacity_gpus is None or component.gpus_per_replica == 0:
             return None
         held = sum(
@@ -179,7 +181,7 @@ def _share(options: Options, own: int | None) -> Traffic | None:
     return options.traffic.amplified(copies, seed=options.seed)
 
 
-def _serving(obj: Json, component: Component) -> int:
+def _serving(obj: Json, component: PlayedComponent) -> int:
     """Replicas that serve already, by the object's own status: the fleet was restarted."""
     counts = ((obj.get("status") or {}).get(names.component_key(names.version_of(obj))) or {}).get(
         component.name

@@ -21,7 +21,7 @@ from slaplanner_lab.fleet.graph import FleetError
 from slaplanner_lab.fleet.kube import ApiError, Kube, follow
 from slaplanner_lab.fleet.names import Json
 from slaplanner_lab.fleet.options import Options
-from slaplanner_lab.fleet.played import Played, Write
+from slaplanner_lab.fleet.played import ApiWrite, Played
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class SteadyClock:
 
 
 @dataclass(slots=True)
-class Fleet:
+class PlayedFleet:
     """All graphs that are played."""
 
     kube: Kube
@@ -101,7 +101,7 @@ class Fleet:
                     self._writing[key] = asyncio.create_task(self._write(key, planned))
             await asyncio.sleep(self.options.tick_s)
 
-    async def _write(self, key: str, planned: list[Write]) -> None:
+    async def _write(self, key: str, planned: list[ApiWrite]) -> None:
         try:
             for write in planned:
                 await self._write_one(key, write)
@@ -111,7 +111,7 @@ class Fleet:
         finally:
             del self._writing[key]
 
-    async def _write_one(self, key: str, write: Write) -> None:
+    async def _write_one(self, key: str, write: ApiWrite) -> None:
         try:
             answer = await self.kube.request(
                 write.method,

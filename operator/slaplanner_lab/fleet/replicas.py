@@ -33,7 +33,7 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class ComponentReplicas:
     """The replicas of one component."""
 
     replicas: tuple[Replica, ...] = ()
@@ -70,9 +70,9 @@ class Wanted:
     """Further replicas that find GPUs now; None: all do."""
 
 
-def adopt(*, serving: int, revision: str, now_s: float) -> Pool:
+def adopt(*, serving: int, revision: str, now_s: float) -> ComponentReplicas:
     """The pool of a component that was already serving when the fleet started."""
-    return Pool(
+    return ComponentReplicas(
         replicas=tuple(
             Replica(id=index, revision=revision, created_s=now_s, placed_s=now_s, ready_s=now_s)
             for index in range(serving)
@@ -82,7 +82,7 @@ def adopt(*, serving: int, revision: str, now_s: float) -> Pool:
     )
 
 
-def step(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+def step(pool: ComponentReplicas, wanted: Wanted, now_s: float) -> ComponentReplicas:
     """Move *pool* towards *wanted*: drop what is drained, drain, create, place, crash."""
     revisions = pool.revisions
     if not revisions or revisions[-1] != wanted.revision:
@@ -94,7 +94,7 @@ def step(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
     return pool
 
 
-def _drain(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+def _drain(pool: ComponentReplicas, wanted: Wanted, now_s: float) -> ComponentReplicas:
     """Let go of surplus replicas: of an old revision, then not serving yet, then the youngest."""
     old = [r for r in pool.alive if r.revision != wanted.revision]
     current = sorted(
@@ -112,7 +112,7 @@ def _drain(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
     return replace(pool, replicas=tuple(replace(r, draining=r.draining or r.id in going) for r in kept))
 
 
-def _create(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+def _create(pool: ComponentReplicas, wanted: Wanted, now_s: float) -> ComponentReplicas:
     current = sum(r.revision == wanted.revision for r in pool.alive)
     surge = math.ceil(wanted.replicas * SURGE_SHARE) if pool.rolling_out else 0
     count = max(0, min(wanted.replicas - current, wanted.replicas + surge - len(pool.alive)))
@@ -122,7 +122,7 @@ def _create(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
     return replace(pool, replicas=pool.replicas + born, next_id=pool.next_id + count)
 
 
-def _place(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+def _place(pool: ComponentReplicas, wanted: Wanted, now_s: float) -> ComponentReplicas:
     waiting = [r.id for r in pool.replicas if r.placed_s is None]
     placed = set(waiting[: wanted.placeable])
     return replace(
@@ -134,7 +134,7 @@ def _place(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
     )
 
 
-def _crash(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+def _crash(pool: ComponentReplicas, wanted: Wanted, now_s: float) -> ComponentReplicas:
     """Those that crash go on crashing, others join from the newest; one that is let off starts anew."""
     candidates = sorted(
         (r for r in pool.alive if r.placed_s is not None), key=lambda r: (not r.crashing, -r.id)
@@ -151,7 +151,7 @@ def _crash(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
     return replace(pool, replicas=tuple(map(moved, pool.replicas)))
 
 
-def _hear(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+def _hear(pool: ComponentReplicas, wanted: Wanted, now_s: float) -> ComponentReplicas:
     """Take the replicas' own word for who is ready, and since when."""
     up = wanted.up
     if up is None:
@@ -165,7 +165,7 @@ def _hear(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
     return replace(pool, replicas=tuple(heard(r) if not r.crashing else r for r in pool.replicas))
 
 
-def _finish_rollout(pool: Pool, wanted: Wanted, now_s: float) -> Pool:
+def _finish_rollout(pool: ComponentReplicas, wanted: Wanted, now_s: float) -> ComponentReplicas:
     old = any(r.revision != wanted.revision for r in pool.alive)
     if old or len(pool.serving(now_s)) < wanted.replicas:
         return pool

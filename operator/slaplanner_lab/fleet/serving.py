@@ -18,10 +18,10 @@ from slaplanner.core.model import Role
 from slaplanner_lab.engine import Engine, EngineTables
 from slaplanner_lab.fleet.frontend import Dialect, Frontend, gap_edges_s
 from slaplanner_lab.fleet.graph import Graph
+from slaplanner_lab.fleet.ground_truth import LatencyTargets, Truth
 from slaplanner_lab.fleet.names import Json
-from slaplanner_lab.fleet.replicas import Pool
+from slaplanner_lab.fleet.replicas import ComponentReplicas
 from slaplanner_lab.fleet.traffic import Replay, skip, take
-from slaplanner_lab.fleet.truth import Targets, Truth
 from slaplanner_lab.simulation.traffic import Traffic
 
 _PLAYED_BY = {
@@ -62,7 +62,7 @@ class Serving:
     loop_s: float
     """The trace begins anew after so long; 0: it plays once."""
     now_s: float
-    targets: Targets
+    targets: LatencyTargets
     controls: Controls = field(default_factory=Controls)
 
     engine: Engine = field(init=False)
@@ -96,7 +96,7 @@ class Serving:
         self._known_from = self.engine.submitted
         self._announced = False
 
-    def advance(self, now_s: float, pools: Mapping[str, Pool]) -> None:
+    def advance(self, now_s: float, pools: Mapping[str, ComponentReplicas]) -> None:
         """Serve until *now_s* with the replicas of *pools* (by component)."""
         for component in self.graph.workers:
             assert component.role is not None
@@ -109,7 +109,7 @@ class Serving:
         self._publish()
         self._follow(pools)
 
-    def drained(self, pools: Mapping[str, Pool]) -> dict[str, frozenset[int]]:
+    def drained(self, pools: Mapping[str, ComponentReplicas]) -> dict[str, frozenset[int]]:
         """Draining replicas whose workers are gone, by component."""
         return {
             name: frozenset(r.id for r in pool.replicas if r.draining and (name, r.id) not in self._slots)
@@ -187,7 +187,7 @@ class Serving:
                     osl_tokens=float(one.osl_tokens[0]), duration_s=float(one.duration_s[0])
                 )
 
-    def _follow(self, pools: Mapping[str, Pool]) -> None:
+    def _follow(self, pools: Mapping[str, ComponentReplicas]) -> None:
         """Give each serving replica its workers, let those that drain go, lose those that are gone."""
         self._forget()
         serving: dict[_Worker, Role] = {}

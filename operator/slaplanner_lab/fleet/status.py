@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slaplanner_lab.fleet import names
-from slaplanner_lab.fleet.graph import Component, ComponentKind, Graph
+from slaplanner_lab.fleet.graph import ComponentKind, Graph, PlayedComponent
 from slaplanner_lab.fleet.names import Json
-from slaplanner_lab.fleet.replicas import Pool, Replica
+from slaplanner_lab.fleet.replicas import ComponentReplicas, Replica
 
 _GROVE = frozenset({ComponentKind.POD_CLIQUE, ComponentKind.POD_CLIQUE_SCALING_GROUP})
 """Kinds for which Dynamo tells why they are not ready, and how many replicas are scheduled."""
@@ -32,7 +32,7 @@ class ReadyReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ComponentReadiness:
     """One component's part in the Ready condition."""
 
     component: str
@@ -41,7 +41,7 @@ class Verdict:
 
 
 def graph_status(
-    graph: Graph, pools: Mapping[str, Pool], previous: Json, *, version: str, now_s: float
+    graph: Graph, pools: Mapping[str, ComponentReplicas], previous: Json, *, version: str, now_s: float
 ) -> Json:
     """The whole status in the shape of *version*; *previous* is what the object has now.
 
@@ -64,7 +64,9 @@ def graph_status(
     }
 
 
-def component_status(graph: Graph, component: Component, pool: Pool, version: str, now_s: float) -> Json:
+def component_status(
+    graph: Graph, component: PlayedComponent, pool: ComponentReplicas, version: str, now_s: float
+) -> Json:
     """The counts of one component; only those that its kind has.
 
     Draining replicas are still there: they count in `replicas`, and nowhere else.
@@ -88,16 +90,16 @@ def component_status(graph: Graph, component: Component, pool: Pool, version: st
     return status
 
 
-def _current(component: Component, pool: Pool) -> Sequence[Replica]:
+def _current(component: PlayedComponent, pool: ComponentReplicas) -> Sequence[Replica]:
     return [r for r in pool.alive if r.revision == component.revision]
 
 
-def judge(component: Component, pool: Pool, now_s: float) -> Verdict:
+def judge(component: PlayedComponent, pool: ComponentReplicas, now_s: float) -> ComponentReadiness:
     """Whether a component is ready, and if not, why."""
     serving, updated = len(pool.serving(now_s)), len(_current(component, pool))
     counts = f"desired={component.replicas} updated={updated} ready={serving}"
     if serving == updated == component.replicas and not pool.rolling_out:
-        return Verdict(component=component.name, reason=ReadyReason.ALL_READY, message=counts)
+        return ComponentReadiness(component=component.name, reason=ReadyReason.ALL_READY, message=counts)
     reason = ReadyReason.SOME_NOT_READY
     if component.kind in _GROVE:
         if any(r.placed_s is None for r in pool.alive):
@@ -108,10 +110,10 @@ def judge(component: Component, pool: Pool, now_s: float) -> Verdict:
             reason = ReadyReason.PODS_NOT_READY
     elif pool.rolling_out:
         reason = ReadyReason.UPDATING
-    return Verdict(component=component.name, reason=reason, message=counts)
+    return ComponentReadiness(component=component.name, reason=reason, message=counts)
 
 
-def ready_condition(verdicts: Sequence[Verdict], *, generation: int, now_s: float) -> Json:
+def ready_condition(verdicts: Sequence[ComponentReadiness], *, generation: int, now_s: float) -> Json:
     """The Ready condition: one common reason, or that there are several."""
     unready = [verdict for verdict in verdicts if verdict.reason is not ReadyReason.ALL_READY]
     reasons = {verdict.reason for verdict in unready}
@@ -144,7 +146,7 @@ def merge_condition(conditions: Sequence[Json], new: Json) -> list[Json]:
 
 
 def rolling_update(
-    graph: Graph, pools: Mapping[str, Pool], previous: Json | None, version: str, now_s: float
+    graph: Graph, pools: Mapping[str, ComponentReplicas], previous: Json | None, version: str, now_s: float
 ) -> Json | None:
     """Progress of a rollout of the workers; only single-node deployments report one."""
     followed = [worker for worker in graph.workers if worker.kind is ComponentKind.DEPLOYMENT]

@@ -18,10 +18,10 @@ from slaplanner_lab.fleet.exposition import render
 from slaplanner_lab.fleet.graph import Faults
 from slaplanner_lab.fleet.names import Json
 from slaplanner_lab.fleet.played import Played
-from slaplanner_lab.fleet.program import Fleet
+from slaplanner_lab.fleet.program import PlayedFleet
 from slaplanner_lab.fleet.serving import Controls, Serving
 
-FLEET = web.AppKey("fleet", Fleet)
+FLEET = web.AppKey("fleet", PlayedFleet)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 _CONTROL_NAMES: Mapping[str, tuple[str, tuple[type, ...]]] = {
@@ -32,7 +32,7 @@ _CONTROL_NAMES: Mapping[str, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def metrics_app(fleet: Fleet) -> web.Application:
+def metrics_app(fleet: PlayedFleet) -> web.Application:
     """`/metrics` of all frontends, `/metrics/NAMESPACE/NAME` of one."""
     app = web.Application()
     app[FLEET] = fleet
@@ -41,7 +41,7 @@ def metrics_app(fleet: Fleet) -> web.Application:
     return app
 
 
-def control_app(fleet: Fleet) -> web.Application:
+def control_app(fleet: PlayedFleet) -> web.Application:
     """The truth, and what a test may do to a graph."""
     app = web.Application(middlewares=[_explain])
     app[FLEET] = fleet

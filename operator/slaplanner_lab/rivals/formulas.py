@@ -9,7 +9,7 @@ from slaplanner.core.forecast import ForecastState, forecast, refit
 from slaplanner.core.model import Fleet, Policy, Role
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Observation, value_or
-from slaplanner.core.sizing import Demand, throughput
+from slaplanner.core.sizing import MeanLoad, throughput
 from slaplanner_lab.simulation.planners import Refits, Verdict
 
 
@@ -20,6 +20,8 @@ class Formulas:
     policy: Policy
     profile: Profile
     raw_correction: bool
+    forecasts: int = 0
+    """How many of its plans the predictor itself was ready for; in the others the last value stood in."""
     _forecasts: ForecastState | None = None
     _refits: Refits = field(default_factory=Refits)
     _factors: dict[Role, Factor] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Formulas:
             osl_tokens=value_or(observation.osl_tokens, policy.sla.osl_tokens),
         )
         self._forecasts = outlook.state
+        self.forecasts += outlook.available
         _, correction = correct(
             CorrectionState(),
             policy=policy,
@@ -52,7 +55,7 @@ class Formulas:
         sized = throughput.size(
             policy=policy,
             profile=self.profile,
-            demand=Demand(
+            demand=MeanLoad(
                 requests_per_interval=outlook.requests[0],
                 isl_tokens=outlook.isl_tokens[0],
                 osl_tokens=outlook.osl_tokens[0],

@@ -19,7 +19,7 @@ Choice = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """The cheapest settings that keep the promise, or the safest ones when none do."""
 
     choice: Choice
@@ -35,7 +35,7 @@ def cheapest(
     *,
     attainment_percent: float,
     least_gpu_hours: Callable[[Choice], float],
-) -> Found:
+) -> SearchResult:
     """Search the product of *axes*.
 
     Args:
@@ -56,7 +56,7 @@ class _Search:
     least_gpu_hours: Callable[[Choice], float]
     scores: dict[Choice, Score] = field(default_factory=dict)
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         best: Choice | None = None
         for least_gpu_hours, choice in sorted(
             (self.least_gpu_hours(choice), choice) for choice in product(*self.axes)
@@ -66,7 +66,7 @@ class _Search:
             if self._keeps(choice) and (best is None or self._cost(choice) < self._cost(best)):
                 best = choice
         chosen = best if best is not None else self._safest
-        return Found(
+        return SearchResult(
             choice=chosen, score=self._score(chosen), feasible=self._feasible(chosen), runs=len(self.scores)
         )
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Policy, Role, RoleState
 from slaplanner.core.rebalance import next_step
 from slaplanner_lab.engine import Engine, EngineTables, Requests
-from slaplanner_lab.simulation.planners import Planner, Verdict
-from slaplanner_lab.simulation.telemetry import GAP_EDGES_S, Telemetry
+from slaplanner_lab.simulation.planners import ObservationPlanner, SeesEngine, Verdict
+from slaplanner_lab.simulation.telemetry import DEFAULT_BUCKETS, Buckets, Telemetry
 from slaplanner_lab.simulation.traffic import Traffic
 
 ROLES = (Role.PREFILL, Role.DECODE)
@@ -56,6 +56,8 @@ class Scenario:
     unscored_s: float = 0.0
     """Requests that arrive earlier do not count."""
     faults: tuple[Fault, ...] = ()
+    buckets: Buckets = DEFAULT_BUCKETS
+    """Of the latency histograms that the planner sees."""
 
     @property
     def startup_s(self) -> float:
@@ -80,7 +82,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class FleetSnapshot:
     """The fleet at one moment, after what was written then; it holds until the next look."""
 
     at_s: float
@@ -96,7 +98,7 @@ class Run:
     scenario: Scenario
     requests: Requests
     ticks: tuple[Tick, ...]
-    looks: tuple[Look, ...]
+    looks: tuple[FleetSnapshot, ...]
     """From 0 on, every `LOOK_S` or more often."""
     worker_hours: Mapping[Role, float]
     """Until the last arrival; starting and draining included."""
@@ -112,7 +114,9 @@ class Run:
         return {role: hours * self.scenario.gpus(role) for role, hours in self.worker_hours.items()}
 
 
-def simulate(scenario: Scenario, planner: Planner, *, progress: Callable[[float], None] | None = None) -> Run:
+def simulate(
+    scenario: Scenario, planner: ObservationPlanner, *, progress: Callable[[float], None] | None = None
+) -> Run:
     """Play the scenario with *planner* in charge.
 
     Plans come once per interval. A move that the budget lets happen only in steps goes on at every
@@ -129,13 +133,13 @@ def simulate(scenario: Scenario, planner: Planner, *, progress: Callable[[float]
 @dataclass(slots=True)
 class _Loop:
     scenario: Scenario
-    planner: Planner
+    planner: ObservationPlanner
     engine: Engine = field(init=False)
     telemetry: Telemetry = field(init=False)
     asked: dict[Role, int] = field(init=False)
     desired: dict[Role, int] = field(init=False)
     ticks: list[Tick] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    looks: list[FleetSnapshot] = field(default_factory=list)
     moves: int = 0
     budget_violations: int = 0
     plans: frozenset[float] = field(init=False)
@@ -143,9 +147,13 @@ class _Loop:
 
     def __post_init__(self) -> None:
         scenario, policy = self.scenario, self.scenario.policy
-        self.engine = Engine(scenario.tables, gap_edges_s=GAP_EDGES_S)
+        self.engine = Engine(scenario.tables, gap_edges_s=scenario.buckets.itl_s)
         self.telemetry = Telemetry(
-            self.engine, scenario.traffic, interval_s=policy.interval_s, window_s=policy.window_s
+            self.engine,
+            scenario.traffic,
+            interval_s=policy.interval_s,
+            window_s=policy.window_s,
+            buckets=scenario.buckets,
         )
         self.plans = frozenset(_multiples(policy.interval_s, scenario.traffic.last_arrival_s + GRACE_S))
         self.asked = {role: scenario.start[role] for role in ROLES}
@@ -207,7 +215,7 @@ class _Loop:
     def _look(self, now_s: float) -> None:
         gauges = {role: self.engine.gauges(role) for role in ROLES}
         self.looks.append(
-            Look(
+            FleetSnapshot(
                 at_s=now_s,
                 asked=dict(self.asked),
                 ready={role: gauge.ready for role, gauge in gauges.items()},
@@ -229,6 +237,8 @@ class _Loop:
             if silent
             else self.telemetry.observe()
         )
+        if isinstance(self.planner, SeesEngine):
+            self.planner.see(self.telemetry.engine_reading())
         verdict = self.planner(observation, self._fleet(), now_s=now_s)
         self.desired = {role: verdict.replicas.get(role, self.asked[role]) for role in ROLES}
         gauges = {role: self.engine.gauges(role) for role in ROLES}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from slaplanner.core.decision import Decision
 from slaplanner.core.forecast import horizon_steps, refit
@@ -13,6 +13,7 @@ from slaplanner.core.plan import decide, startup_seconds
 from slaplanner.core.profiles import Profile
 from slaplanner.core.readings import Observation
 from slaplanner.core.state import PlannerState
+from slaplanner_lab.simulation.telemetry import EngineReading
 
 LEAST_POINTS = 5
 GROWTH = 1.1
@@ -28,11 +29,20 @@ class Verdict:
     """The whole plan, where the planner is slaplanner's own."""
 
 
-class Planner(Protocol):
+class ObservationPlanner(Protocol):
     """One interval's observation in, the replicas for the next one out."""
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:
         """Decide. Called once per interval; what must be remembered is the callable's own."""
+        ...
+
+
+@runtime_checkable
+class SeesEngine(Protocol):
+    """A planner that reads what routers and workers export, too."""
+
+    def see(self, engine: EngineReading) -> None:
+        """Comes before each call."""
         ...
 
 

@@ -18,7 +18,7 @@ HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attainment:
+class AttainmentPercent:
     """Percent of some requests that met their targets. With no request, everything was kept."""
 
     both: float
@@ -40,7 +40,7 @@ class Hour:
     """One hour of the trace, by arrival."""
 
     begin_s: float
-    attainment: Attainment
+    attainment: AttainmentPercent
     gpu_hours: float
     """From looks at the fleet; approximate within 15 s."""
 
@@ -49,9 +49,9 @@ class Hour:
 class Score:
     """One run in figures."""
 
-    attainment: Attainment
+    attainment: AttainmentPercent
     """Of the requests that count."""
-    unscored: Attainment
+    unscored: AttainmentPercent
     """Of those that arrived before scoring began."""
     ttft_ms: Percentiles
     itl_ms: Percentiles
@@ -80,9 +80,9 @@ class Met:
     def both(self) -> Flags:
         return self.ttft & self.itl
 
-    def attainment(self, which: Flags | slice = slice(None)) -> Attainment:
+    def attainment(self, which: Flags | slice = slice(None)) -> AttainmentPercent:
         ttft, itl, both = self.ttft[which], self.itl[which], self.both[which]
-        return Attainment(
+        return AttainmentPercent(
             both=_percent(both), ttft=_percent(ttft), itl=_percent(itl), requests=int(both.size)
         )
 

@@ -13,13 +13,16 @@ from slaplanner.core.budget import BudgetRole, fit_budget
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Mode, Pause, Policy, Role
 from slaplanner.core.profiles import Profile
-from slaplanner_lab.engine import EngineTables
+from slaplanner_lab.engine import EngineError, EngineTables
+from slaplanner_lab.simulation.initial_replicas import start_replicas
 from slaplanner_lab.simulation.loop import Fault, Scenario
-from slaplanner_lab.simulation.start import start_replicas
+from slaplanner_lab.simulation.telemetry import DEFAULT_BUCKETS, Buckets
 from slaplanner_lab.simulation.traffic import Traffic
 
 MAX_SPAN_S = 31 * 86_400.0
 """A month; times on two clocks lie decades apart, and each second of them would be played."""
+
+NO_ERROR = EngineError()
 
 UNSCORED_S = 300.0
 """Five minutes: a planner that has seen nothing yet is not judged."""
@@ -30,12 +33,13 @@ def scenario_of(
     trace: Trace,
     *,
     fleet: Profile,
-    slowdown: float = 1.0,
+    error: EngineError = NO_ERROR,
     start: Mapping[Role, int] | None = None,
     copies: int = 1,
     seed: int = 0,
     unscored_s: float = UNSCORED_S,
     faults: tuple[Fault, ...] = (),
+    buckets: Buckets = DEFAULT_BUCKETS,
 ) -> Scenario:
     """What is simulated, whoever plans.
 
@@ -44,13 +48,14 @@ def scenario_of(
             annotated on it is not obeyed: it would show nothing.
         trace: its first request arrives at 0; prompts beyond the profile's longest are cut to that.
         fleet: what one replica can really do.
-        slowdown: how much slower than that it is.
+        error: how the true engine differs from that.
         start: replicas that serve from the first second on; a role that is left out has what the load of
             the first minute needs, as far as the budget goes.
         copies: each request so many times, jittered by up to 5 s.
         seed: of the jitter.
         unscored_s: requests that arrive earlier do not count.
         faults: what breaks, and when.
+        buckets: of the latency histograms that the planner sees.
 
     Raises:
         PolicyError: the mode has not both roles.
@@ -71,14 +76,17 @@ def scenario_of(
         isl_tokens=np.minimum(trace.isl_tokens.astype(np.float64), fleet.prefill.isl_range[1]),
         osl_tokens=trace.osl_tokens.astype(np.float64),
     ).amplified(copies, seed=seed)
-    needed = _within_budget(start_replicas(traffic, policy=policy, profile=fleet, slowdown=slowdown), policy)
+    needed = _within_budget(
+        start_replicas(traffic, policy=policy, profile=fleet, slowdown=error.slowest), policy
+    )
     return Scenario(
         traffic=traffic,
         policy=replace(policy, pause=Pause.NONE),
-        tables=EngineTables.of(fleet).slowed(slowdown),
+        tables=EngineTables.of(fleet).erring(error),
         start={**needed, **(start or {})},
         unscored_s=unscored_s,
         faults=faults,
+        buckets=buckets,
     )
 
 

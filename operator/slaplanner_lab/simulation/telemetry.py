@@ -7,6 +7,7 @@ adapter.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +43,38 @@ GAP_EDGES_S = (0, 0.0019, 0.0035, 0.0067, 0.013, 0.024, 0.045, 0.084, 0.16, 0.3,
 ISL_EDGES = (0, 100, 210, 430, 870, 1800, 3600, 7400, 15000, 31000, 63000, 130000)
 OSL_EDGES = (0, 100, 210, 430, 880, 1800, 3700, 7600, 16000, 32000)
 """Buckets of Dynamo's frontend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buckets:
+    """Upper edges, in seconds, of the frontend's latency histograms; the last bucket is open."""
+
+    ttft_s: tuple[float, ...] = TTFT_EDGES_S
+    itl_s: tuple[float, ...] = GAP_EDGES_S
+
+
+def spaced_edges(least_s: float, most_s: float, count: int) -> tuple[float, ...]:
+    """The edges that Dynamo's frontend makes of `DYN_METRICS_TTFT=least,most,count` (and of `_ITL`).
+
+    Evenly spaced in the logarithm, two significant digits, the first one replaced by 0.
+
+    Raises:
+        ValueError: they are not at least two edges that rise.
+
+    >>> spaced_edges(0.05, 5.0, 5)
+    (0.0, 0.16, 0.5, 1.6, 5.0)
+    """
+    if not (0.0 < least_s < most_s and math.isfinite(most_s) and count >= 2):
+        raise ValueError(
+            f"found {least_s:g},{most_s:g},{count}, wanted two or more edges between two rising times in seconds"
+        )
+    edges = [float(f"{edge:.2g}") for edge in np.geomspace(least_s, most_s, count)[1:].tolist()]
+    return (0.0, *dict.fromkeys(edges))
+
+
+DEFAULT_BUCKETS = Buckets()
+FINE_BUCKETS = Buckets(ttft_s=spaced_edges(0.01, 100.0, 60), itl_s=spaced_edges(0.002, 0.2, 40))
+"""Edges a sixth to an eighth apart: `DYN_METRICS_TTFT=0.01,100,60` and `DYN_METRICS_ITL=0.002,0.2,40`."""
 
 SCRAPE_S = 5.0
 """Arrivals are known per scrape, not finer."""
@@ -82,21 +115,43 @@ class _Gaps:
     sum_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineReading:
+    """What routers and workers export beside the frontend's metrics; only some rivals read it."""
+
+    backlog_tokens: float
+    """Prompt tokens of the requests that wait for their first token."""
+    full_kv_workers: float
+    """Share of the KV in use, summed over the workers that decode."""
+
+
 class Telemetry:
     """Scrapes an engine and answers as Prometheus would.
 
     Args:
-        engine: made with `GAP_EDGES_S`.
+        engine: made with the ITL edges of *buckets*.
         traffic: what is submitted to it, from index 0 on.
         interval_s: the planning grid's step, from 0 on.
         window_s: what one observation looks back on.
+        buckets: of the frontend's latency histograms.
     """
 
-    def __init__(self, engine: Engine, traffic: Traffic, *, interval_s: float, window_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        traffic: Traffic,
+        *,
+        interval_s: float,
+        window_s: float,
+        buckets: Buckets = DEFAULT_BUCKETS,
+    ) -> None:
         self._engine = engine
         self._arrival_s = traffic.arrival_s
         self._interval_s = interval_s
         self._window_s = window_s
+        self._ttft_edges_ms = tuple(1e3 * edge for edge in buckets.ttft_s)
+        self._prompt_tokens = np.concatenate([[0.0], np.cumsum(traffic.isl_tokens)])
+        self._answered_tokens = 0.0
         self._firsts = _Log()
         self._lasts = _Log()
         self._seen_firsts = 0
@@ -112,6 +167,7 @@ class Telemetry:
         self._seen_firsts += firsts.size
         self._seen_lasts += lasts.size
         first, last = engine.pick(firsts), engine.pick(lasts)
+        self._answered_tokens += float(first.isl_tokens.sum())
         self._firsts.extend(
             first.first_token_s, first.isl_tokens.astype(float), first.ttft_ms, keep_from_s=keep_from_s
         )
@@ -157,13 +213,22 @@ class Telemetry:
             inflight=Known(float(engine.arrived - self._seen_lasts)),
             isl_histogram=_histogram(isl, ISL_EDGES),
             osl_histogram=_histogram(osl, OSL_EDGES),
-            ttft_histogram=_histogram(ttft_ms, tuple(1e3 * edge for edge in TTFT_EDGES_S)),
+            ttft_histogram=_histogram(ttft_ms, self._ttft_edges_ms),
             itl_histogram=Histogram(
                 edges=tuple((1e3 * engine.gap_edges_s).tolist()), counts=tuple(gaps.tolist())
             ),
             arrivals=arrivals,
             arrivals_step_s=step_s,
             history=self._series(now_s),
+        )
+
+    def engine_reading(self) -> EngineReading:
+        """What the router and the workers show now; call it after `scrape`."""
+        backlog_tokens = self._prompt_tokens[self._engine.arrived] - self._answered_tokens
+        gauges = self._engine.gauges(Role.DECODE)
+        return EngineReading(
+            backlog_tokens=max(0.0, float(backlog_tokens)),
+            full_kv_workers=gauges.kv_usage * (gauges.ready + gauges.draining),
         )
 
     def silent(self, message: str) -> Observation:

@@ -13,10 +13,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.virtual.channel import ChannelError
-from slaplanner.adapters.virtual.etcd_gateway import EtcdGateway
-from slaplanner.adapters.virtual.etcd_json import document_of, entries_of
 from slaplanner.settings import BasicAuth, EtcdConnection
+from slaplanner.virtual.channel import ChannelError
+from slaplanner.virtual.etcd_gateway import EtcdGateway
+from slaplanner.virtual.etcd_json import document_of, entries_of
 
 
 @asynccontextmanager

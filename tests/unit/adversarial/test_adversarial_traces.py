@@ -20,7 +20,7 @@ from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import SeriesError, read_series
 from slaplanner.adapters.traces.trace import parse_trace
 from slaplanner.controller import warmup
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.controller.warmup import WarmUps, config_map_bytes
 from slaplanner.core.errors import WarmUpError
 
@@ -124,7 +124,7 @@ class TestOneTraceStopsNobodyElse:
     ) -> None:
         monkeypatch.setattr(warmup, "WAIT_S", 0.01)
         gate = threading.Event()
-        pool = Pool("traces", size=1)
+        pool = ThreadPool("traces", size=1)
         blocked = asyncio.ensure_future(pool.run(gate.wait))
         warm_ups = WarmUps(pool)
         data = b"\n".join(

@@ -32,12 +32,26 @@ def _by_type(conditions: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {condition["type"]: condition for condition in conditions}
 
 
-def test_all_conditions_are_there_from_the_first_write_as_unknown() -> None:
+def test_ready_and_what_it_needs_are_there_from_the_first_write_as_unknown() -> None:
     conditions = _set([], [], planned=False)
 
-    assert [condition["type"] for condition in conditions] == [str(kind) for kind in ConditionType]
+    assert [condition["type"] for condition in conditions] == ["Ready", *map(str, NEEDED)]
     assert {condition["status"] for condition in conditions} == {"Unknown"}
     assert {condition["reason"] for condition in conditions} == {"Pending"}
+
+
+def test_nothing_is_said_of_what_nobody_looked_at() -> None:
+    missing = Finding(
+        type=ConditionType.TARGET_RESOLVED,
+        status=False,
+        reason=Reason.TARGET_KIND_NOT_SERVED,
+        message="no kind",
+    )
+
+    conditions = _by_type(_set([], [missing], planned=True))
+
+    assert conditions.keys() == {"Ready", *map(str, NEEDED)}
+    assert len({condition["message"] for condition in conditions.values()}) == len(conditions)
 
 
 def test_every_condition_has_what_metav1_requires() -> None:

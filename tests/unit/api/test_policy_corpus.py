@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.schema import spec_schema
-from slaplanner.api.verdict import Verdict, judge
+from slaplanner.api.validation import Judgement, judge
+from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.core.errors import PolicyError
 from tests.policy_corpus import (
     HANDLED,
@@ -35,11 +35,11 @@ def _ids(case: Case | Update | Text) -> str:
     return case.name
 
 
-def _said(verdict: Verdict) -> str:
+def _said(verdict: Judgement) -> str:
     return "\n".join(f"{fault.path}: {fault.message}" for fault in verdict.faults)
 
 
-def _path(verdict: Verdict) -> str:
+def _path(verdict: Judgement) -> str:
     """The field that the first fault blames; a list that has an entry twice is blamed as a whole by one."""
     return re.sub(r"\[\d+\]$", "", verdict.faults[0].path) if verdict.faults else ""
 
@@ -60,7 +60,7 @@ def _schema_rules() -> set[str]:
 
 
 def test_the_base_object_is_good_and_needs_no_warning() -> None:
-    assert judge(base()) == Verdict(faults=())
+    assert judge(base()) == Judgement(faults=())
 
 
 @pytest.mark.parametrize("case", CASES, ids=_ids)

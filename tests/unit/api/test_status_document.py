@@ -10,9 +10,9 @@ import pytest
 from slaplanner.api.figures import StatusFigures, significant
 from slaplanner.api.rules import Violation
 from slaplanner.api.schema import status_schema
+from slaplanner.api.schema_validation import faults, unknown_fields
 from slaplanner.api.status import build_status
 from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES
-from slaplanner.api.strict import faults, unknown_fields
 from slaplanner.core.correction import CorrectionState, Learnt
 from slaplanner.core.damping import MAX_REMEMBERED, DampingState, Stamped
 from slaplanner.core.decision import RoleDecision
@@ -22,7 +22,7 @@ from slaplanner.core.readings import Known, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rivalry import REVERTS, Rivalry
 from slaplanner.core.startup import StartupWatch
-from slaplanner.core.state import Lengths, PlannerState, RoleMemory, to_document
+from slaplanner.core.state import MeanLengths, PlannerState, RoleMemory, to_document
 from tests.status_samples import NOON, OBSERVATION, sample_decision, sample_figures
 
 
@@ -225,7 +225,7 @@ def test_the_largest_state_of_a_planner_fits() -> None:
         decisions=10**7,
         planned_at_s=NOON,
         failures=10**6,
-        lengths=Lengths(isl_tokens=123_456.7, osl_tokens=123_456.7),
+        lengths=MeanLengths(isl_tokens=123_456.7, osl_tokens=123_456.7),
         correction=CorrectionState(stages=dict.fromkeys((Role.PREFILL, Role.DECODE), learnt)),
         target="5f0c0ffe-0000-4000-8000-000000000001",
         rivalry=Rivalry(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from slaplanner.controller.outside.ports import Traffic
+from slaplanner.controller.outside.ports import TrafficReading
 from tests.planning import observation
 from tests.reconciling import REQUESTS_PER_HOUR, FakeWorld, OnePolicy, document, one_policy, target
 
@@ -16,8 +16,8 @@ from tests.reconciling import REQUESTS_PER_HOUR, FakeWorld, OnePolicy, document,
 class WorldWithClock(FakeWorld):
     offset_s: float | None = None
 
-    async def traffic(self, *_: object, **__: object) -> Traffic:
-        return Traffic(observation=observation(REQUESTS_PER_HOUR), clock_offset_s=self.offset_s)
+    async def traffic(self, *_: object, **__: object) -> TrafficReading:
+        return TrafficReading(observation=observation(REQUESTS_PER_HOUR), clock_offset_s=self.offset_s)
 
 
 def plan(one: OnePolicy) -> str:

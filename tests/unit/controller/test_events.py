@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slaplanner.controller.events import Event, EventType, on_findings
+from slaplanner.controller.events import Event, EventType, on_findings, remarked, write_failed
 from slaplanner.core.decision import Finding
 from slaplanner.core.reasons import ConditionType, Reason
 
@@ -24,23 +24,23 @@ def finding(kind: ConditionType, status: bool | None, reason: Reason) -> Finding
 @pytest.mark.parametrize(
     ("before", "found", "told"),
     [
-        pytest.param({}, finding(METRICS, True, Reason.METRICS_READ), ["MetricsAvailable"], id="first-good-news"),
+        pytest.param({}, finding(METRICS, True, Reason.METRICS_READ), ["MetricsRead"], id="first-good-news"),
         pytest.param({}, finding(CONFLICT, False, Reason.NO_CONFLICT), [], id="no-news-that-nothing-is-wrong"),
-        pytest.param({}, finding(CONFLICT, True, Reason.OTHER_POLICY), ["TargetConflict"], id="first-trouble"),
+        pytest.param({}, finding(CONFLICT, True, Reason.OTHER_POLICY), ["OtherPolicy"], id="first-trouble"),
         pytest.param({METRICS: (True, "MetricsRead")}, finding(METRICS, True, Reason.METRICS_READ), [], id="same"),
         pytest.param({METRICS: (True, "MetricsRead")}, finding(METRICS, True, Reason.IDLE), [],
                      id="good-for-another-reason"),
         pytest.param({METRICS: (True, "MetricsRead")}, finding(METRICS, False, Reason.NO_SERIES),
-                     ["MetricsUnavailable"], id="trouble"),
-        pytest.param({METRICS: (False, "NoSeries")}, finding(METRICS, False, Reason.STALE), ["MetricsUnavailable"],
+                     ["NoSeries"], id="trouble"),
+        pytest.param({METRICS: (False, "NoSeries")}, finding(METRICS, False, Reason.STALE), ["Stale"],
                      id="trouble-for-another-reason"),
         pytest.param({METRICS: (False, "NoSeries")}, finding(METRICS, True, Reason.METRICS_READ),
-                     ["MetricsAvailable"], id="trouble-is-over"),
+                     ["MetricsRead"], id="trouble-is-over"),
         pytest.param({METRICS: (False, "NoSeries")}, finding(METRICS, None, Reason.PENDING), [], id="unknown"),
         pytest.param({CONFLICT: (True, "OtherPolicy")}, finding(CONFLICT, False, Reason.NO_CONFLICT),
-                     ["TargetConflictResolved"], id="conflict-is-over"),
-        pytest.param({}, finding(PAUSED, True, Reason.PAUSED_SCALE_IN), ["Paused"], id="paused-from-the-start"),
-        pytest.param({PAUSED: (True, "Paused")}, finding(PAUSED, False, Reason.NOT_PAUSED), ["Resumed"], id="resumed"),
+                     ["NoConflict"], id="conflict-is-over"),
+        pytest.param({}, finding(PAUSED, True, Reason.PAUSED_SCALE_IN), ["PausedScaleIn"], id="paused-from-the-start"),
+        pytest.param({PAUSED: (True, "Paused")}, finding(PAUSED, False, Reason.NOT_PAUSED), ["NotPaused"], id="resumed"),
         pytest.param({}, finding(PROGRESS, True, Reason.SCALING), [], id="progress-is-told-by-scaled"),
         pytest.param({PROGRESS: (True, "AwaitingAcknowledgement")},
                      finding(PROGRESS, True, Reason.ACKNOWLEDGEMENT_OVERDUE), ["AcknowledgementOverdue"],
@@ -57,13 +57,19 @@ def test_a_finding_is_told_when_it_is_news(before: Before, found: Finding, told:
     assert [event.reason for event in on_findings(before, [found])] == told
 
 
-def test_trouble_is_a_warning_with_its_reason_in_front():
+def test_trouble_is_a_warning_under_the_reason_of_its_condition():
     (event,) = on_findings({}, [finding(METRICS, False, Reason.NO_SERIES)])
-    assert event == Event(EventType.WARNING, "MetricsUnavailable", "NoSeries: why")
+    assert event == Event(
+        EventType.WARNING, Reason.NO_SERIES, "MetricsAvailable is False: why", action="MetricsAvailable"
+    )
 
 
-def test_every_condition_has_names_for_its_bad_and_its_good_news():
-    for kind in ConditionType:
-        for status in (True, False):
-            before: Before = {kind: (not status, "Before")}
-            on_findings(before, [finding(kind, status, Reason.STABLE)])
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_event_has_a_word_that_a_condition_may_have(reason: Reason):
+    """One vocabulary: what stands in an event is found in the condition, the metrics and the log."""
+    told = [
+        *on_findings({METRICS: (True, "Before")}, [finding(METRICS, False, reason)]),
+        write_failed(reason, "why"),
+        remarked(reason, "why"),
+    ]
+    assert [event.reason for event in told] == [reason] * 3

@@ -58,7 +58,7 @@ def test_the_fight_is_told_once_with_the_name_of_the_other():
     assert (status, reason) == ("True", Reason.OTHER_FIELD_MANAGER)
     assert repr(ARGOCD) in message
     assert "nothing is written" in message
-    assert [event.reason for event in one.events].count("TargetConflict") == 2, "of policy and deployment"
+    assert [event.action for event in one.events].count("TargetConflict") == 2, "of policy and deployment"
 
 
 def test_nothing_is_written_until_the_pause_is_over():
@@ -80,7 +80,7 @@ def test_a_try_that_holds_is_the_end():
     one.world.moved(fleet=target(tried[Role.PREFILL], tried[Role.DECODE]).fleet, replica_writers=OURS)
     later(one)
     assert told(one)[:2] == ("False", Reason.NO_CONFLICT)
-    assert [event.reason for event in one.events][-1] == "TargetConflictResolved"
+    assert [event.reason for event in one.events][-1] == "NoConflict"
 
 
 def test_plan_now_tries_at_once():

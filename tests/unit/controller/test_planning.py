@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from slaplanner.adapters.deployment import TargetState
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
-from slaplanner.adapters.target import TargetState
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.controller.outside.ports import Traffic
+from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.core.errors import MetricsError, PlanningError, ProfileNotFound, TargetError
 from slaplanner.core.reasons import Reason
 from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
@@ -42,9 +42,9 @@ class TroubledWorld(FakeWorld):
             raise self.no_profile
         return await FakeWorld.profile(self, policy, version=version)
 
-    async def traffic(self, *arguments: object, **options: object) -> Traffic:
+    async def traffic(self, *arguments: object, **options: object) -> TrafficReading:
         if self.no_metrics is not None:
-            return Traffic(observation=nothing_known(self.no_metrics, window_s=60.0))
+            return TrafficReading(observation=nothing_known(self.no_metrics, window_s=60.0))
         return await FakeWorld.traffic(self, *arguments, **options)
 
 

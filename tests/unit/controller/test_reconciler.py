@@ -9,16 +9,16 @@ from itertools import pairwise
 
 import pytest
 
-from slaplanner.adapters.target import Outcome, Rival, Rivals
+from slaplanner.adapters.deployment import Rival, Rivals, ScalingOutcome
 from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 P, D = Role.PREFILL, Role.DECODE
 BY_OTHERS = {P: ("argocd-controller",), D: ("argocd-controller",)}
-CONFLICT = Outcome(error=ActuationError("somebody else wrote it", reason=Reason.CONFLICT))
+CONFLICT = ScalingOutcome(error=ActuationError("somebody else wrote it", reason=Reason.CONFLICT))
 
 
 def ticks(one: OnePolicy, count: int = 1) -> None:
@@ -82,8 +82,8 @@ class TestAPolicyThatChangesMeanwhile:
         assert (one.world.orders, one.world.statuses) == ([], [])
 
     def test_the_rest_of_a_move_is_not_finished_for_another_spec(self):
-        waiting = (Write(role=D, before=1, replicas=3),)
-        world = FakeWorld(target(), outcomes=[Outcome(waiting=waiting, waiting_for=Reason.GPU_BUDGET)])
+        waiting = (ReplicaWrite(role=D, before=1, replicas=3),)
+        world = FakeWorld(target(), outcomes=[ScalingOutcome(waiting=waiting, waiting_for=Reason.GPU_BUDGET)])
         one = one_policy(world)
         ticks(one)
         # A watch that starts anew tells nothing for a moment, so no plan is due.
@@ -95,7 +95,9 @@ class TestAPolicyThatChangesMeanwhile:
 
 class TestAMoveThatWaits:
     def test_it_goes_on_with_every_heartbeat_until_all_is_written(self):
-        waiting = Outcome(waiting=(Write(role=D, before=1, replicas=3),), waiting_for=Reason.GPU_BUDGET)
+        waiting = ScalingOutcome(
+            waiting=(ReplicaWrite(role=D, before=1, replicas=3),), waiting_for=Reason.GPU_BUDGET
+        )
         world = FakeWorld(target(), outcomes=[waiting, waiting])
         one = one_policy(world)
         ticks(one, 5)
@@ -114,10 +116,10 @@ class TestAMoveThatWaits:
         world = FakeWorld(target(), outcomes=[CONFLICT] * 4)
         one = one_policy(world)
         ticks(one, 5)
-        assert [event.reason for event in one.events].count("ScaleFailed") == 2  # policy and deployment
+        assert [event.reason for event in one.events].count("Conflict") == 2  # policy and deployment
 
     def test_a_refused_permission_waits_for_the_next_plan(self):
-        denied = Outcome(error=ActuationError("missing permission", reason=Reason.FORBIDDEN))
+        denied = ScalingOutcome(error=ActuationError("missing permission", reason=Reason.FORBIDDEN))
         world = FakeWorld(target(), outcomes=[denied])
         ticks(one_policy(world), 5)
         assert len(world.orders) == 1

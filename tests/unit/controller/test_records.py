@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.target import Verdict
+from slaplanner.adapters.deployment import DeploymentConditions
 from slaplanner.controller.records import Records
 from slaplanner.core.model import Actuation, Mode
 from slaplanner.settings import Settings
@@ -24,8 +24,8 @@ def shown(name: str = "llama", uid: str = UID, *, deleted: bool = False, **spec:
     return made
 
 
-def says(policy: str) -> Verdict:
-    return Verdict(
+def says(policy: str) -> DeploymentConditions:
+    return DeploymentConditions(
         policy=policy,
         planned="True",
         planned_reason="Planned",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target import Identity
-from slaplanner.controller.outside.ports import Traffic
+from slaplanner.adapters.deployment import Identity
+from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.controller.refits import RefitQueue
 from slaplanner.core.forecast import ForecastState
 from slaplanner.core.readings import Series
@@ -37,7 +37,7 @@ class SlowPool:
 
 @dataclass(slots=True)
 class WorldWithHistory(FakeWorld):
-    async def traffic(self, *_: object, **options: Any) -> Traffic:
+    async def traffic(self, *_: object, **options: Any) -> TrafficReading:
         self.during_plan()
         history = Series(
             end_s=options["end_s"],
@@ -46,7 +46,7 @@ class WorldWithHistory(FakeWorld):
             isl_tokens=(1000.0,) * POINTS,
             osl_tokens=(200.0,) * POINTS,
         )
-        return Traffic(observation=observation(1000.0, history=history))
+        return TrafficReading(observation=observation(1000.0, history=history))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from slaplanner.adapters.target import ApiRefusal, Outcome
-from slaplanner.adapters.target.failures import Failure
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome
+from slaplanner.adapters.deployment.failures import Failure
 from slaplanner.controller import metrics
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
@@ -124,7 +124,7 @@ class WriteWatchedWorld(FakeWorld):
 
     after_write: Callable[[], None] = lambda: None
 
-    async def scale(self, *arguments: Any, **options: Any) -> Outcome:
+    async def scale(self, *arguments: Any, **options: Any) -> ScalingOutcome:
         # Not super(): a dataclass with slots is another class than the one that was written.
         outcome = await FakeWorld.scale(self, *arguments, **options)
         self.after_write()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slaplanner.controller.outside.ports import Traffic
+from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.core.readings import Series
 from tests.planning import fleet, observation
 from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
@@ -35,7 +35,7 @@ class ServingWorld(FakeWorld):
     clumped: bool = False
     """Whether the latest of them came in clumps."""
 
-    async def traffic(self, *_: object, **options: Any) -> Traffic:
+    async def traffic(self, *_: object, **options: Any) -> TrafficReading:
         count = len(self.loads)
         history = Series(
             end_s=options["end_s"],
@@ -46,7 +46,7 @@ class ServingWorld(FakeWorld):
         )
         step = self.loads[-1] * ARRIVALS_STEP_S / INTERVAL_S
         arrivals = (2 * step, 0.0) * 6 if self.clumped else (step,) * 12
-        return Traffic(
+        return TrafficReading(
             observation=observation(
                 self.loads[-1], history=history, arrivals=arrivals, arrivals_step_s=ARRIVALS_STEP_S
             )

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient
 
-from slaplanner.adapters.target import policy_rivals
+from slaplanner.adapters.deployment import policy_rivals
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.records import Records
-from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings, SettingsError, load_settings
+from slaplanner.virtual.policy_connector import virtual_connector, virtual_version
 from tests.reconciling import document
 
 ACKNOWLEDGED = "slaplanner.io/scaled-decision-id"

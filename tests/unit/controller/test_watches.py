@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.object_versions import Changed, Collection, Listed, Watched
+from slaplanner.adapters.object_versions import Collection, Listed, VersionChange, Watched
 from slaplanner.controller import watches as module
 from slaplanner.controller.watches import Watches
 
@@ -28,18 +28,18 @@ class Told:
     """An API server whose every watch is told by the test what to say; an exception ends it."""
 
     def __init__(self) -> None:
-        self.says: dict[Collection, asyncio.Queue[Listed | Changed | Exception]] = {}
+        self.says: dict[Collection, asyncio.Queue[Listed | VersionChange | Exception]] = {}
         self.opened: list[Collection] = []
         self.open: set[Collection] = set()
 
     def say(self, watched: Watched, what: str | Exception) -> None:
         """A new version of one object."""
-        self.say_all(watched, Changed(watched.name, what) if isinstance(what, str) else what)
+        self.say_all(watched, VersionChange(watched.name, what) if isinstance(what, str) else what)
 
-    def say_all(self, watched: Watched, what: Listed | Changed | Exception) -> None:
+    def say_all(self, watched: Watched, what: Listed | VersionChange | Exception) -> None:
         self.says.setdefault(watched.collection, asyncio.Queue()).put_nowait(what)
 
-    async def all_changes(self, collection: Collection) -> AsyncIterator[Listed | Changed]:
+    async def all_changes(self, collection: Collection) -> AsyncIterator[Listed | VersionChange]:
         self.opened.append(collection)
         self.open.add(collection)
         queue = self.says.setdefault(collection, asyncio.Queue())

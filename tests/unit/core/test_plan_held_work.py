@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slaplanner.core.carrying import carrying_replicas
 from slaplanner.core.decision import Decision
 from slaplanner.core.model import (
     DEFAULT_STARTUP_S,
@@ -25,7 +24,8 @@ from slaplanner.core.model import (
 from slaplanner.core.plan import decide
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
-from slaplanner.core.state import Lengths, PlannerState
+from slaplanner.core.state import MeanLengths, PlannerState
+from slaplanner.core.work_in_flight import carrying_replicas
 from tests.planning import GPUS, fleet, observation, policy, profile, role, unknown
 
 BOTH_SIZINGS = pytest.mark.parametrize("sizing", Sizing)
@@ -149,7 +149,7 @@ def test_no_role_shrinks_below_what_carries_what_it_holds(
     if isinstance(requests, Unknown):
         assert all(decision.desired[kind] >= number for kind, number in count.items())
         return
-    known = state.lengths or Lengths(isl_tokens=asked.sla.isl_tokens, osl_tokens=asked.sla.osl_tokens)
+    known = state.lengths or MeanLengths(isl_tokens=asked.sla.isl_tokens, osl_tokens=asked.sla.osl_tokens)
     for kind, number in count.items():
         carrying = carrying_replicas(
             kind,

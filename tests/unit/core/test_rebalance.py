@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slaplanner.core.model import Fleet, Role, RoleState
 from slaplanner.core.reasons import Reason
-from slaplanner.core.rebalance import Step, Write, next_step
+from slaplanner.core.rebalance import ReplicaWrite, ScalingStep, next_step
 
 P, D = Role.PREFILL, Role.DECODE
 
@@ -38,7 +38,7 @@ def fleet(*roles: RoleState) -> Fleet:
     return Fleet(roles=roles)
 
 
-def moves(step: Step) -> list[tuple[Role, int, int]]:
+def moves(step: ScalingStep) -> list[tuple[Role, int, int]]:
     return [(write.role, write.before, write.replicas) for write in step.writes]
 
 
@@ -119,7 +119,7 @@ def test_what_may_be_written_now(
 
 def test_what_waits_starts_where_the_writes_end() -> None:
     step = next_step(fleet(role(P, 2), role(D, 3, present=4)), {P: 5, D: 3}, 8)
-    assert step.waiting == (Write(role=P, component="prefill", before=4, replicas=5),)
+    assert step.waiting == (ReplicaWrite(role=P, component="prefill", before=4, replicas=5),)
 
 
 @dataclass
@@ -217,7 +217,8 @@ def test_a_move_arrives_when_the_world_follows(
             pool.finish_one()
     assert {which: pool.spec for which, pool in by_role.items()} == desired
     assert (
-        next_step(fleet(*(pool.state(which) for which, pool in by_role.items())), desired, budget) == Step()
+        next_step(fleet(*(pool.state(which) for which, pool in by_role.items())), desired, budget)
+        == ScalingStep()
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slaplanner.core.model import Role
-from slaplanner.core.rebalance import Write
+from slaplanner.core.rebalance import ReplicaWrite
 from slaplanner.core.rivalry import (
     FIRST_PAUSE_S,
     FORGET_S,
@@ -31,8 +31,8 @@ THEIRS = {Role.DECODE: (ARGOCD,)}
 OURS: dict[Role, tuple[str, ...]] = {Role.DECODE: ()}
 
 
-def write(replicas: int) -> Write:
-    return Write(role=Role.DECODE, before=1, replicas=replicas)
+def write(replicas: int) -> ReplicaWrite:
+    return ReplicaWrite(role=Role.DECODE, before=1, replicas=replicas)
 
 
 def look(
@@ -155,7 +155,7 @@ def test_a_pause_ends_no_fight():
 
 
 def test_a_role_that_was_given_up_is_not_watched():
-    rivalry = wrote(peace(), [Write(role=Role.PREFILL, before=1, replicas=2)])
+    rivalry = wrote(peace(), [ReplicaWrite(role=Role.PREFILL, before=1, replicas=2)])
     assert look(rivalry, 1, THEIRS, at_s=NOON) == rivalry
 
 

@@ -28,10 +28,10 @@ from slaplanner_lab.drawing.report_plots import (
 from slaplanner_lab.dryrun import Assumptions, dry_run
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.notebook import load_profile
-from slaplanner_lab.rivals.compare import Comparison, Entry, Kind
-from slaplanner_lab.rivals.rivals import Constant
+from slaplanner_lab.rivals.compare import Comparison, Kind, RivalResult
+from slaplanner_lab.rivals.planners import Constant
 from slaplanner_lab.simulation.loop import PrometheusSilent, Run, Scenario, WorkerLost, simulate
-from slaplanner_lab.simulation.score import Attainment, score
+from slaplanner_lab.simulation.score import AttainmentPercent, score
 from slaplanner_lab.simulation.traffic import Traffic
 from tests.picture import flaws
 from tests.profile_data import LLAMA_8B, PROFILES
@@ -114,17 +114,17 @@ def test_the_reports_plots_can_be_read(name: str) -> None:
         assert flaws(draw(run)) == [], draw.__name__
 
 
-def entries(hours: float, spread: float) -> tuple[Entry, ...]:
+def entries(hours: float, spread: float) -> tuple[RivalResult, ...]:
     """Many rivals between *hours* and *spread* times that, from all to none of the requests in time."""
     some = score(run_of("tiny"))
     kinds = [*Kind, *([Kind.HPA] * 15)]
     return tuple(
-        Entry(
+        RivalResult(
             kind=kind,
             name=f"rival {index}",
             score=replace(
                 some,
-                attainment=Attainment(both=share, ttft=share, itl=share, requests=7),
+                attainment=AttainmentPercent(both=share, ttft=share, itl=share, requests=7),
                 gpu_hours={
                     Role.PREFILL: hours * spread ** (index / len(kinds)),
                     Role.DECODE: 0.0,

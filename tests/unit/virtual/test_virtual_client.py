@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.virtual.channel import ChannelError, Reading
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import Head, Series
 from slaplanner.virtual import ABSENT, Role, ScalingDecision, VirtualConnectorClient
+from slaplanner.virtual.channel import ChannelError, Reading
+from slaplanner.virtual.decisions import Head, IdSeries
 
 
 class ShownChannel:
@@ -43,7 +43,7 @@ class ShownChannel:
 
 
 def head(number: int, *, answered: bool = False, started: int = 1) -> Head:
-    series = Series(name=str(started), started=started)
+    series = IdSeries(name=str(started), started=started)
     decision = ScalingDecision(id=number, workers={Role.PREFILL: 1}, series=series)
     return Head(decision=decision, acknowledged_id=number if answered else ABSENT)
 

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from slaplanner.adapters.virtual.channel import ChannelError, Reading
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
-from slaplanner.core.virtual.decisions import LARGEST_NUMBER, Head
 from slaplanner.virtual import (
     ABSENT,
     Role,
@@ -18,6 +16,8 @@ from slaplanner.virtual import (
     VirtualConnector,
     VirtualConnectorCoordinator,
 )
+from slaplanner.virtual.channel import ChannelError, Reading
+from slaplanner.virtual.decisions import LARGEST_NUMBER, Head
 
 P, D = Role.PREFILL, Role.DECODE
 

@@ -8,6 +8,11 @@ from typing import Any, Final
 
 import yaml
 
+from slaplanner.adapters.deployment.containers import alpha_containers, beta_containers, started
+from slaplanner.adapters.deployment.graph import KIND as GRAPH
+from slaplanner.adapters.deployment.graph import GraphDeployment, parse_graph
+from slaplanner.adapters.deployment.roles import resolve_roles
+from slaplanner.adapters.deployment.untrusted import items, mapping, text, whole
 from slaplanner.adapters.migration.draft import Draft, MigrationError
 from slaplanner.adapters.migration.planner_config import (
     MODES,
@@ -18,11 +23,6 @@ from slaplanner.adapters.migration.planner_config import (
     parsed_config,
 )
 from slaplanner.adapters.migration.scalers import KINDS, apply_scaler
-from slaplanner.adapters.target.containers import alpha_containers, beta_containers, started
-from slaplanner.adapters.target.graph import KIND as GRAPH
-from slaplanner.adapters.target.graph import GraphDeployment, parse_graph
-from slaplanner.adapters.target.roles import resolve_roles
-from slaplanner.adapters.target.shapes import items, mapping, text, whole
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, RolePolicy
 
@@ -41,7 +41,7 @@ _REQUEST_NOTES: Final = {
 
 
 @dataclass(slots=True)
-class Found:
+class SourceObjects:
     """What the documents hold."""
 
     graphs: list[Mapping[str, Any]] = field(default_factory=list)
@@ -109,8 +109,8 @@ def migrate(documents: Iterable[object], *, target: str | None, namespace: str |
     )
 
 
-def _sorted(documents: Iterable[object]) -> Found:
-    found = Found()
+def _sorted(documents: Iterable[object]) -> SourceObjects:
+    found = SourceObjects()
     for document in (mapping(entry) for each in documents for entry in _unpacked(each)):
         kind = document.get("kind")
         if kind == GRAPH:
@@ -154,7 +154,7 @@ def _own(document: Mapping[str, Any], key: str) -> str:
     return text(mapping(document.get("metadata")).get(key))
 
 
-def _graph(found: Found) -> GraphDeployment | None:
+def _graph(found: SourceObjects) -> GraphDeployment | None:
     if len(found.graphs) > 1:
         names = ", ".join(_own(graph, "name") for graph in found.graphs)
         raise MigrationError(f"found {len(found.graphs)} deployments ({names}), wanted one at a time")
@@ -197,7 +197,7 @@ def _components(graph: GraphDeployment, mode: str) -> dict[str, str]:
         return {}
 
 
-def _scalers(found: Found, graph: GraphDeployment | None, draft: Draft) -> None:
+def _scalers(found: SourceObjects, graph: GraphDeployment | None, draft: Draft) -> None:
     if graph is None:
         raise MigrationError(
             f"found an autoscaler, wanted the manifest of the {GRAPH} beside it: it names the roles"
@@ -207,7 +207,7 @@ def _scalers(found: Found, graph: GraphDeployment | None, draft: Draft) -> None:
         apply_scaler(scaler, graph, roles, draft)
 
 
-def _request(request: Mapping[str, Any], found: Found, draft: Draft, target: str | None) -> str:
+def _request(request: Mapping[str, Any], found: SourceObjects, draft: Draft, target: str | None) -> str:
     """Turn a deployment request into a configuration; the name of the deployment that it makes."""
     spec, status = mapping(request.get("spec")), mapping(request.get("status"))
     old = mapping(mapping(spec.get("profilingConfig")).get("config"))
@@ -245,7 +245,7 @@ def _request(request: Mapping[str, Any], found: Found, draft: Draft, target: str
     return name
 
 
-def _policy(draft: Draft, found: Found, target: str | None, namespace: str | None) -> dict[str, Any]:
+def _policy(draft: Draft, found: SourceObjects, target: str | None, namespace: str | None) -> dict[str, Any]:
     spec = draft.spec
     profile = mapping(spec.get("profile"))
     if found.profile_maps or not profile:

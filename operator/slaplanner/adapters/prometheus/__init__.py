@@ -12,15 +12,15 @@ from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.discovery import ModelDiscovery, discover_model
 from slaplanner.adapters.prometheus.history import read_history
 from slaplanner.adapters.prometheus.observe import nothing_known, observe
-from slaplanner.adapters.prometheus.selectors import Matcher, Scope
+from slaplanner.adapters.prometheus.selectors import LabelMatcher, Scope
 from slaplanner.core.model import MatchOperator, MetricsSource
 
 __all__ = [
     "Client",
     "Connections",
     "Deadline",
+    "LabelMatcher",
     "MatchOperator",
-    "Matcher",
     "MetricsSource",
     "ModelDiscovery",
     "Prometheus",

@@ -27,7 +27,7 @@ USUAL_SCRAPES_S: Final = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrivals:
+class ArrivalCounts:
     """Requests per step, oldest first, of the steps that samples of all processes cover.
 
     None when these are too few to tell. A step without a sample is left out, because a gap in the samples
@@ -46,7 +46,7 @@ def read_arrivals(
     window_s: float,
     scrapes: float,
     deadline: Deadline,
-) -> Arrivals:
+) -> ArrivalCounts:
     """Requests per step of the *window_s* seconds before *at_s*.
 
     Args:
@@ -65,7 +65,7 @@ def read_arrivals(
     step_s = scrape_s * math.ceil(window_s / MAX_STEPS / scrape_s) if scrape_s else 0
     steps = int(window_s // step_s) if step_s else 0
     if steps < 2:
-        return Arrivals()
+        return ArrivalCounts()
     end_s = math.floor(at_s)
     start_s = end_s - steps * step_s
     expressions = Expressions(scope)
@@ -88,7 +88,7 @@ def read_arrivals(
         for track in answers["counter"]
     ]
     whole = [sum(step) for step in zip(*growths, strict=True) if not any(map(math.isnan, step))]
-    return Arrivals(counts=tuple(whole), step_s=float(step_s)) if whole else Arrivals()
+    return ArrivalCounts(counts=tuple(whole), step_s=float(step_s)) if whole else ArrivalCounts()
 
 
 def _scrape_s(window_s: float, scrapes: float) -> int:

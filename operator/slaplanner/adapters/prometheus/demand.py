@@ -47,7 +47,7 @@ Process = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class RequestQueries:
     """The requests of one scope within one window."""
 
     scope: Scope
@@ -142,6 +142,7 @@ class Demand:
         figures[f"{kind}_fresh"] = f"count by ({ROW})({_any(past, recent)})"
         if kind == FRONTEND:
             figures[f"{kind}_registered"] = f"count by ({ROW})({_any(registered, recent)})"
+            figures |= expressions.readiness(window) | expressions.refusals(window, recent)
             gauges = {gauge: expressions.gauge(gauge) for gauge in (*series.INFLIGHT, series.QUEUED)}
             gauges |= {gauge: expressions.everywhere(gauge) for gauge in (series.STAGES, series.PENDING)}
             for gauge, selector in gauges.items():
@@ -151,7 +152,14 @@ class Demand:
     def _witnesses(self, kind: str, answers: Answers, ours: set[Process]) -> list[Witness]:
         """What each of our processes of one kind shows."""
         of = {name: _by_process(answers, f"{kind}_{name}") for name in EVIDENCE}
-        work = _work(answers) if kind == FRONTEND else {}
+        is_frontend = kind == FRONTEND
+        work = _work(answers) if is_frontend else {}
+        said = {name: _by_process(answers, name) if is_frontend else {} for name in SAID}
+
+        def ready(process: Process) -> bool | None:
+            if process in said["unready"]:
+                return False
+            return True if process in said["ready"] else None
 
         def counter(name: str, process: Process) -> Counter:
             return Counter(
@@ -171,6 +179,9 @@ class Demand:
                 work=work.get(process, 0.0),
                 moved=process in of["moved"],
                 scraped=process in of["fresh"],
+                ready=ready(process),
+                refused=said["refused"].get(process, 0.0),
+                strange=said["strange"].get(process, 0.0),
             )
             for process in sorted(processes)
         ]
@@ -271,6 +282,9 @@ EVIDENCE: Final = (
     "registered",
 )
 """What is asked of each kind of process."""
+
+SAID: Final = ("ready", "unready", "refused", "strange")
+"""What frontends alone say of requests that they cannot have served."""
 
 
 def process_of(row: Sample | Track) -> Process:

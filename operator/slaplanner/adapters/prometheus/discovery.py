@@ -9,10 +9,10 @@ from typing import Final
 from slaplanner.adapters.prometheus import batch, series
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
-from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX, MODEL, Matcher, Scope
+from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX, MODEL, LabelMatcher, Scope
 from slaplanner.core.model import MatchOperator
 
-ANY_MODEL: Final = Matcher(label=MODEL, operator=MatchOperator.NOT_EQUAL, value="")
+ANY_MODEL: Final = LabelMatcher(label=MODEL, operator=MatchOperator.NOT_EQUAL, value="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def discover_model(
     *,
     at_s: float,
     deadline: Deadline,
-    matchers: Sequence[Matcher] = (),
+    matchers: Sequence[LabelMatcher] = (),
     worker_namespaces: Sequence[str] = (),
     prefix: str = FRONTEND_PREFIX,
 ) -> ModelDiscovery:

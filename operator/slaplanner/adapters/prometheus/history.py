@@ -40,8 +40,10 @@ def read_history(
     """The *points* intervals up to *end_s*, one point each, leading gaps left out.
 
     A point is a gap (NaN) unless samples of every process that had any cover its interval: one that was
-    scraped for half of it shows half of the load. So is a point at which a process could not be scraped. Where a process was sampled through, had no counter yet
-    and was registered, nothing came, and the point is zero.
+    scraped for half of it shows half of the load. So is a point at which a process could not be scraped,
+    or at which workers of a role were missing, because requests are refused then without being counted.
+    Where a process was sampled through, had no counter yet and was registered, nothing came, and the point
+    is zero.
     Lengths are NaN wherever no request showed one.
 
     Args:
@@ -66,8 +68,10 @@ def read_history(
     )
     columns = {name: _column(tracks, start_s, interval_s, points) for name, tracks in answers.items()}
     covered = [
-        whole and not lost > 0
-        for whole, lost in zip(_covered(columns["samples"]), columns["unscraped"], strict=True)
+        whole and not lost > 0 and not unready > 0
+        for whole, lost, unready in zip(
+            _covered(columns["samples"]), columns["unscraped"], columns["unready"], strict=True
+        )
     ]
     requests = [
         _requests(*row) if whole else math.nan
@@ -92,6 +96,7 @@ def _figures(scope: Scope, window: str) -> dict[str, str]:
         "requests": expressions.requests(window),
         "samples": f"min({expressions.samples(window)})",
         "unscraped": expressions.unscraped(window),
+        "unready": f"count({expressions.unready(window)})",
         "counters": expressions.counting(window),
         "registered": f"count({registered})" if registered else expressions.counting(window),
     }

@@ -10,7 +10,7 @@ from slaplanner.adapters.prometheus import batch, series
 from slaplanner.adapters.prometheus.arrivals import read_arrivals
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
-from slaplanner.adapters.prometheus.demand import Answers, Demand, Process, held
+from slaplanner.adapters.prometheus.demand import Answers, Process, RequestQueries, held
 from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram
 from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
@@ -79,7 +79,7 @@ def observe(
         interval_s: planning interval, which `requests` is scaled to.
         deadline: for all round trips together: one, two when nothing matched, two with traffic.
     """
-    demand = Demand(scope, window_s)
+    demand = RequestQueries(scope, window_s)
     try:
         answers = batch.ask(
             prometheus, {**demand.figures(), **_figures(scope, window_s)}, at_s=at_s, deadline=deadline

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slaplanner.core.readings import Known, Reading, Unknown
 from slaplanner.core.reasons import Reason
 
 MOST_REQUESTS = 1e12
 """In one window. A larger count is no count, and sums of such counts would overflow."""
+
+REFUSED_SHARE = 0.05
+"""Of the counted requests. So many more would hardly change a plan."""
 
 MAX_SHOWN = 3
 """Causes in one message."""
@@ -54,6 +57,13 @@ class Witness:
     """Tokens or completions were counted within the window."""
     scraped: bool = True
     """Something of it was sampled recently; False: within the past hour, and not now."""
+    ready: bool | None = None
+    """It said throughout the window that workers of every role serve the model (True), or at some time
+    that they do not (False); None: it does not say."""
+    refused: float = 0.0
+    """Requests for this model that it answered with not_found."""
+    strange: float = 0.0
+    """Requests for models that it does not know. It does not know a model whose workers are all gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +104,9 @@ def routed(
             beside = list(frontends)
         still = share.reason is None and not share.doubt and not share.count
         judged.append((_seconded(router, beside, alone=not someone_counts) if still else None) or share)
-    return _pooled(judged, missing=missing, asked=asked)
+    counted = sum(share.count for share in judged)
+    unheard = [doubt for one in frontends if (doubt := _unheard(one, counted=counted))]
+    return _pooled(judged, missing=[*missing, *unheard], asked=asked)
 
 
 def _seconded(router: Witness, frontends: Sequence[Witness], *, alone: bool) -> _Share | None:
@@ -115,7 +127,34 @@ def _seconded(router: Witness, frontends: Sequence[Witness], *, alone: bool) -> 
     return None
 
 
+def _unheard(witness: Witness, *, counted: float) -> str:
+    """Why there may be more requests than *counted*: those that are refused are counted elsewhere, or nowhere.
+
+    Some clients ask for models that nobody serves, so a few of these are no sign of load.
+    """
+    if witness.ready is False:
+        return (
+            f"{witness.name} says that workers of some role are missing (model_ready is 0), and refuses "
+            "requests without counting them"
+        )
+    if witness.refused > REFUSED_SHARE * counted:
+        return f"{witness.name} answered {witness.refused:g} requests for the model with not_found"
+    if witness.ready is None and witness.strange > REFUSED_SHARE * counted:
+        return (
+            f"{witness.name} counts {witness.strange:g} requests for models that it does not know, as it does "
+            "with a model that has lost its workers"
+        )
+    return ""
+
+
 def _share(witness: Witness) -> _Share:
+    share = _counted(witness)
+    if share.reason is None and not share.doubt and (doubt := _unheard(witness, counted=share.count)):
+        return replace(share, doubt=doubt)
+    return share
+
+
+def _counted(witness: Witness) -> _Share:
     counter = witness.started if witness.started.sampled else witness.completed
     grown = counter.grown or 0.0
     if not (math.isfinite(grown) and 0 <= grown <= MOST_REQUESTS):
@@ -139,6 +178,8 @@ def _without_counter(witness: Witness, grown: float) -> _Share:
     if witness.work > 0:
         doubt = f"{witness.name} holds {witness.work:g} requests and shows no counter of them"
         return _Share(count=grown, doubt=doubt, reason=Reason.COUNTER_SILENT)
+    if witness.ready is False:
+        return _Share(count=grown, doubt=_unheard(witness, counted=grown))
     if not witness.registered:
         doubt = f"{witness.name} shows neither a counter of requests nor a registration of the model"
         return _Share(count=grown, doubt=doubt, reason=Reason.STALE)

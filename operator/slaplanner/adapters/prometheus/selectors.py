@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slaplanner.core.errors import MetricsError
@@ -48,7 +48,7 @@ SYMBOLS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matcher:
+class LabelMatcher:
     """One condition on a label.
 
     Raises:
@@ -94,7 +94,7 @@ class Scope:
     """Those of its worker sets, as far as the target tells them; others are found by their hash."""
     prefix: str = FRONTEND_PREFIX
     """What the names of the frontend's series begin with."""
-    matchers: tuple[Matcher, ...] = ()
+    matchers: tuple[LabelMatcher, ...] = ()
 
     def __post_init__(self) -> None:
         if not METRIC_NAME.fullmatch(self.prefix):
@@ -114,25 +114,30 @@ class Scope:
         """Whether series with our `dynamo_namespace` tell our processes from others."""
         return bool(self.dynamo_namespace)
 
+    def of_model(self, model: str) -> Scope:
+        """The same processes' series of another model."""
+        matchers = tuple(matcher for matcher in self.matchers if matcher.label != MODEL)
+        return replace(self, model=model, matchers=matchers)
+
     @property
-    def conditions(self) -> tuple[Matcher, ...]:
+    def conditions(self) -> tuple[LabelMatcher, ...]:
         """The matchers, but for one that only repeats the model, in whatever spelling."""
         return tuple(matcher for matcher in self.matchers if not self._repeats_the_model(matcher))
 
-    def traffic(self, *extra: Matcher) -> str:
+    def traffic(self, *extra: LabelMatcher) -> str:
         """Selector of the source's request counters, for a message: with our namespace."""
         return braces([*self._own(model=self.source is MetricsSource.FRONTEND), *self.conditions, *extra])
 
-    def requests(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
+    def requests(self, *extra: LabelMatcher, model: bool = True, anonymous: bool = False) -> str:
         """Selector of request counters; *anonymous*: those without a namespace too."""
         return braces([*self._own(model=model, anonymous=anonymous), *self.conditions, *extra])
 
-    def nameless_requests(self, *extra: Matcher) -> str:
+    def nameless_requests(self, *extra: LabelMatcher) -> str:
         """Selector of this model's request counters without a namespace."""
         model = [] if self.model is None else [any_case(self.model)]
-        return braces([*model, Matcher(label=NAMESPACE, value=""), *self.conditions, *extra])
+        return braces([*model, LabelMatcher(label=NAMESPACE, value=""), *self.conditions, *extra])
 
-    def measures(self, *extra: Matcher, model: bool = True, anonymous: bool = False) -> str:
+    def measures(self, *extra: LabelMatcher, model: bool = True, anonymous: bool = False) -> str:
         """Selector of histograms, gauges and mixed families, on which request counters' labels do not occur.
 
         *model*: whether these series have such a label; *anonymous*: those without a namespace too.
@@ -141,29 +146,29 @@ class Scope:
         matchers = [matcher for matcher in self.conditions if matcher.label not in lacking]
         return braces([*extra, *self._own(model=model, anonymous=anonymous), *matchers])
 
-    def cousins(self, *extra: Matcher) -> str | None:
+    def cousins(self, *extra: LabelMatcher) -> str | None:
         """Selector of this model's series under names that begin as ours and are not; None: not to be told."""
         if not self.dynamo_namespace or self.model is None:
             return None
-        begins = Matcher(
+        begins = LabelMatcher(
             label=NAMESPACE, operator=MatchOperator.MATCHES, value=f"{spelled(self.dynamo_namespace)}[-_].+"
         )
         own = self._own(model=False)[0].value
-        others = Matcher(label=NAMESPACE, operator=MatchOperator.NOT_MATCHES, value=own)
+        others = LabelMatcher(label=NAMESPACE, operator=MatchOperator.NOT_MATCHES, value=own)
         return braces([any_case(self.model), begins, others, *self.conditions, *extra])
 
-    def any_spelling(self, *extra: Matcher) -> str | None:
+    def any_spelling(self, *extra: LabelMatcher) -> str | None:
         """Selector of our request counters without the matchers on the model; None: there are no such matchers."""
         others = [matcher for matcher in self.conditions if matcher.label != MODEL]
         if self.model is None or len(others) == len(self.conditions):
             return None
         return braces([*self._own(model=True), *others, *extra])
 
-    def same_model(self, *extra: Matcher) -> str | None:
+    def same_model(self, *extra: LabelMatcher) -> str | None:
         """Selector of anybody's series of this model; None: no model was asked for."""
         return braces([*extra, any_case(self.model)]) if self.model else None
 
-    def same_namespace(self, *extra: Matcher) -> str | None:
+    def same_namespace(self, *extra: LabelMatcher) -> str | None:
         """Selector of the deployment's series of any model; None: no namespace was asked for."""
         return braces([*extra, *self._own(model=False)]) if self.is_namespaced else None
 
@@ -173,30 +178,30 @@ class Scope:
         found = [*(self._own(model=False) if self.is_namespaced else ()), *matchers]
         return braces(found) if found else None
 
-    def _repeats_the_model(self, matcher: Matcher) -> bool:
+    def _repeats_the_model(self, matcher: LabelMatcher) -> bool:
         is_equal = matcher.label == MODEL and matcher.operator is MatchOperator.EQUAL
         return is_equal and self.model is not None and matcher.value.lower() == self.model.lower()
 
-    def _own(self, *, model: bool, anonymous: bool = False) -> list[Matcher]:
+    def _own(self, *, model: bool, anonymous: bool = False) -> list[LabelMatcher]:
         found = [any_case(self.model)] if model and self.model is not None else []
         if self.dynamo_namespace is None:
             return found
         if not self.dynamo_namespace:
-            return [*found, Matcher(label=NAMESPACE, value="")]
+            return [*found, LabelMatcher(label=NAMESPACE, value="")]
         names = [spelled(self.dynamo_namespace) + _WORKER_SET]
         names += [spelled(name) for name in self.worker_namespaces if name]
         names += [""] if anonymous else []
-        return [*found, Matcher(label=NAMESPACE, operator=MatchOperator.MATCHES, value="|".join(names))]
+        return [*found, LabelMatcher(label=NAMESPACE, operator=MatchOperator.MATCHES, value="|".join(names))]
 
     def __str__(self) -> str:
         """What was asked for, as a user wrote it or would write it."""
         found = []
         if self.source is MetricsSource.FRONTEND and self.model is not None:
-            found.append(Matcher(label=MODEL, value=self.model))
+            found.append(LabelMatcher(label=MODEL, value=self.model))
         if self.dynamo_namespace is not None:
             is_router = self.source is MetricsSource.ROUTER
             value = self.dynamo_namespace.replace("-", "_") if is_router else self.dynamo_namespace
-            found.append(Matcher(label=NAMESPACE, value=value))
+            found.append(LabelMatcher(label=NAMESPACE, value=value))
         return f"{self.source.value} {braces([*found, *self.conditions])}"
 
 
@@ -218,7 +223,7 @@ def quote_regex(value: str) -> str:
     return _REGEX_SPECIAL.sub(r"\\\1", value)
 
 
-def any_case(model: str, *, or_none: bool = False) -> Matcher:
+def any_case(model: str, *, or_none: bool = False) -> LabelMatcher:
     r"""A model in every spelling that a frontend may give it; *or_none*: or no such label.
 
     >>> print(any_case("Qwen/Qwen3-0.6B"))
@@ -231,7 +236,7 @@ def any_case(model: str, *, or_none: bool = False) -> Matcher:
         pattern += f"|{quote_regex(lower)}"
     if or_none:
         pattern += "|"
-    return Matcher(label=MODEL, operator=MatchOperator.MATCHES, value=pattern)
+    return LabelMatcher(label=MODEL, operator=MatchOperator.MATCHES, value=pattern)
 
 
 def spelled(namespace: str) -> str:
@@ -243,6 +248,6 @@ def spelled(namespace: str) -> str:
     return re.sub("[-_]", "[-_]", quote_regex(namespace))
 
 
-def braces(matchers: Iterable[Matcher]) -> str:
+def braces(matchers: Iterable[LabelMatcher]) -> str:
     """The matchers as a selector, `{}` when there are none."""
     return "{" + ",".join(str(matcher) for matcher in matchers) + "}"

@@ -17,7 +17,7 @@ from slaplanner.adapters.prometheus.selectors import (
     FRONTEND_PREFIX,
     MODEL,
     NAMESPACE,
-    Matcher,
+    LabelMatcher,
     Scope,
     any_case,
     quote_regex,
@@ -54,19 +54,28 @@ REGISTRATIONS: Final = ("model_ready", "model_context_length")
 """Gauges of the models that a frontend knows, present before the first request; the first in newer
 versions only, the second since there are such gauges."""
 
-NOT_GENERATION: Final = Matcher(
+NOT_GENERATION: Final = LabelMatcher(
     label="endpoint",
     operator=MatchOperator.NOT_MATCHES,
     value="embeddings|classify|rerank|pooling|images|videos|audios|tensor",
 )
 """What is not text generation is left out by name, so that a new kind of generation counts."""
 
-NOT_SERVABLE: Final = Matcher(
+READY: Final = REGISTRATIONS[0]
+"""1 while workers of every role serve the model, 0 while those of some role are missing."""
+
+UNKNOWN_MODEL: Final = "unknown_model"
+"""The label `model` of requests for models that a frontend does not know, since 1.4; one that has lost its
+last worker is such a model."""
+
+NOT_FOUND: Final = LabelMatcher(label="error_type", value="not_found")
+
+NOT_SERVABLE: Final = LabelMatcher(
     label="error_type", operator=MatchOperator.NOT_MATCHES, value="validation|not_found|not_implemented"
 )
 """Completions that no number of replicas would have served."""
 
-OF_A_FRONTEND: Final = Matcher(label="request_type", operator=MatchOperator.NOT_EQUAL, value="")
+OF_A_FRONTEND: Final = LabelMatcher(label="request_type", operator=MatchOperator.NOT_EQUAL, value="")
 """What tells a frontend's request counters from those of other programs, whatever their prefix."""
 
 PROCESS: Final = "job,instance,pod"
@@ -110,8 +119,8 @@ class Expressions:
         return f"{self.prefix}_{suffix}{self.scope.measures(model=self._is_frontend)}"
 
     def gauge(self, suffix: str) -> str:
-        """Selector of a frontend's gauge, without a namespace too."""
-        return f"{self.prefix}_{suffix}{self.scope.measures(anonymous=True)}"
+        """Selector of a frontend's gauge, without a namespace too, whichever source is read."""
+        return f"{self.scope.prefix}_{suffix}{self.scope.measures(anonymous=True)}"
 
     def growth(self, suffix: str, window: str, *, by: str) -> str:
         """How much a histogram's series grew in *window*, summed by the labels *by*."""
@@ -150,6 +159,37 @@ class Expressions:
         selector = self.scope.measures(anonymous=anonymous)
         return [f"{self.prefix}_{name}{selector}" for name in REGISTRATIONS]
 
+    def readiness(self, window: str) -> dict[str, str]:
+        """Frontends that were ready for the model in all of *window*, and such that were not; a count each."""
+        ready = self.gauge(READY)
+        # The gauge goes with the last worker, and comes with the first.
+        always = f"min_over_time({ready}[{window}]) > 0 and {ready} > 0 and {ready} offset {window} > 0"
+        return {
+            "ready": f"count by ({ROW})({always})",
+            "unready": f"count by ({ROW})({self.unready(window)})",
+        }
+
+    def unready(self, window: str) -> str:
+        """Frontends that lacked the workers of some role at some time in *window*."""
+        return f"min_over_time({self.gauge(READY)}[{window}]) == 0"
+
+    def refusals(self, window: str, before: str) -> dict[str, str]:
+        """Requests in *window* that may be for our model, and that no counter of it shows.
+
+        *before*: how long before it a series must have had a sample to have begun outside.
+        """
+
+        def came(suffix: str, scope: Scope, *kinds: LabelMatcher) -> str:
+            counter = f"{self.prefix}_{suffix}{scope.requests(*kinds, NOT_GENERATION, anonymous=True)}"
+            born = f"last_over_time({counter}[{window}]) unless last_over_time({counter}[{before}] offset {window})"
+            return f"sum by ({ROW})(increase({counter}[{window}]) > 0 or ({born}))"
+
+        found = {"refused": came(COMPLETED, self.scope, NOT_FOUND)}
+        if self.scope.model is not None and self.scope.model.lower() != UNKNOWN_MODEL:
+            strange = self.scope.of_model(UNKNOWN_MODEL)
+            found["strange"] = f"{came(STARTED, strange)} or {came(COMPLETED, strange, NOT_FOUND)}"
+        return found
+
     def unscraped(self, window: str) -> str:
         """How many targets of ours cannot be scraped now, though they have or may have traffic."""
         known = self.bearers(window)
@@ -171,7 +211,7 @@ class Expressions:
         selector = self.scope.requests(
             OF_A_FRONTEND,
             named(f".+_({STARTED}|{COMPLETED})"),
-            Matcher(
+            LabelMatcher(
                 label="__name__",
                 operator=MatchOperator.NOT_MATCHES,
                 value=f"{quote_regex(self.prefix)}_({STARTED}|{COMPLETED})",
@@ -233,7 +273,7 @@ class Expressions:
             + self.scope.requests(*self._kinds(suffix), model=self._is_frontend, anonymous=anonymous)
         )  # fmt: skip
 
-    def _kinds(self, suffix: str) -> tuple[Matcher, ...]:
+    def _kinds(self, suffix: str) -> tuple[LabelMatcher, ...]:
         """What keeps other requests than ours to serve out of a frontend's counter."""
         if not self._is_frontend:
             return ()
@@ -258,9 +298,9 @@ class Expressions:
         return f"({' or '.join(found)})"
 
 
-def named(pattern: str) -> Matcher:
+def named(pattern: str) -> LabelMatcher:
     """The metrics whose names match a regular expression."""
-    return Matcher(label="__name__", operator=MatchOperator.MATCHES, value=pattern)
+    return LabelMatcher(label="__name__", operator=MatchOperator.MATCHES, value=pattern)
 
 
 def duration(seconds: float) -> str:

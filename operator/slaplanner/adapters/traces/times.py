@@ -62,7 +62,7 @@ FROM_START = "{} from the trace's start"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class ArrivalTimes:
     """Arrivals in seconds, from the first one on where the times were of the Unix clock."""
 
     seconds: FloatArray
@@ -89,7 +89,7 @@ def unix_seconds(text: str) -> float | None:
 
 def on_clock(
     times: FloatArray, *, unit: TimeUnit, documented: bool, given: TimeUnit | None, name: str
-) -> Clock:
+) -> ArrivalTimes:
     """Times in seconds.
 
     Args:
@@ -113,8 +113,8 @@ def on_clock(
     if first_s >= UNIX_FROM_S:
         day = datetime.fromtimestamp(min(first_s, UNIX_TO_S), UTC)
         words = f"Unix {unit.words} from {day:%Y-%m-%d %H:%M:%S} UTC"
-        return Clock(seconds=seconds - first_s, words=words)
-    return Clock(seconds=seconds, words=FROM_START.format(unit.words))
+        return ArrivalTimes(seconds=seconds - first_s, words=words)
+    return ArrivalTimes(seconds=seconds, words=FROM_START.format(unit.words))
 
 
 def paced(count: int, span_s: float) -> str:

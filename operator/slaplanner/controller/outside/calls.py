@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
-from slaplanner.adapters.target import ApiRefusal, Outcome
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome
 from slaplanner.controller import metrics
 from slaplanner.controller.api_server import ApiServer
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import PlanningError
 
 P = ParamSpec("P")
@@ -28,10 +28,10 @@ class Calls:
     """Calls of the API server and of etcd."""
 
     api_server: ApiServer = field(default_factory=ApiServer)
-    pools: dict[str, Pool] = field(
+    pools: dict[str, ThreadPool] = field(
         default_factory=lambda: {
-            "kubernetes": Pool("kubernetes", size=KUBERNETES_THREADS),
-            "etcd": Pool("etcd", size=ETCD_THREADS),
+            "kubernetes": ThreadPool("kubernetes", size=KUBERNETES_THREADS),
+            "etcd": ThreadPool("etcd", size=ETCD_THREADS),
         }
     )
 
@@ -56,8 +56,8 @@ class Calls:
             metrics.OUTSIDE_REQUESTS.labels(system).observe(time.monotonic() - started_s)
 
     async def write(
-        self, system: str, function: Callable[P, Outcome], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Outcome:
+        self, system: str, function: Callable[P, ScalingOutcome], /, *args: P.args, **kwargs: P.kwargs
+    ) -> ScalingOutcome:
         """As `of`, for writes, which do not raise what was refused."""
         outcome = await self.of(system, function, *args, **kwargs)
         if outcome.error is None:

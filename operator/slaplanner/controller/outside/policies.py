@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
+from kubernetes.client import ApiClient, CustomObjectsApi, EventsV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     FIELD_MANAGER,
     ApiRefusal,
     KubernetesApi,
@@ -18,7 +18,7 @@ from slaplanner.adapters.target import (
     failure_of,
     report_conditions,
 )
-from slaplanner.adapters.target.conditions import Verdict
+from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.api.policy import GROUP, PLURAL, VERSION
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 
@@ -29,7 +29,7 @@ class PolicyObjects:
     def __init__(self, api_client: ApiClient, calls: Calls) -> None:
         self._calls = calls
         self._api = KubernetesApi(api_client, timeout_s=REQUEST_TIMEOUT_S)
-        self._core = CoreV1Api(api_client)
+        self._events = EventsV1Api(api_client)
         self._custom = CustomObjectsApi(api_client)
 
     async def write_status(self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> None:
@@ -49,7 +49,13 @@ class PolicyObjects:
         """Post an event. Raises ApiRefusal."""
         await self._calls.of("kubernetes", self._create_event, namespace, event)
 
-    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
+    async def count_event(self, namespace: str, name: str, series: Mapping[str, Any]) -> None:
+        """Say that the event of this name happened again. Raises ApiRefusal."""
+        await self._calls.of("kubernetes", self._count_event, namespace, name, {"series": series})
+
+    async def report_to_target(
+        self, namespace: str, name: str, verdicts: Iterable[DeploymentConditions]
+    ) -> None:
         """Keep our two conditions on the deployment. Raises ActuationError."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self._calls.of(
@@ -84,6 +90,19 @@ class PolicyObjects:
     def _create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         body: Any = event
         try:
-            self._core.create_namespaced_event(namespace, body, _request_timeout=REQUEST_TIMEOUT_S)
+            self._events.create_namespaced_event(namespace, body, _request_timeout=REQUEST_TIMEOUT_S)
+        except (ApiException, HTTPError, OSError) as error:
+            raise ApiRefusal(failure_of(error)) from error
+
+    def _count_event(self, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
+        body: Any = patch
+        try:
+            self._events.patch_namespaced_event(
+                name,
+                namespace,
+                body,
+                _content_type="application/merge-patch+json",
+                _request_timeout=REQUEST_TIMEOUT_S,
+            )
         except (ApiException, HTTPError, OSError) as error:
             raise ApiRefusal(failure_of(error)) from error

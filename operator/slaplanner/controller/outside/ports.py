@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from slaplanner.adapters.deployment import Rivals, ScalingOutcome, TargetState
+from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile
-from slaplanner.adapters.target import Outcome, Rivals, TargetState
-from slaplanner.adapters.target.conditions import Verdict
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.core.attainment import Attainment
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class TrafficReading:
     """What Prometheus said for one plan."""
 
     observation: Observation
@@ -76,7 +76,7 @@ class Targets(Protocol):
         desired: Mapping[Role, int],
         *,
         still_wanted: Callable[[], bool],
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         """Bring the target closer to *desired*, within the budget at every moment."""
         ...
 
@@ -121,7 +121,7 @@ class Metrics(Protocol):
         at_s: float,
         end_s: float,
         kept: Series | None,
-    ) -> Traffic:
+    ) -> TrafficReading:
         """One observation at *at_s*, the history up to the grid time *end_s*, and the attainment."""
         ...
 
@@ -133,7 +133,9 @@ class Reports(Protocol):
         """Merge *status* into that of the policy. Raises ApiRefusal."""
         ...
 
-    async def report_to_target(self, namespace: str, name: str, verdicts: Iterable[Verdict]) -> None:
+    async def report_to_target(
+        self, namespace: str, name: str, verdicts: Iterable[DeploymentConditions]
+    ) -> None:
         """Keep our two conditions on the deployment. Raises ActuationError."""
         ...
 

@@ -6,25 +6,25 @@ from collections.abc import Callable, Mapping
 
 from kubernetes.client import ApiClient
 
-from slaplanner.adapters.object_versions import Watched
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     Connector,
     GraphConnector,
     GraphTarget,
     KubernetesApi,
-    Outcome,
     Rivals,
+    ScalingOutcome,
     TargetState,
 )
-from slaplanner.adapters.target.graph import GROUP, PLURAL
+from slaplanner.adapters.deployment.graph import GROUP, PLURAL
+from slaplanner.adapters.object_versions import Watched
+from slaplanner.api.enums import VirtualBackend
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.api.words import VirtualBackend
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 from slaplanner.controller.outside.ports import Clock
 from slaplanner.controller.outside.traffic import PrometheusMetrics
-from slaplanner.controller.virtual import virtual_connector, virtual_version
 from slaplanner.core.model import Role
 from slaplanner.settings import Settings
+from slaplanner.virtual.policy_connector import virtual_connector, virtual_version
 
 
 class ConnectedTargets:
@@ -67,7 +67,7 @@ class ConnectedTargets:
         desired: Mapping[Role, int],
         *,
         still_wanted: Callable[[], bool],
-    ) -> Outcome:
+    ) -> ScalingOutcome:
         """Bring the target closer to *desired*, within the budget at every moment."""
         return await self._calls.write(
             _system(policy),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+from slaplanner.adapters.deployment import TargetState
 from slaplanner.adapters.prometheus import (
     Connections,
     Deadline,
-    Matcher,
+    LabelMatcher,
     Scope,
     discover_model,
     nothing_known,
@@ -17,13 +18,12 @@ from slaplanner.adapters.prometheus import (
     read_history,
 )
 from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
-from slaplanner.adapters.target import TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller import metrics
 from slaplanner.controller.histories import joined, points_to_read
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S
-from slaplanner.controller.outside.ports import Traffic
-from slaplanner.controller.pools import Pool
+from slaplanner.controller.outside.ports import TrafficReading
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.readings import Known, Series
 from slaplanner.core.reasons import Reason
@@ -49,7 +49,7 @@ class PrometheusMetrics:
             for name, connection in settings.prometheus.items()
         }
         self._pools = {
-            name: Pool(f"prometheus {name}", size=PROMETHEUS_THREADS)
+            name: ThreadPool(f"prometheus {name}", size=PROMETHEUS_THREADS)
             for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
         }
 
@@ -62,7 +62,7 @@ class PrometheusMetrics:
         at_s: float,
         end_s: float,
         kept: Series | None,
-    ) -> Traffic:
+    ) -> TrafficReading:
         """One observation at *at_s*, the history up to the grid time *end_s*, and the attainment.
 
         What cannot be asked, such as a connection that nobody configured, is an observation that failed.
@@ -71,7 +71,7 @@ class PrometheusMetrics:
             self._traffic, policy, target, model, at_s=at_s, end_s=end_s, kept=kept
         )
 
-    def pool(self, policy: SLAPolicy) -> Pool:
+    def pool(self, policy: SLAPolicy) -> ThreadPool:
         """The threads of the policy's connection: one that hangs keeps nobody from asking another."""
         name = policy.spec.metrics.connection
         return self._pools[name if name in self._pools else _UNKNOWN_CONNECTION]
@@ -97,13 +97,13 @@ class PrometheusMetrics:
         at_s: float,
         end_s: float,
         kept: Series | None,
-    ) -> Traffic:
+    ) -> TrafficReading:
         core = policy.to_core()
         try:
             prometheus = self._connections.get(policy.spec.metrics.connection)
             scope = scope_of(policy, target, model=model)
         except MetricsError as error:
-            return Traffic(observation=nothing_known(error, window_s=core.window_s))
+            return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
         deadline = Deadline.after(self._timeouts_s[prometheus.name])
         observation = observe(
             prometheus,
@@ -114,7 +114,7 @@ class PrometheusMetrics:
             deadline=deadline,
         )
         if not isinstance(observation.requests, Known):
-            return Traffic(observation=observation, clock_offset_s=prometheus.clock_offset_s)
+            return TrafficReading(observation=observation, clock_offset_s=prometheus.clock_offset_s)
         history = attainment = None
         with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
             read = read_history(
@@ -135,7 +135,7 @@ class PrometheusMetrics:
                 itl_ms=core.sla.itl_ms,
                 deadline=deadline,
             )
-        return Traffic(
+        return TrafficReading(
             observation=replace(observation, history=history),
             attainment=attainment,
             clock_offset_s=prometheus.clock_offset_s,
@@ -158,9 +158,9 @@ def _prefix(policy: SLAPolicy, target: TargetState) -> str:
     return policy.spec.metrics.prefix or target.metrics_prefix or FRONTEND_PREFIX
 
 
-def _matchers(policy: SLAPolicy) -> tuple[Matcher, ...]:
+def _matchers(policy: SLAPolicy) -> tuple[LabelMatcher, ...]:
     return tuple(
-        Matcher(label=matcher.label, operator=matcher.operator, value=matcher.value)
+        LabelMatcher(label=matcher.label, operator=matcher.operator, value=matcher.value)
         for matcher in policy.spec.metrics.matchers or ()
     )
 

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slaplanner.core.forecast.calibration import LEVELS
-from slaplanner.core.forecast.channels import Array
+from slaplanner.core.forecast.features import Array
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.model import PredictorType
 from slaplanner.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class TokenForecast:
     """Tokens per interval that one role will have to process.
 
     `mean_tokens`: one figure per step of the horizon. `bounds_tokens`: per step, one figure per level
@@ -52,8 +52,8 @@ class Demand:
         return bounds[left] + share * (bounds[right] - bounds[left])
 
 
-def uppers(demands: Sequence[Demand], levels: tuple[float, ...]) -> Array:
-    """`Demand.upper` of several levels at every step of the horizon, shape (demands, steps, levels)."""
+def uppers(demands: Sequence[TokenForecast], levels: tuple[float, ...]) -> Array:
+    """`TokenForecast.upper` of several levels at every step of the horizon, shape (demands, steps, levels)."""
     bounds = np.array([demand.bounds_tokens for demand in demands])
     left, right, share = _places(levels)
     low: Array = bounds.take(left, axis=-1)
@@ -96,8 +96,8 @@ class Forecast:
     requests: tuple[float, ...]
     isl_tokens: tuple[float, ...]
     osl_tokens: tuple[float, ...]
-    prefill: Demand
-    decode: Demand
+    prefill: TokenForecast
+    decode: TokenForecast
     reason: Reason = Reason.FORECAST
     message: str = ""
     state: ForecastState | None = field(default=None, repr=False, compare=False)

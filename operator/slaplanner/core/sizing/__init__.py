@@ -4,6 +4,6 @@
 the answer.
 """
 
-from slaplanner.core.sizing.model import Demand, Sized, SizedRole
+from slaplanner.core.sizing.model import MeanLoad, Sized, SizedRole
 
-__all__ = ["Demand", "Sized", "SizedRole"]
+__all__ = ["MeanLoad", "Sized", "SizedRole"]

@@ -27,7 +27,7 @@ from slaplanner.core.sizing import throughput
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.experience import Experience
 from slaplanner.core.sizing.learning import Learning
-from slaplanner.core.sizing.model import Demand, Sized, SizedRole
+from slaplanner.core.sizing.model import MeanLoad, Sized, SizedRole
 from slaplanner.core.sizing.observed import in_flight_tokens_s
 from slaplanner.core.wording import exact, exactly
 
@@ -69,7 +69,7 @@ class _Term:
         return self.upper_tokens_s / self.each_tokens_s if self.each_tokens_s > 0.0 else 0.0
 
 
-def size(situation: Situation, *, demand: Demand, gpus_per_replica: Mapping[Role, int]) -> Sized:
+def size(situation: Situation, *, demand: MeanLoad, gpus_per_replica: Mapping[Role, int]) -> Sized:
     """Replicas per role of the policy's mode, floors applied; bounds and budget come later.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 
 from slaplanner.core.profiles import DecodeProfile
 from slaplanner.core.sizing.arrays import Floats
-from slaplanner.core.sizing.lengths import Lengths
+from slaplanner.core.sizing.lengths import LengthDistribution
 
 KV_LIMIT = 0.97
 """Share of the KV that a steady batch may fill: engines keep some free for the growth of what runs."""
@@ -35,7 +35,7 @@ _ROUNDS = 4
 """Each divides what is left by 64: known to a millionth of a sequence in the end."""
 
 
-def mean_context_tokens(isl: Lengths, osl: Lengths) -> float:
+def mean_context_tokens(isl: LengthDistribution, osl: LengthDistribution) -> float:
     """Tokens that a sequence of the batch holds, seen at any moment."""
     return isl.mean + osl.second_moment / (2.0 * osl.mean)
 

@@ -27,7 +27,7 @@ from slaplanner.core.sizing.arrays import Floats
 from slaplanner.core.sizing.batch import LIFE_SHARE, Batch, mean_context_tokens
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.experience import ENGINE_MARGIN
-from slaplanner.core.sizing.lengths import Lengths
+from slaplanner.core.sizing.lengths import LengthDistribution
 
 _HALVINGS = 20
 _ROUNDS = 3
@@ -40,8 +40,8 @@ class Capacity:
 
     sla: Sla
     profile: Profile
-    isl: Lengths
-    osl: Lengths
+    isl: LengthDistribution
+    osl: LengthDistribution
     burstiness: Burstiness
     slowdown: float = 1.0
     """How many times slower than profiled the engine is, where that is known."""

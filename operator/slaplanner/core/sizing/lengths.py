@@ -15,7 +15,7 @@ LEAST_COUNT = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class Lengths:
+class LengthDistribution:
     """Lengths in tokens and the share of requests that has each.
 
     Without slots, because the cached property lives in the instance's dictionary.
@@ -32,8 +32,14 @@ class Lengths:
     def second_moment(self) -> float:
         return float(self.share @ self.tokens**2)
 
+    def longest(self, share: float) -> float:
+        """The length that so large a *share* of the requests does not exceed."""
+        order = np.argsort(self.tokens)
+        place = int(np.searchsorted(np.cumsum(self.share[order]), share))
+        return float(self.tokens[order[min(place, order.size - 1)]])
 
-def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
+
+def lengths(mean_tokens: float, histogram: Histogram | None) -> LengthDistribution:
     """One length per bucket, all at the same share of their buckets, so that the mean is *mean_tokens*.
 
     >>> some = lengths(120.0, Histogram(edges=(100.0, 200.0, float("inf")), counts=(50.0, 50.0, 0.0)))
@@ -41,7 +47,7 @@ def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
     ([70.0, 170.0], 120.0)
     """
     if histogram is None or histogram.total < LEAST_COUNT:
-        return Lengths(np.array([mean_tokens]), np.array([1.0]))
+        return LengthDistribution(np.array([mean_tokens]), np.array([1.0]))
     lowers, widths = _buckets(histogram.edges)
     counts = np.asarray(histogram.counts, dtype=np.float64)
     seen = np.flatnonzero(counts > 0.0)
@@ -52,9 +58,9 @@ def lengths(mean_tokens: float, histogram: Histogram | None) -> Lengths:
     mean = float(share @ tokens)
     if not mean > 0.0:
         # No finite edge above zero: the buckets say nothing of a shape.
-        return Lengths(np.array([mean_tokens]), np.array([1.0]))
+        return LengthDistribution(np.array([mean_tokens]), np.array([1.0]))
     # A forecast mean may lie outside what the buckets allow: then the whole shape is stretched.
-    return Lengths(tokens * (mean_tokens / mean), share)
+    return LengthDistribution(tokens * (mean_tokens / mean), share)
 
 
 @lru_cache(maxsize=16)

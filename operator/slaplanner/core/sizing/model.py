@@ -9,7 +9,7 @@ from slaplanner.core.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class MeanLoad:
     """The load to size for: arrivals per planning interval, and the mean lengths of a request."""
 
     requests_per_interval: float

@@ -19,7 +19,7 @@ from slaplanner.core.model import Policy, Role
 from slaplanner.core.profiles import Profile
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rounding import whole_replicas
-from slaplanner.core.sizing.model import Demand, Sized, SizedRole
+from slaplanner.core.sizing.model import MeanLoad, Sized, SizedRole
 from slaplanner.core.wording import figure
 
 
@@ -58,7 +58,7 @@ def size(
     *,
     policy: Policy,
     profile: Profile,
-    demand: Demand,
+    demand: MeanLoad,
     correction: Correction,
     gpus_per_replica: Mapping[Role, int],
 ) -> Sized:
@@ -88,7 +88,7 @@ def size(
 
 
 def stages_of(
-    role: Role, *, policy: Policy, profile: Profile, demand: Demand, correction: Correction, gpus: int
+    role: Role, *, policy: Policy, profile: Profile, demand: MeanLoad, correction: Correction, gpus: int
 ) -> tuple[Stage, ...]:
     """The stages that *role* works on, with replicas of so many GPUs.
 
@@ -110,7 +110,7 @@ def stages_of(
     return tuple(stage for stage in (prefill, decode) if stage is not None)
 
 
-def _prefill(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> Stage:
+def _prefill(*, policy: Policy, profile: Profile, demand: MeanLoad, factor: float, gpus: int) -> Stage:
     """*factor* at most 1: what a prompt costs compared with the profile (a prefix cache makes it cheaper)."""
     isl = demand.isl_tokens
     throughput = profile.prefill.throughput_per_gpu(isl)
@@ -128,7 +128,7 @@ def _prefill(*, policy: Policy, profile: Profile, demand: Demand, factor: float,
     )
 
 
-def _decode(*, policy: Policy, profile: Profile, demand: Demand, factor: float, gpus: int) -> Stage:
+def _decode(*, policy: Policy, profile: Profile, demand: MeanLoad, factor: float, gpus: int) -> Stage:
     """*factor*: observed ITL over that of the profile; a factor that is not positive counts as 1."""
     factor = factor if factor > 0 else 1.0
     context = demand.context_tokens

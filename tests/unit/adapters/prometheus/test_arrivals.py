@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slaplanner.adapters.prometheus import Deadline, Scope
-from slaplanner.adapters.prometheus.arrivals import MAX_STEPS, Arrivals, read_arrivals
+from slaplanner.adapters.prometheus.arrivals import MAX_STEPS, ArrivalCounts, read_arrivals
 from tests.fakes import FakePrometheus, Points
 
 SCOPE = Scope(model="llama")
@@ -17,7 +17,7 @@ def counter(*values: float | None, step_s: int = 15) -> Points:
     return {first + index * step_s: value for index, value in enumerate(values) if value is not None}
 
 
-def read(*counters: Points, window_s: float = 60, scrapes: float = 4) -> Arrivals:
+def read(*counters: Points, window_s: float = 60, scrapes: float = 4) -> ArrivalCounts:
     return read_arrivals(
         FakePrometheus(tracks={"counter": counters}),
         SCOPE,

@@ -6,7 +6,7 @@ import pytest
 
 from slaplanner.adapters.prometheus import (
     Deadline,
-    Matcher,
+    LabelMatcher,
     Scope,
     discover_model,
     read_attainment,
@@ -115,7 +115,7 @@ def test_the_only_model_of_a_deployment_is_found(
         "serving-llama",
         at_s=0,
         deadline=Deadline.after(60),
-        matchers=[Matcher(label="cluster", value="eu")],
+        matchers=[LabelMatcher(label="cluster", value="eu")],
     )
     assert (discovery.model, discovery.found) == (model, found)
     assert '{model!="",dynamo_namespace=~"serving[-_]llama' in prometheus.queries[0]

@@ -58,6 +58,41 @@ def read(*witnesses: Witness, missing: tuple[str, ...] = ()) -> Reading:
             id="arrivals-that-never-count-beside-completions-that-do",
         ),
         pytest.param(
+            replace(REGISTERED, started=IDLE, ready=False), Known(0.0, lower_bound=True), id="a-role-is-gone"
+        ),
+        pytest.param(
+            replace(REGISTERED, ready=False),
+            Known(0.0, lower_bound=True),
+            id="never-asked-and-a-role-is-gone",
+        ),
+        pytest.param(
+            replace(REGISTERED, started=BUSY, ready=False),
+            Known(360.0, lower_bound=True),
+            id="a-role-was-gone-for-a-while",
+        ),
+        pytest.param(
+            replace(REGISTERED, completed=IDLE, refused=90), Known(0.0, lower_bound=True), id="not-found"
+        ),
+        pytest.param(
+            replace(REGISTERED, started=IDLE, strange=90), Known(0.0, lower_bound=True), id="unknown-model"
+        ),
+        pytest.param(
+            replace(REGISTERED, strange=90), Known(0.0, lower_bound=True), id="never-asked-and-unknown-model"
+        ),
+        pytest.param(
+            replace(REGISTERED, started=BUSY, strange=90),
+            Known(360.0, lower_bound=True),
+            id="as-many-strangers-as-would-matter",
+        ),
+        pytest.param(
+            replace(REGISTERED, started=BUSY, strange=9), Known(360.0), id="a-few-strangers-beside-many"
+        ),
+        pytest.param(
+            replace(REGISTERED, started=IDLE, strange=90, ready=True),
+            Known(0.0),
+            id="strangers-beside-a-model-that-is-served",
+        ),
+        pytest.param(
             replace(REGISTERED, started=EAGER, moved=True),
             Reason.COUNTER_SILENT,
             id="0-since-ever-beside-tokens",
@@ -144,6 +179,9 @@ WITNESSES = st.builds(
     work=st.just(0.0) | st.floats(0, 1e6),
     moved=st.booleans(),
     scraped=st.booleans(),
+    ready=st.none() | st.booleans(),
+    refused=st.just(0.0) | st.floats(0, 1e6),
+    strange=st.just(0.0) | st.floats(0, 1e6),
 )
 
 
@@ -156,6 +194,9 @@ def test_an_exact_zero_has_a_proof_for_every_process(witnesses: list[Witness]) -
     for witness in witnesses:
         counter = witness.started if witness.started.sampled else witness.completed
         assert witness.scraped
+        assert witness.ready is not False
+        assert witness.refused == 0
+        assert witness.strange == 0 or witness.ready
         rested = counter.total is not None and counter.grown == 0 and not counter.born
         never_asked = counter.total is None and witness.registered and witness.work == 0
         assert rested or never_asked

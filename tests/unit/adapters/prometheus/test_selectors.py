@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.prometheus import Matcher, MatchOperator, MetricsSource, Scope
+from slaplanner.adapters.prometheus import LabelMatcher, MatchOperator, MetricsSource, Scope
 from slaplanner.adapters.prometheus.selectors import SYMBOLS, any_case, braces, escape
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.reasons import Reason
@@ -31,7 +31,7 @@ def test_an_escaped_value_reads_as_itself(value: str) -> None:
 
 @given(unicode_text, st.sampled_from(MatchOperator))
 def test_no_value_leaves_its_matcher(value: str, operator: MatchOperator) -> None:
-    text = str(Matcher(label="pool", operator=operator, value=value))
+    text = str(LabelMatcher(label="pool", operator=operator, value=value))
     opening = f'pool{SYMBOLS[operator]}"'
     assert text.startswith(opening)
     assert text.endswith('"')
@@ -41,13 +41,13 @@ def test_no_value_leaves_its_matcher(value: str, operator: MatchOperator) -> Non
 @pytest.mark.parametrize("label", ["", "1a", "a-b", 'a="b",c', "a b", "ä", "a\n"])
 def test_what_is_not_a_label_is_refused(label: str) -> None:
     with pytest.raises(MetricsError, match="as the name of a label") as refused:
-        Matcher(label=label, value="x")
+        LabelMatcher(label=label, value="x")
     assert refused.value.reason is Reason.PROMETHEUS_REJECTED
 
 
 def test_half_a_character_is_refused_before_it_is_sent() -> None:
     with pytest.raises(MetricsError, match="not Unicode text"):
-        Matcher(label="model", value="\ud800")
+        LabelMatcher(label="model", value="\ud800")
 
 
 OWN = r'dynamo_namespace=~"serving[-_]my[-_]graph([-_]([0-9a-f]{8,64}|legacy))?'
@@ -74,13 +74,13 @@ OWN = r'dynamo_namespace=~"serving[-_]my[-_]graph([-_]([0-9a-f]{8,64}|legacy))?'
         pytest.param(
             Scope(
                 model="llama",
-                matchers=(Matcher(label="cluster", operator=MatchOperator.MATCHES, value="eu|us"),),
+                matchers=(LabelMatcher(label="cluster", operator=MatchOperator.MATCHES, value="eu|us"),),
             ),
             '{model=~"(?i:llama)",cluster=~"eu|us"}',
             id="without-namespace-for-older-versions",
         ),
         pytest.param(
-            Scope(model="Llama", matchers=(Matcher(label="model", value="LLAMA"),)),
+            Scope(model="Llama", matchers=(LabelMatcher(label="model", value="LLAMA"),)),
             '{model=~"(?i:Llama)"}',
             id="a-matcher-that-repeats-the-model",
         ),
@@ -90,7 +90,7 @@ def test_traffic_of_a_scope(scope: Scope, traffic: str) -> None:
     assert scope.traffic() == traffic
 
 
-def matches(matcher: Matcher, value: str) -> bool:
+def matches(matcher: LabelMatcher, value: str) -> bool:
     """As Prometheus matches: the whole value."""
     return re.fullmatch(matcher.value, value) is not None
 
@@ -133,7 +133,7 @@ def test_a_namespace_matches_its_worker_sets_with_dashes_and_underscores(
 def test_a_matcher_on_a_requests_label_leaves_histograms_alone() -> None:
     scope = Scope(
         model="llama",
-        matchers=(Matcher(label="endpoint", value="responses"), Matcher(label="pool", value="a")),
+        matchers=(LabelMatcher(label="endpoint", value="responses"), LabelMatcher(label="pool", value="a")),
     )
     assert scope.requests() == '{model=~"(?i:llama)",endpoint="responses",pool="a"}'
     assert scope.measures() == '{model=~"(?i:llama)",pool="a"}'
@@ -149,7 +149,10 @@ def test_a_target_is_told_apart_by_labels_that_it_can_have() -> None:
     scope = Scope(
         model="llama",
         dynamo_namespace="serving-my-graph",
-        matchers=(Matcher(label="cluster", value="eu"), Matcher(label="endpoint", value="completions")),
+        matchers=(
+            LabelMatcher(label="cluster", value="eu"),
+            LabelMatcher(label="endpoint", value="completions"),
+        ),
     )
     assert scope.target() == f'{{{OWN}",cluster="eu"}}'
     assert Scope(model="llama").target() is None

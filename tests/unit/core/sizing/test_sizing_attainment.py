@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slaplanner.core.forecast import LEVELS, Demand, Forecast
+from slaplanner.core.forecast import LEVELS, Forecast, TokenForecast
 from slaplanner.core.model import Fleet, Mode, Policy, PredictorType, Role, RolePolicy, RoleState, Sizing, Sla
 from slaplanner.core.profiles import build
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rounding import whole_replicas
-from slaplanner.core.sizing import Demand as MeanDemand
-from slaplanner.core.sizing import Sized, attainment
+from slaplanner.core.sizing import MeanLoad, Sized, attainment
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.experience import LEVELS as UTILISATIONS
@@ -56,9 +55,9 @@ def sized(
     """Sizes for a load that is forecast to stay at *requests_s*, its bounds up to *spread* above that."""
     requests = requests_s * INTERVAL_S
 
-    def demand(tokens: float) -> Demand:
+    def demand(tokens: float) -> TokenForecast:
         bounds = tuple(tokens * (1.0 + spread * at / (len(LEVELS) - 1)) for at in range(len(LEVELS)))
-        return Demand(mean_tokens=(tokens,) * STEPS, bounds_tokens=(bounds,) * STEPS)
+        return TokenForecast(mean_tokens=(tokens,) * STEPS, bounds_tokens=(bounds,) * STEPS)
 
     policy = Policy(
         mode=mode,
@@ -107,7 +106,7 @@ def sized(
     )
     return attainment.size(
         situation,
-        demand=MeanDemand(requests_per_interval=requests, isl_tokens=ISL, osl_tokens=OSL),
+        demand=MeanLoad(requests_per_interval=requests, isl_tokens=ISL, osl_tokens=OSL),
         gpus_per_replica=dict.fromkeys(Role, 4),
     )
 

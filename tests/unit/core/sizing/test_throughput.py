@@ -14,17 +14,17 @@ from slaplanner.core.errors import ProfileNotFound
 from slaplanner.core.model import Interpolation, Mode, Policy, Role, RolePolicy, Sla
 from slaplanner.core.profiles import Profile, ProfileTables, build
 from slaplanner.core.reasons import Reason
-from slaplanner.core.sizing import Demand, Sized
-from slaplanner.core.sizing.safe import safe_throughput_tokens_s
+from slaplanner.core.sizing import MeanLoad, Sized
+from slaplanner.core.sizing.safe_throughput import safe_throughput_tokens_s
 from slaplanner.core.sizing.throughput import size
 from tests.profile_data import LLAMA_8B, LLAMA_70B_TP8, MODELLED_70B, measured
 
 PROFILE = build(measured(MODELLED_70B))
 GPUS: Mapping[Role, int] = {Role.PREFILL: 4, Role.DECODE: 4, Role.AGG: 4}
-DEMAND = Demand(requests_per_interval=1800, isl_tokens=3000, osl_tokens=300)
+DEMAND = MeanLoad(requests_per_interval=1800, isl_tokens=3000, osl_tokens=300)
 
 demands = st.builds(
-    Demand,
+    MeanLoad,
     requests_per_interval=st.floats(0, 1e6),
     isl_tokens=st.floats(1, 30_000),
     osl_tokens=st.floats(1, 5_000),
@@ -32,7 +32,7 @@ demands = st.builds(
 
 
 def _size(
-    demand: Demand = DEMAND,
+    demand: MeanLoad = DEMAND,
     *,
     mode: Mode = Mode.DISAGG,
     sla: Sla = Sla(ttft_ms=1000, itl_ms=25),  # noqa: B008 - frozen
@@ -60,7 +60,7 @@ def test_each_mode_sizes_its_roles_in_their_order(mode: Mode) -> None:
 
 
 @given(demands)
-def test_raw_is_load_over_capacity_and_replicas_cover_it(demand: Demand) -> None:
+def test_raw_is_load_over_capacity_and_replicas_cover_it(demand: MeanLoad) -> None:
     for sized in _size(demand).roles:
         assert sized.raw == pytest.approx(sized.load_tokens_s / sized.capacity_per_replica_tokens_s)
         assert sized.replicas >= 1
@@ -69,8 +69,8 @@ def test_raw_is_load_over_capacity_and_replicas_cover_it(demand: Demand) -> None
 
 
 @given(demands, st.floats(1, 10))
-def test_more_requests_never_need_fewer_replicas(demand: Demand, times: float) -> None:
-    more = Demand(
+def test_more_requests_never_need_fewer_replicas(demand: MeanLoad, times: float) -> None:
+    more = MeanLoad(
         requests_per_interval=demand.requests_per_interval * times,
         isl_tokens=demand.isl_tokens,
         osl_tokens=demand.osl_tokens,
@@ -80,7 +80,7 @@ def test_more_requests_never_need_fewer_replicas(demand: Demand, times: float) -
 
 
 @given(demands, st.floats(15, 100), st.floats(1, 3))
-def test_a_looser_itl_target_never_needs_more_replicas(demand: Demand, itl: float, times: float) -> None:
+def test_a_looser_itl_target_never_needs_more_replicas(demand: MeanLoad, itl: float, times: float) -> None:
     tight, loose = (
         _size(demand, sla=Sla(itl_ms=target)).role(Role.DECODE).replicas for target in (itl, itl * times)
     )
@@ -88,7 +88,7 @@ def test_a_looser_itl_target_never_needs_more_replicas(demand: Demand, itl: floa
 
 
 @given(demands)
-def test_agg_needs_what_both_stages_need_before_rounding(demand: Demand) -> None:
+def test_agg_needs_what_both_stages_need_before_rounding(demand: MeanLoad) -> None:
     both = sum(sized.raw for sized in _size(demand).roles)
     agg = _size(demand, mode=Mode.AGG).role(Role.AGG)
     assert agg.raw == pytest.approx(both)
@@ -96,7 +96,7 @@ def test_agg_needs_what_both_stages_need_before_rounding(demand: Demand) -> None
 
 
 def test_no_load_needs_the_floor_and_says_so() -> None:
-    idle = Demand(requests_per_interval=0, isl_tokens=3000, osl_tokens=300)
+    idle = MeanLoad(requests_per_interval=0, isl_tokens=3000, osl_tokens=300)
     for sized in _size(idle, floor=3).roles:
         assert (sized.raw, sized.replicas, sized.limit) == (0, 3, Reason.TOO_FEW_REPLICAS)
         assert sized.utilisation == 0
@@ -148,7 +148,7 @@ def test_where_cubic_reads_negative_throughput_the_floor_holds() -> None:
     """Its 70B table turns negative between short and long contexts."""
     cubic = build(measured(LLAMA_70B_TP8), Interpolation.CUBIC)
     sized = _size(
-        Demand(requests_per_interval=100, isl_tokens=23_000, osl_tokens=1751),
+        MeanLoad(requests_per_interval=100, isl_tokens=23_000, osl_tokens=1751),
         sla=Sla(itl_ms=12.65),
         profile=cubic,
         floor=2,

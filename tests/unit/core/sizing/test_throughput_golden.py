@@ -11,7 +11,7 @@ from slaplanner.core.correction import Correction, Factor, raw_decode_factor, ra
 from slaplanner.core.model import Interpolation, Policy, Role, RolePolicy, Sla
 from slaplanner.core.profiles import Profile, build
 from slaplanner.core.reasons import Reason
-from slaplanner.core.sizing import Demand
+from slaplanner.core.sizing import MeanLoad
 from slaplanner.core.sizing.throughput import size
 from tests.profile_data import GOLDEN, GOLDEN_PROFILES, measured
 
@@ -100,7 +100,9 @@ def test_every_replica_count_equals_dynamo(profiles: dict[str, Profile]) -> None
                 ),
             ),
             profile=profiles[row["profile"]],
-            demand=Demand(requests_per_interval=row["num_req"], isl_tokens=row["isl"], osl_tokens=row["osl"]),
+            demand=MeanLoad(
+                requests_per_interval=row["num_req"], isl_tokens=row["isl"], osl_tokens=row["osl"]
+            ),
             correction=Correction(
                 stages={
                     Role.PREFILL: Factor(applied=row["p_correction"]),

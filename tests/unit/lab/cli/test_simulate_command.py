@@ -345,3 +345,48 @@ def test_the_examples_of_the_help_are_commands_that_parse(command: str) -> None:
         found = main.get_command(click.Context(main), command)
         assert found is not None
         assert found.make_context(command, arguments).params["policy_file"] == "policy.yaml"
+
+
+def test_a_fleet_slower_than_its_profile_is_late_and_one_of_its_speed_is_not(desk: Desk) -> None:
+    as_profiled = desk.json("--fleet-error", "prefill=1,decode=1,kv=0")
+    assert as_profiled == desk.json()
+    slower = desk.json("--fleet-error", "prefill=1.5,decode=2")
+    assert slower["latency"]["ttft"]["p50"] > 1.3 * as_profiled["latency"]["ttft"]["p50"]
+    assert slower["latency"]["itl"]["p50"] > 1.3 * as_profiled["latency"]["itl"]["p50"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--fleet-error", "speed=2"),
+        ("--fleet-error", "prefill=fast"),
+        ("--fleet-error", "prefill=0"),
+        ("--fleet-error", "prefill=nan"),
+        ("--fleet-error", "decode=1,decode=2"),
+        ("--fleet-error", "kv=-1"),
+        ("--ttft-buckets", "1,2"),
+        ("--ttft-buckets", "2,1,10"),
+        ("--itl-buckets", "a,b,c"),
+    ],
+)
+def test_wrong_engines_and_buckets_are_refused_with_what_was_found(
+    desk: Desk, option: str, value: str
+) -> None:
+    refused = desk.run(option, value)
+    assert refused.exit_code == 2
+    assert "found" in refused.stderr
+
+
+def test_finer_buckets_reach_the_planner(desk: Desk) -> None:
+    assert desk.json("--ttft-buckets", "0.01,100,60", "--itl-buckets", "0.002,0.2,40")["requests"] > 0
+
+
+def test_prophet_is_compared_only_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rivals(*, installed: bool) -> set[str]:
+        monkeypatch.setattr(
+            "slaplanner_lab.rivals.compare.find_spec", lambda _: object() if installed else None
+        )
+        return {task.name for task in tasks()}
+
+    missing = rivals(installed=True) - rivals(installed=False)
+    assert missing == {"formulas, Prophet, raw correction", "formulas, Prophet, no correction"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from slaplanner_lab.fleet.exposition import Histogram, render
+from slaplanner_lab.fleet.exposition import HistogramMetric, render
 from slaplanner_lab.fleet.frontend import Dialect, Frontend, gap_edges_s
 from tests.dynamo.facts import stored
 from tests.testbed.dynamo_wheels import NEWEST
@@ -59,7 +59,7 @@ def test_every_metric_has_the_recorded_type_and_labels() -> None:
 
 def test_histograms_have_the_recorded_edges() -> None:
     for family in played().families:
-        if isinstance(family, Histogram):
+        if isinstance(family, HistogramMetric):
             assert list(family.edges) == METRICS[family.name]["edges"], family.name
     assert gap_edges_s()[-1] == math.inf
 

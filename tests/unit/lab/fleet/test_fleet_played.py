@@ -9,7 +9,7 @@ import pytest
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.fleet.graph import Faults
 from slaplanner_lab.fleet.options import Options
-from slaplanner_lab.fleet.played import Played, Write
+from slaplanner_lab.fleet.played import ApiWrite, Played
 
 OPTIONS = Options(tables=EngineTables.constant(ttft_ms=50.0, itl_ms=5.0), startup_s=20.0)
 NOW_S = 1000.0
@@ -40,7 +40,7 @@ def adapter_of(asked: int, **status: Any) -> dict[str, dict[str, Any]]:
     return {"llama-decode": {"spec": {"replicas": asked, "dgdRef": reference}, "status": status}}
 
 
-def carry_out(obj: dict[str, Any], write: Write) -> dict[str, Any]:
+def carry_out(obj: dict[str, Any], write: ApiWrite) -> dict[str, Any]:
     status = obj["status"] | write.body["status"]
     return {**obj, "status": {key: value for key, value in status.items() if value is not None}}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner_lab.fleet.replicas import Pool, Wanted, adopt, step
+from slaplanner_lab.fleet.replicas import ComponentReplicas, Wanted, adopt, step
 
 STARTUP_S = 20.0
 
@@ -17,11 +17,13 @@ def wanted(replicas: int, revision: str = "a", **more: object) -> Wanted:
     return replace(Wanted(replicas=replicas, revision=revision, startup_s=STARTUP_S), **more)  # type: ignore[arg-type]
 
 
-def drained(pool: Pool) -> frozenset[int]:
+def drained(pool: ComponentReplicas) -> frozenset[int]:
     return frozenset(replica.id for replica in pool.replicas if replica.draining)
 
 
-def settle(pool: Pool, goal: Wanted, now_s: float = 1000.0, steps: int = 60) -> tuple[Pool, float]:
+def settle(
+    pool: ComponentReplicas, goal: Wanted, now_s: float = 1000.0, steps: int = 60
+) -> tuple[ComponentReplicas, float]:
     """Step until long after everything has started and drained."""
     for _ in range(steps):
         now_s += STARTUP_S
@@ -30,7 +32,7 @@ def settle(pool: Pool, goal: Wanted, now_s: float = 1000.0, steps: int = 60) -> 
 
 
 def test_a_new_replica_serves_after_its_start_up() -> None:
-    pool = step(Pool(), wanted(2), 100.0)
+    pool = step(ComponentReplicas(), wanted(2), 100.0)
     assert len(pool.replicas) == 2
     assert not pool.serving(100.0 + STARTUP_S - 0.1)
     assert len(pool.serving(100.0 + STARTUP_S)) == 2
@@ -64,7 +66,7 @@ def test_replicas_without_a_place_wait_and_can_be_cancelled_at_once() -> None:
 
 
 def test_a_crash_looping_replica_stays_the_same_one_while_others_grow() -> None:
-    pool, now_s = settle(Pool(), wanted(3, crash_looping=1))
+    pool, now_s = settle(ComponentReplicas(), wanted(3, crash_looping=1))
     crashing = [replica.id for replica in pool.replicas if replica.crashing]
     assert len(pool.serving(now_s)) == 2
     pool, now_s = settle(pool, wanted(5, crash_looping=1), now_s)
@@ -98,7 +100,7 @@ def test_a_rollout_never_has_too_few_serving_nor_too_many_alive(replicas: int) -
 def test_whatever_happened_before_what_is_wanted_is_reached(
     history: list[tuple[int, str, int, int | None]], replicas: int
 ) -> None:
-    pool, now_s = Pool(), 0.0
+    pool, now_s = ComponentReplicas(), 0.0
     for count, revision, crash_looping, placeable in history:
         goal = wanted(
             count, revision, crash_looping=crash_looping, placeable=placeable, drained=drained(pool)
@@ -114,5 +116,5 @@ def test_whatever_happened_before_what_is_wanted_is_reached(
 
 @given(st.integers(0, 9))
 def test_at_the_goal_nothing_moves(replicas: int) -> None:
-    pool, now_s = settle(Pool(), wanted(replicas))
+    pool, now_s = settle(ComponentReplicas(), wanted(replicas))
     assert step(pool, wanted(replicas), now_s + 1.0) == pool

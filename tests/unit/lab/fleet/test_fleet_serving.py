@@ -12,10 +12,10 @@ from slaplanner.core.model import Role
 from slaplanner_lab.engine import Engine, EngineTables
 from slaplanner_lab.fleet.exposition import render
 from slaplanner_lab.fleet.frontend import CARD, Dialect
-from slaplanner_lab.fleet.graph import Component, ComponentKind, Graph
-from slaplanner_lab.fleet.replicas import Pool, Wanted, adopt, step
+from slaplanner_lab.fleet.graph import ComponentKind, Graph, PlayedComponent
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
+from slaplanner_lab.fleet.replicas import ComponentReplicas, Wanted, adopt, step
 from slaplanner_lab.fleet.serving import Controls, Serving
-from slaplanner_lab.fleet.truth import Targets
 from slaplanner_lab.simulation.traffic import Traffic
 
 TTFT_S = 0.1
@@ -23,8 +23,8 @@ ITL_S = 0.02
 OSL = 11
 
 
-def component(name: str, role: Role | None, gpus: int = 0) -> Component:
-    return Component(
+def component(name: str, role: Role | None, gpus: int = 0) -> PlayedComponent:
+    return PlayedComponent(
         name=name,
         role=role,
         replicas=1,
@@ -49,7 +49,7 @@ def every_second(count: int) -> Traffic:
 
 def serve(
     *,
-    components: tuple[Component, ...] = DISAGG,
+    components: tuple[PlayedComponent, ...] = DISAGG,
     traffic: Traffic | None = None,
     dialect: Dialect | None = None,
     controls: Controls | None = None,
@@ -69,16 +69,18 @@ def serve(
         traffic=traffic or every_second(10),
         loop_s=0.0,
         now_s=0.0,
-        targets=Targets(ttft_ms=500.0, itl_ms=50.0),
+        targets=LatencyTargets(ttft_ms=500.0, itl_ms=50.0),
         controls=controls or Controls(),
     )
 
 
-def ready(serving: Serving, count: int = 1) -> dict[str, Pool]:
+def ready(serving: Serving, count: int = 1) -> dict[str, ComponentReplicas]:
     return {one.name: adopt(serving=count, revision="a", now_s=0.0) for one in serving.graph.components}
 
 
-def run(serving: Serving, pools: Mapping[str, Pool], until_s: float, tick_s: float = 0.25) -> None:
+def run(
+    serving: Serving, pools: Mapping[str, ComponentReplicas], until_s: float, tick_s: float = 0.25
+) -> None:
     for now_s in np.arange(serving.now_s + tick_s, until_s + tick_s / 2, tick_s):
         serving.advance(float(now_s), pools)
 
@@ -104,7 +106,7 @@ def test_before_the_first_request_only_the_models_card_and_the_routers_zeros_sho
 
 def test_before_the_first_worker_nothing_shows() -> None:
     serving = serve()
-    run(serving, dict.fromkeys(("prefill", "decode", "web"), Pool()), 5.0)
+    run(serving, dict.fromkeys(("prefill", "decode", "web"), ComponentReplicas()), 5.0)
     assert scrape(serving) == {}
 
 
@@ -113,15 +115,15 @@ def test_the_model_is_not_ready_while_a_stage_is_missing() -> None:
     pools = ready(serving)
     run(serving, pools, 3.0)
     assert scrape(serving)["dynamo_frontend_model_ready"] == 1
-    run(serving, pools | {"prefill": Pool()}, 4.0)
+    run(serving, pools | {"prefill": ComponentReplicas()}, 4.0)
     assert scrape(serving)["dynamo_frontend_model_ready"] == 0
-    run(serving, dict.fromkeys(pools, Pool()), 5.0)
+    run(serving, dict.fromkeys(pools, ComponentReplicas()), 5.0)
     assert scrape(serving)["dynamo_frontend_model_ready"] == 0
     assert scrape(serving)["dynamo_frontend_model_context_length"] > 0
 
 
 @pytest.mark.parametrize("components", [DISAGG, AGG], ids=["disagg", "agg"])
-def test_each_request_is_counted_at_its_moments(components: tuple[Component, ...]) -> None:
+def test_each_request_is_counted_at_its_moments(components: tuple[PlayedComponent, ...]) -> None:
     serving = serve(components=components)
     run(serving, ready(serving), 20.0)
     seen = scrape(serving)

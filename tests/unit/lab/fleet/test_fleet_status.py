@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from slaplanner.core.model import Role
-from slaplanner_lab.fleet.graph import Component, ComponentKind, Graph
-from slaplanner_lab.fleet.replicas import Pool, Replica, adopt
+from slaplanner_lab.fleet.graph import ComponentKind, Graph, PlayedComponent
+from slaplanner_lab.fleet.replicas import ComponentReplicas, Replica, adopt
 from slaplanner_lab.fleet.status import graph_status, merge_condition
 
 NOW_S = 1_000_000.0
@@ -17,11 +17,11 @@ LATER_S = NOW_S + 60.0
 
 def component(
     name: str = "decode", *, replicas: int = 2, kind: ComponentKind = ComponentKind.DEPLOYMENT
-) -> Component:
-    return Component(name=name, role=Role.DECODE, replicas=replicas, kind=kind, revision="a")
+) -> PlayedComponent:
+    return PlayedComponent(name=name, role=Role.DECODE, replicas=replicas, kind=kind, revision="a")
 
 
-def graph(*components: Component) -> Graph:
+def graph(*components: PlayedComponent) -> Graph:
     return Graph(
         namespace="serving",
         name="llama",
@@ -32,21 +32,21 @@ def graph(*components: Component) -> Graph:
     )
 
 
-def serving(count: int) -> Pool:
+def serving(count: int) -> ComponentReplicas:
     return adopt(serving=count, revision="a", now_s=0.0)
 
 
-def rolling(pool: Pool) -> Pool:
-    return Pool(replicas=pool.replicas, next_id=pool.next_id, revisions=("old", "a"))
+def rolling(pool: ComponentReplicas) -> ComponentReplicas:
+    return ComponentReplicas(replicas=pool.replicas, next_id=pool.next_id, revisions=("old", "a"))
 
 
-def unplaced(count: int) -> Pool:
-    return Pool(replicas=tuple(Replica(id=n, revision="a", created_s=0.0) for n in range(count)))
+def unplaced(count: int) -> ComponentReplicas:
+    return ComponentReplicas(replicas=tuple(Replica(id=n, revision="a", created_s=0.0) for n in range(count)))
 
 
 def status(
-    pools: dict[str, Pool],
-    *components: Component,
+    pools: dict[str, ComponentReplicas],
+    *components: PlayedComponent,
     previous: dict[str, Any] | None = None,
     version: str = "v1beta1",
     now_s: float = NOW_S,
@@ -80,7 +80,9 @@ def test_a_count_that_a_kind_does_not_report_is_absent_not_zero(
 def test_a_draining_replica_is_still_there_and_serves_no_more() -> None:
     going = Replica(id=2, revision="a", created_s=0.0, placed_s=0.0, ready_s=0.0, draining=True)
     pool = serving(2)
-    found = status({"decode": Pool(replicas=(*pool.replicas, going), revisions=("a",))}, component())
+    found = status(
+        {"decode": ComponentReplicas(replicas=(*pool.replicas, going), revisions=("a",))}, component()
+    )
     counts = found["components"]["decode"]
     assert counts["replicas"] == 3
     assert counts["updatedReplicas"] == counts["readyReplicas"] == 2
@@ -97,7 +99,9 @@ def test_a_draining_replica_is_still_there_and_serves_no_more() -> None:
         pytest.param(ComponentKind.DEPLOYMENT, unplaced(2), "some_resources_are_not_ready", id="deployment"),
     ],
 )
-def test_ready_is_false_for_dynamos_reasons(kind: ComponentKind, pool: Pool, reason: str) -> None:
+def test_ready_is_false_for_dynamos_reasons(
+    kind: ComponentKind, pool: ComponentReplicas, reason: str
+) -> None:
     found = status({"decode": pool}, component(kind=kind))
     assert ready(found) == ("False", reason)
     assert found["state"] == "pending"

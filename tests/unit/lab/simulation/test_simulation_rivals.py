@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.core.model import Policy, Role, RolePolicy, Sla
+from slaplanner.adapters.profiles import load_directory
+from slaplanner.core.model import Interpolation, Policy, PredictorType, Role, RolePolicy, Sla
 from slaplanner_lab.engine import EngineTables
-from slaplanner_lab.rivals.capacity import best_tokens_s, fluid_bound_gpu_hours, work
-from slaplanner_lab.rivals.rivals import Clairvoyant
-from slaplanner_lab.rivals.search import Choice, Found, cheapest
+from slaplanner_lab.rivals.compare import Kind, RivalTask, TaskRunner
+from slaplanner_lab.rivals.planners import Clairvoyant
+from slaplanner_lab.rivals.replica_capacity import best_tokens_s, fluid_bound_gpu_hours, work
+from slaplanner_lab.rivals.search import Choice, SearchResult, cheapest
 from slaplanner_lab.rivals.unavoidable import share_beyond_reach
 from slaplanner_lab.simulation.loop import Scenario, simulate
-from slaplanner_lab.simulation.score import Attainment, Percentiles, Score, score
+from slaplanner_lab.simulation.score import AttainmentPercent, Percentiles, Score, score
 from slaplanner_lab.simulation.traffic import Traffic
+from tests.command_desk import PROFILE
 
 TABLES = EngineTables.constant(ttft_ms=100.0, itl_ms=20.0, max_kv_tokens=10_000.0)
 SLA = Sla(ttft_ms=500.0, itl_ms=30.0)
@@ -44,8 +48,8 @@ def traffic(*arrival_s: float) -> Traffic:
 def scored(both: float, gpu_hours: float) -> Score:
     nothing = Percentiles(p50=1.0, p99=1.0)
     return Score(
-        attainment=Attainment(both=both, ttft=both, itl=both, requests=1),
-        unscored=Attainment(both=100.0, ttft=100.0, itl=100.0, requests=0),
+        attainment=AttainmentPercent(both=both, ttft=both, itl=both, requests=1),
+        unscored=AttainmentPercent(both=100.0, ttft=100.0, itl=100.0, requests=0),
         ttft_ms=nothing,
         itl_ms=nothing,
         gpu_hours={Role.PREFILL: gpu_hours, Role.DECODE: 0.0},
@@ -58,7 +62,7 @@ def scored(both: float, gpu_hours: float) -> Score:
     )
 
 
-def best(axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score]) -> Found:
+def best(axes: Sequence[Sequence[float]], evaluate: Callable[[Choice], Score]) -> SearchResult:
     """The search, told what everything costs."""
     return cheapest(
         axes,
@@ -184,3 +188,19 @@ def test_the_first_burst_surprises_and_the_second_only_those_who_forget() -> Non
     assert share_beyond_reach(twice, remembered_s=300.0) * requests == pytest.approx(
         2 * once * 1260, rel=0.01
     )
+
+
+def test_a_row_whose_predictor_never_forecast_says_so() -> None:
+    """Five intervals are too few for ARIMA: its row would be that of the last value under another name."""
+    loaded = load_directory(PROFILE, allowed=None, interpolation=Interpolation.MONOTONE)
+    short = bursts()
+    short = replace(
+        short, traffic=traffic(*np.arange(120.0).tolist()), tables=EngineTables.of(loaded.profile)
+    )
+    arena = TaskRunner(scenario=short, profile=loaded.profile)
+    arima = RivalTask(
+        kind=Kind.FORMULAS, name="formulas, ARIMA, no correction", predictor=PredictorType.ARIMA
+    )
+    assert arena.run(arima).name == "formulas, ARIMA, no correction (never forecast: the last value)"
+    constant = replace(arima, name="formulas, Constant", predictor=PredictorType.CONSTANT)
+    assert arena.run(constant).name == "formulas, Constant"
