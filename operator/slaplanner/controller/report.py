@@ -202,6 +202,8 @@ class Reporter:
             fleet=plan.target.fleet if plan.target else None,
             decision=plan.decision,
             expected=plan.expected,
+            trigger=task.trigger.value,
+            alarm=task.alarm,
             startup=_startup(task.core, plan),
             last_hour=attainment.get(HOUR_S),
             last_day=attainment.get(DAY_S),
@@ -373,6 +375,7 @@ def _log(record: Record, task: PlanTask, plan: PlanResult, *, took_s: float) -> 
         extra={"policy": record.who}
         | {
             "trigger": task.trigger.value,
+            **({"alarm": f"{task.alarm.reason}: {task.alarm.message}"} if task.alarm else {}),
             "decision": decision.id,
             "reason": str(decision.reason),
             "explanation": decision.message,

@@ -28,8 +28,8 @@ def resolved(target: TargetState, model: str | None) -> Finding:
     )
 
 
-def conflict(rivals: Rivals) -> Finding:
-    """Who else scales the same roles; the first one gives the reason."""
+def conflict(rivals: Rivals, *, actuation: Actuation = Actuation.ENFORCE) -> Finding:
+    """Who else scales the same roles; the first one gives the reason. Who only observes fights with nobody."""
     unchecked = f" ({'; '.join(rivals.unchecked)})" if rivals.unchecked else ""
     if not rivals.found:
         return Finding(
@@ -39,6 +39,13 @@ def conflict(rivals: Rivals) -> Finding:
             message=f"nobody else scales the target{unchecked}",
         )
     named = ", ".join(f"{rival.name} ({rival.role})" if rival.role else rival.name for rival in rivals.found)
+    if actuation is Actuation.OBSERVE:
+        return Finding(
+            type=ConditionType.TARGET_CONFLICT,
+            status=False,
+            reason=Reason.NO_CONFLICT,
+            message=f"scaled by {named}; this policy only observes{unchecked}",
+        )
     return Finding(
         type=ConditionType.TARGET_CONFLICT,
         status=True,

@@ -9,7 +9,7 @@ import pytest
 from slaplanner.adapters.deployment import Rival, Rivals, ScalingOutcome, TargetState
 from slaplanner.controller.target_conditions import conflict, progress, resolved
 from slaplanner.core.errors import ActuationError
-from slaplanner.core.model import Fleet, Role
+from slaplanner.core.model import Actuation, Fleet, Role
 from slaplanner.core.plan import decide
 from slaplanner.core.reasons import ConditionType, Reason
 from slaplanner.core.rebalance import ReplicaWrite
@@ -111,6 +111,13 @@ def test_what_was_found_is_told_by_name():
 def test_nobody_else_scales():
     found = conflict(Rivals())
     assert (found.status, found.reason) == (False, Reason.NO_CONFLICT)
+
+
+def test_who_only_observes_conflicts_with_nobody_and_still_names_who_scales():
+    scaler = Rival(reason=Reason.OTHER_AUTOSCALER, name="ScaledObject 'llama-decode'", role=Role.DECODE)
+    found = conflict(Rivals(found=(scaler,)), actuation=Actuation.OBSERVE)
+    assert (found.status, found.reason) == (False, Reason.NO_CONFLICT)
+    assert found.message == "scaled by ScaledObject 'llama-decode' (decode); this policy only observes"
 
 
 def test_who_could_not_be_looked_for_is_said_and_no_conflict():
