@@ -140,7 +140,7 @@ def test_a_signal_ends_the_operator_while_the_api_server_hangs(
             scene.wait_condition("Ready", "True")
             # One is being tidied up after, beside one that plans.
             scene.apply(policy("leaving", actuation="Observe"))
-            scene.wait_condition("TargetConflict", "True", name="leaving")
+            scene.wait_condition("Ready", "True", name="leaving")
             scene.kubectl("delete", "slapolicy", "leaving", "--wait=false")
             door.freeze()
             operator.stop()
