@@ -304,11 +304,9 @@ class Engine:
     def gauges(self, role: Role) -> RoleGauges:
         """*role* as it is now."""
         slots, index = self._arena.workers, INDEX[role]
-        mine = slots["role"] == index
-        phases = [
-            int(np.count_nonzero(mine & (slots["phase"] == phase))) for phase in (STARTING, READY, DRAINING)
-        ]
-        up = np.flatnonzero(mine & np.isin(slots["phase"], (READY, DRAINING)))
+        phase = np.where(slots["role"] == index, slots["phase"], FREE)
+        phases = [int(np.count_nonzero(phase == one)) for one in (STARTING, READY, DRAINING)]
+        up = np.flatnonzero((phase == READY) | (phase == DRAINING))
         if role is Role.PREFILL:
             running = int(np.count_nonzero(slots["serving"][up] != NONE))
             usage = running / up.size if up.size else 0.0
