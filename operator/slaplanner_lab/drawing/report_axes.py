@@ -18,7 +18,7 @@ from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.traffic import Floats
 
 INK, FAINT, GRID = "#1c2733", "#6b7785", "#e3e8ee"
-COLOURS = {Role.PREFILL: "#2a6fbb", Role.DECODE: "#d9772b"}
+COLOURS = {Role.PREFILL: "#2a6fbb", Role.DECODE: "#d9772b", Role.AGG: "#7a5195"}
 GOOD, BAD = "#2f9e5f", "#c8443a"
 STYLE: Any = {
     "font.family": "sans-serif",

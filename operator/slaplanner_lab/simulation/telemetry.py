@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from slaplanner.core.model import Role
+from slaplanner.core.model import Mode, Role
 from slaplanner.core.readings import Histogram, Known, Observation, Reading, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner_lab.engine import Engine
@@ -198,8 +198,6 @@ class Telemetry:
         gaps = after.counts - before.counts
         tokens = float(gaps.sum())
         gap_ms = (after.sum_s - before.sum_s) / tokens * 1e3 if tokens > 0.0 else np.nan
-        running = engine.gauges(Role.PREFILL).running
-        first_pending = engine.gauges(Role.PREFILL).waiting + running
         arrivals, step_s = self._arrivals(now_s)
         return Observation(
             window_s=window_s,
@@ -209,7 +207,7 @@ class Telemetry:
             ttft_ms=_reading(_mean(ttft_ms), arrived, "time to first token"),
             itl_ms=_reading(gap_ms, arrived, "inter-token latency"),
             request_duration_s=_reading(_mean(duration_s), arrived, "duration"),
-            queued=Known(float(first_pending)),
+            queued=Known(float(engine.first_pending)),
             inflight=Known(float(engine.arrived - self._seen_lasts)),
             isl_histogram=_histogram(isl, ISL_EDGES),
             osl_histogram=_histogram(osl, OSL_EDGES),
@@ -225,7 +223,7 @@ class Telemetry:
     def engine_reading(self) -> EngineReading:
         """What the router and the workers show now; call it after `scrape`."""
         backlog_tokens = self._prompt_tokens[self._engine.arrived] - self._answered_tokens
-        gauges = self._engine.gauges(Role.DECODE)
+        gauges = self._engine.gauges(Role.AGG if self._engine.mode is Mode.AGG else Role.DECODE)
         return EngineReading(
             backlog_tokens=max(0.0, float(backlog_tokens)),
             full_kv_workers=gauges.kv_usage * (gauges.ready + gauges.draining),
