@@ -19,7 +19,7 @@ from benchmarks.robust_table import Answer, Case, table
 
 from slaplanner.core.model import PredictorType
 from slaplanner.core.profiles import Profile
-from slaplanner_lab.cli.progress import Bar
+from slaplanner_lab.cli.terminal import Bar
 from slaplanner_lab.rivals.compare import (
     HPA_TARGETS,
     SLO_BANDS,

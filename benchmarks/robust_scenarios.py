@@ -18,7 +18,7 @@ from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.adapters.traces.trace import Trace, read_trace
 from slaplanner.core.model import Interpolation, Policy, Role, RolePolicy, Sla
 from slaplanner_lab.engine import EngineError, EngineTables
-from slaplanner_lab.rivals.capacity import work
+from slaplanner_lab.rivals.replica_capacity import work
 from slaplanner_lab.simulation import setup
 from slaplanner_lab.simulation.loop import Scenario
 from slaplanner_lab.simulation.telemetry import FINE_BUCKETS

@@ -9,7 +9,8 @@ from typing import Any
 from slaplanner.api.conditions import Condition
 from slaplanner.core.attainment import Attainment
 from slaplanner.core.decision import Decision
-from slaplanner.core.expect import Expectation
+from slaplanner.core.expected_latency import Expectation
+from slaplanner.core.glance import Alarm
 from slaplanner.core.model import Fleet, Policy
 
 
@@ -46,6 +47,10 @@ class StatusFigures:
     decision: Decision | None = None
     expected: Sequence[Expectation] = ()
     """At the size that was decided."""
+    trigger: str | None = None
+    """Why the plan ran when it did."""
+    alarm: Alarm | None = None
+    """What was seen between two plans, where that is why."""
     startup: Startup | None = None
     last_hour: Attainment | None = None
     last_day: Attainment | None = None

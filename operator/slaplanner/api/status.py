@@ -15,10 +15,11 @@ from slaplanner.api.figures import Startup, StatusFigures, TargetFacts, signific
 from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES
 from slaplanner.core.attainment import Share
 from slaplanner.core.decision import Decision, RoleDecision
-from slaplanner.core.expect import Expectation
+from slaplanner.core.expected_latency import Expectation
+from slaplanner.core.glance import Alarm
 from slaplanner.core.model import Fleet, Policy, Role
-from slaplanner.core.promise import attained, budget_left_percent
 from slaplanner.core.readings import Known, Observation, Reading
+from slaplanner.core.sla_met import attained, budget_left_percent
 
 
 def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -69,8 +70,8 @@ def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None =
         "forecast": _forecast(decision, figures.policy),
         "expected": _expected(figures.expected),
         "correction": _correction(decision),
-        "lastDecision": _decision(decision),
-        "decisions": _decisions(decision, before.get("decisions") or ()),
+        "lastDecision": _decision(figures, decision),
+        "decisions": _decisions(figures, decision, before.get("decisions") or ()),
         "summary": _summary(decision, figures.policy) | _attained(figures, before.get("summary")),
     }
     return _without_unknown(document)
@@ -209,7 +210,7 @@ def _correction(decision: Decision) -> list[dict[str, Any]] | None:
     ]
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
+def _decision(figures: StatusFigures, decision: Decision) -> dict[str, Any]:
     return {
         "id": decision.id,
         "time": rfc3339(decision.at_s),
@@ -217,12 +218,22 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "to": [{"name": str(role), "replicas": count} for role, count in decision.desired.items()],
         "reason": str(decision.reason),
         "message": shortened(decision.message),
+        "trigger": figures.trigger,
+        "alarm": _alarm(figures.alarm),
     }
 
 
-def _decisions(decision: Decision, earlier: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _alarm(alarm: Alarm | None) -> dict[str, Any] | None:
+    if alarm is None:
+        return None
+    return {"reason": str(alarm.reason), "time": rfc3339(alarm.at_s), "message": shortened(alarm.message)}
+
+
+def _decisions(
+    figures: StatusFigures, decision: Decision, earlier: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
     """Newest first. A decision that repeats the newest one (same reason, no change) is not news."""
-    latest = _decision(decision)
+    latest = _decision(figures, decision)
     if earlier and not decision.changes and earlier[0].get("reason") == latest["reason"]:
         return list(earlier)[:DECISIONS_KEPT]
     return [latest, *earlier][:DECISIONS_KEPT]

@@ -186,6 +186,14 @@ class RoleMoveStatus(Part):
     replicas: int = Field(description="Replicas.")
 
 
+class AlarmStatus(Part):
+    """What was seen between two plans and made the next one run at once."""
+
+    reason: str = Field(description="LoadAboveForecast, QueueGrows or Late.")
+    time: str = Field(description="When it was seen.", json_schema_extra={"format": "date-time"})
+    message: str | None = _said("What was seen, with the numbers.")
+
+
 class DecisionStatus(Part):
     """One decision."""
 
@@ -199,6 +207,10 @@ class DecisionStatus(Part):
     )
     reason: str = Field(description="Why, as one word in CamelCase.")
     message: str | None = _said("Why, for people, with the numbers.")
+    trigger: str | None = _said(
+        "Why the plan ran when it did: grid, first, spec, target, profile, warmUp or glance."
+    )
+    alarm: AlarmStatus | None = _said("What a glance between two plans saw, where the trigger is glance.")
 
 
 class PublishedStatus(Part):

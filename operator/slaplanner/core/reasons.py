@@ -120,6 +120,14 @@ class Reason(StrEnum):
     NOT_REPORTED = "NotReported"
     """This source does not have the figure."""
 
+    # Why a plan runs between two points of the grid
+    LOAD_ABOVE_FORECAST = "LoadAboveForecast"
+    """More requests arrived in the last half minute than the forecast of the last plan allows."""
+    QUEUE_GROWS = "QueueGrows"
+    """More requests wait or are in flight than there would be if all were in time."""
+    LATE = "Late"
+    """The mean latency of the last half minute is above its target."""
+
     # ForecastAvailable
     FORECAST = "Forecast"
     WARMING_UP = "WarmingUp"

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Mode, Role
 from slaplanner_lab.engine import kernels
-from slaplanner_lab.engine.order import tree_update
+from slaplanner_lab.engine.heaps_and_queues import tree_update
 from slaplanner_lab.engine.state import (
     AGG,
     DECODE,
@@ -30,7 +31,6 @@ from slaplanner_lab.engine.state import (
     STARTING,
     TOTALS,
     Arena,
-    Floats,
     Integers,
     Records,
     empty_requests,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from slaplanner.core.glance import Alarm
 from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Mode, Policy, Role, RoleState
 from slaplanner.core.rebalance import next_step
 from slaplanner_lab.engine import Engine, EngineTables, Requests
-from slaplanner_lab.simulation.planners import ObservationPlanner, SeesEngine, Verdict
+from slaplanner_lab.simulation.planners import Glancing, ObservationPlanner, SeesEngine, Verdict
 from slaplanner_lab.simulation.telemetry import DEFAULT_BUCKETS, Buckets, Telemetry
 from slaplanner_lab.simulation.traffic import Traffic
 
@@ -22,7 +23,8 @@ LOOK_S = 15.0
 """How often the size of the fleet is noted: replicas come and go between plans."""
 
 HEARTBEAT_S = 5.0
-"""How often the operator looks whether GPUs are free for the rest of a move."""
+"""How often the operator looks whether the load is still the one that it planned for, and whether GPUs are
+free for the rest of a move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,8 @@ class Tick:
     waiting: Mapping[Role, int]
     kv_usage: float
     """Of the workers that decode; in mode `prefill` the share of them that is busy."""
+    alarm: Alarm | None = None
+    """What made it run between two intervals; None: its time had come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,7 @@ def simulate(
 ) -> Run:
     """Play the scenario with *planner* in charge.
 
-    Plans come once per interval. A move that the budget lets happen only in steps goes on at every
+    Plans come once per interval, and between two of them when a planner that glances asks for one. A move that the budget lets happen only in steps goes on at every
     heartbeat. The run ends when all requests are finished, at most `GRACE_S` past the last arrival.
 
     Args:
@@ -202,10 +206,11 @@ class _Loop:
         """When the world is looked at: plans, window edges, faults, heartbeats where a budget needs them."""
         policy = self.scenario.policy
         end_s = self.scenario.traffic.last_arrival_s + GRACE_S
+        often = policy.gpu_budget is not None or isinstance(self.planner, Glancing)
         moments = {end_s, *(fault.at_s for fault in self.scenario.faults)}
         for plan_s in self.plans:
             moments |= {plan_s, plan_s - policy.window_s}
-        moments.update(_multiples(LOOK_S if policy.gpu_budget is None else HEARTBEAT_S, end_s))
+        moments.update(_multiples(HEARTBEAT_S if often else LOOK_S, end_s))
         return sorted(at_s for at_s in moments if 0.0 < at_s <= end_s)
 
     def _at(self, now_s: float) -> None:
@@ -216,6 +221,10 @@ class _Loop:
         if now_s in self.plans:
             self.telemetry.close_interval()
             self._plan(now_s)
+        elif isinstance(self.planner, Glancing) and not self._silent(now_s):
+            alarm = self.planner.glance(self.telemetry.glance(), self._fleet())
+            if alarm is not None:
+                self._plan(now_s, alarm=alarm)
         self._move()
         self._look(now_s)
 
@@ -234,14 +243,16 @@ class _Loop:
         if budget is not None and held > budget:
             self.budget_violations += 1
 
-    def _plan(self, now_s: float) -> None:
-        silent = any(
+    def _silent(self, now_s: float) -> bool:
+        return any(
             isinstance(fault, PrometheusSilent) and fault.at_s <= now_s < fault.at_s + fault.for_s
             for fault in self.scenario.faults
         )
+
+    def _plan(self, now_s: float, *, alarm: Alarm | None = None) -> None:
         observation = (
             self.telemetry.silent("the simulated Prometheus is silent")
-            if silent
+            if self._silent(now_s)
             else self.telemetry.observe()
         )
         if isinstance(self.planner, SeesEngine):
@@ -258,6 +269,7 @@ class _Loop:
                 present={role: gauge.present for role, gauge in gauges.items()},
                 waiting={role: gauge.waiting for role, gauge in gauges.items()},
                 kv_usage=gauges[self.scenario.roles[-1]].kv_usage,
+                alarm=alarm,
             )
         )
 

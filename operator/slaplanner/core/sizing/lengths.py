@@ -7,8 +7,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.readings import Histogram
-from slaplanner.core.sizing.arrays import Floats
 
 LEAST_COUNT = 20.0
 """Requests below which the mean alone is believed: a handful shows no shape."""
@@ -31,6 +31,12 @@ class LengthDistribution:
     @property
     def second_moment(self) -> float:
         return float(self.share @ self.tokens**2)
+
+    def longest(self, share: float) -> float:
+        """The length that so large a *share* of the requests does not exceed."""
+        order = np.argsort(self.tokens)
+        place = int(np.searchsorted(np.cumsum(self.share[order]), share))
+        return float(self.tokens[order[min(place, order.size - 1)]])
 
 
 def lengths(mean_tokens: float, histogram: Histogram | None) -> LengthDistribution:
