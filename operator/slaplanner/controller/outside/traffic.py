@@ -33,7 +33,7 @@ from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings
 
 OBSERVATION_TIMEOUT_S = 12.0
-"""Of all queries of one plan together; a slow Prometheus costs a plan, not the operator."""
+"""Of all queries of one plan together, unless the administrator lets a single one take longer."""
 
 PROMETHEUS_THREADS = 8
 """Of each connection."""
@@ -47,6 +47,10 @@ class PrometheusMetrics:
 
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
+        self._timeouts_s = {
+            name: max(OBSERVATION_TIMEOUT_S, connection.read_timeout_s)
+            for name, connection in settings.prometheus.items()
+        }
         self._pools = {
             name: ThreadPool(f"prometheus {name}", size=PROMETHEUS_THREADS)
             for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
@@ -115,7 +119,7 @@ class PrometheusMetrics:
             scope = scope_of(policy, target, model=model)
         except MetricsError as error:
             return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
-        deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
+        deadline = Deadline.after(self._timeouts_s[prometheus.name])
         observation = observe(
             prometheus,
             scope,
