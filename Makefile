@@ -47,7 +47,7 @@ check: $(READY)  ## Format, lint, types, import contracts, spelling, derived fil
 .PHONY: derived
 derived: $(READY)  ## Check that the CRD, the reference pages, Argo CD's ConfigMap and the chart's schema follow from their source
 	$(BIN)/python -m slaplanner.api.generate --check
-	$(BIN)/python -m slaplanner.controller.reference --check
+	$(BIN)/python -m slaplanner.controller.metrics_reference --check
 	$(BIN)/python manifests/argocd/derive.py --check
 	$(BIN)/python charts/derive.py --check
 	$(BIN)/python manifests/monitoring/dashboards.py --check
@@ -55,7 +55,7 @@ derived: $(READY)  ## Check that the CRD, the reference pages, Argo CD's ConfigM
 .PHONY: docs
 docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD's ConfigMap, the chart's schema
 	$(BIN)/python -m slaplanner.api.generate
-	$(BIN)/python -m slaplanner.controller.reference
+	$(BIN)/python -m slaplanner.controller.metrics_reference
 	$(BIN)/python manifests/argocd/derive.py
 	$(BIN)/python charts/derive.py
 	$(BIN)/python manifests/monitoring/dashboards.py
@@ -107,6 +107,10 @@ bench-sizing-held-out: $(READY)  ## The same on scenarios beside those of the bo
 .PHONY: bench-bursts
 bench-bursts: $(READY)  ## The bursts of scenario (b) in sixteen other orders: about a minute
 	$(BIN)/python -m benchmarks.bursts
+
+.PHONY: bench-robust
+bench-robust: $(READY)  ## Sixty random scenarios that nobody tuned for, beside rivals: about ten minutes
+	$(BIN)/python -m benchmarks.robust --page
 
 .PHONY: bench-simulate
 bench-simulate: $(READY)  ## Time and memory of simulations and dry-runs of a day: about two minutes

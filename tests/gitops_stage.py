@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from slaplanner.adapters.target.graph import parse_graph
-from slaplanner.adapters.target.ownership import replica_managers
-from slaplanner.controller.merging import merge_patch
+from slaplanner.adapters.deployment.graph import parse_graph
+from slaplanner.adapters.deployment.ownership import replica_managers
+from slaplanner.controller.merge_patches import merge_patch
 from slaplanner_lab.fleet.options import Options
 from tests import scene
 from tests.conversion import serving_conversion
@@ -310,7 +310,7 @@ def install_from_git(cluster: Cluster, scratch: Path) -> None:
         what="Argo CD to apply the operator's Deployment",
         timeout_s=PATIENCE_S,
     )
-    cluster.kubectl("wait", "--for=condition=Established", "crd/slapolicies.slaplanner.io", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/slapolicies.slaplanner.io", "--timeout=60s")
 
 
 def play_node(cluster: Cluster) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from slaplanner.api.built import CONNECTORS, TARGET_KINDS
+from slaplanner.api.enums import CONNECTORS, TARGET_KINDS
 from slaplanner.api.fields import ListMap, Part, Rule, part
 from slaplanner.api.parts.behavior import BehaviorSpec
 from slaplanner.api.parts.metrics import MetricsSpec

@@ -11,22 +11,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from slaplanner.adapters.deployment import ScalingOutcome, TargetState
 from slaplanner.adapters.object_versions import Watched
-from slaplanner.adapters.target import ScalingOutcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
-from slaplanner.controller.defects import DefectLog
+from slaplanner.controller.first_plans import Turns
 from slaplanner.controller.health import Liveness
 from slaplanner.controller.outside.ports import World
 from slaplanner.controller.planning import PlanResult, PlanTask, clock_remark, make_plan, with_startup
-from slaplanner.controller.progress import progress
 from slaplanner.controller.records import PlanMemory, Record, Records, Resolved, Version
 from slaplanner.controller.refits import RefitQueue
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.restoring import restored
 from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
-from slaplanner.controller.turns import Turns
+from slaplanner.controller.target_conditions import progress
+from slaplanner.controller.unforeseen_errors import DefectLog
 from slaplanner.controller.watches import Versions
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.forecast import ForecastState, horizon_steps, refit
@@ -114,6 +114,7 @@ class Reconciler:
             planned_at_s=record.memory.attempted_at_s,
             before=record.memory.fingerprint,
             after=fingerprint,
+            alarm=record.memory.alarm,
         )
         if planned is not None and not self._may_begin(record):
             self.liveness.tried(record.uid)
@@ -280,6 +281,7 @@ class Reconciler:
             at_s=planned.at_s,
             end_s=last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=resolved.core.interval_s),
             trigger=planned.trigger,
+            alarm=planned.alarm,
             profile_version=seen.profile if seen is not None else None,
             history=before.history,
             claims=self.records.claims(record),
@@ -330,6 +332,9 @@ class Reconciler:
             outcome=plan.outcome,
             decision=plan.decision,
             history=history if history is not None else before.history,
+            scope=plan.traffic.scope if plan.traffic is not None else None,
+            alarm=None,
+            alarmed_at_s=task.at_s if task.alarm is not None else before.alarmed_at_s,
             contested=contested is not None and contested.status is True,
         )
 

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.target.args import command_words, metrics_prefix_from, model_from, stage_from
-from slaplanner.adapters.target.claims import claimed_gpus
-from slaplanner.adapters.target.fleet_state import fleet_of
-from slaplanner.adapters.target.graph import parse_graph
-from slaplanner.adapters.target.ownership import (
+from slaplanner.adapters.deployment.args import command_words, metrics_prefix_from, model_from, stage_from
+from slaplanner.adapters.deployment.fleet_state import fleet_of
+from slaplanner.adapters.deployment.gpu_claims import claimed_gpus
+from slaplanner.adapters.deployment.graph import parse_graph
+from slaplanner.adapters.deployment.ownership import (
     applied_by_us,
     replica_managers,
     replica_writers,
     scale_writers,
 )
-from slaplanner.adapters.target.roles import (
+from slaplanner.adapters.deployment.roles import (
     declared_model,
     dynamo_namespace,
     metrics_prefix,
@@ -105,9 +105,9 @@ def test_a_script_of_a_megabyte_is_split_in_linear_time() -> None:
         command_words(["sh", "-c", "run " + "a" * size], {})
         return time.thread_time() - started
 
-    took_s(1_000)
-    small, large = took_s(50_000), took_s(800_000)
-    assert large < 16 * small * 4
+    # The least of several: what else the machine does only adds. A quadratic splitter takes 256 times as long.
+    small, large = (min(took_s(size) for _ in range(5)) for size in (50_000, 800_000))
+    assert large < 16 * small * 8
 
 
 WORDS = st.sampled_from(

@@ -11,7 +11,7 @@ from slaplanner.core.model import Role
 from slaplanner.core.readings import Histogram, Known, Observation, value_or
 from slaplanner.core.sizing.batch import mean_context_tokens
 from slaplanner.core.sizing.capacity import Capacity
-from slaplanner.core.sizing.late import share_late
+from slaplanner.core.sizing.late_share import share_late
 
 ITL_SPREAD = 0.25
 """Of the requests of one window around its mean ITL, at most: standard deviation of the logarithm."""
