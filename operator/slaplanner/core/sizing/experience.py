@@ -243,7 +243,10 @@ def _expected(
         times = LEVELS / LEVELS[known, None]
         near = (times > 1.0) & ((times <= STRIDE) | (LEVELS[known[-1]] < LEVELS))
         rise = np.where(near, late[known, None] * times**STEEPNESS, 0.0)
-        expected = np.maximum(expected, rise.max(axis=0))
+        # Below it there are not more, once it was seen often enough to be sure.
+        sure = windows[known, None] >= 0.5 * MOST_WINDOWS
+        most = np.where(sure & (times < 1.0), late[known, None], np.inf)
+        expected = np.minimum(np.maximum(expected, rise.max(axis=0)), most.min(axis=0))
     bad = np.flatnonzero(late > allowed)
     if bad.size:
         # Below a level with too many there are fewer, as far as loads spread.
