@@ -124,6 +124,10 @@ bench-live: bed  ## The live fleet under the operator beside the simulator: ten 
 dynamo-facts: $(READY)  ## How the metrics of Dynamo's frontends differ from those recorded in tests/dynamo/facts: some minutes
 	@$(BIN)/python -m tests.dynamo.record
 
+.PHONY: house
+house: $(READY)  ## Size and order of the code: lines, names, packages, contracts; BEFORE=REVISION puts a revision beside
+	@$(BIN)/python -m benchmarks.house $(BEFORE)
+
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit
 
