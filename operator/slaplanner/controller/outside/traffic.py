@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from slaplanner.adapters.deployment import TargetState
 from slaplanner.adapters.prometheus import (
+    Client,
     Connections,
     Deadline,
     LabelMatcher,
@@ -90,7 +91,7 @@ class PrometheusMetrics:
     def discover(self, policy: SLAPolicy, target: TargetState, *, at_s: float) -> tuple[str, ...]:
         """The models that the target's frontends serve; blocks. Raises MetricsError."""
         return discover_model(
-            self._connections.get(policy.spec.metrics.connection),
+            self._of(policy),
             target.dynamo_namespace,
             worker_namespaces=target.runtime_namespaces,
             prefix=_prefix(policy, target),
@@ -98,6 +99,9 @@ class PrometheusMetrics:
             deadline=Deadline.after(REQUEST_TIMEOUT_S),
             matchers=_matchers(policy),
         ).found
+
+    def _of(self, policy: SLAPolicy) -> Client:
+        return self._connections.get(policy.spec.metrics.connection, namespace=policy.metadata.namespace)
 
     def _traffic(
         self,
@@ -111,8 +115,10 @@ class PrometheusMetrics:
     ) -> TrafficReading:
         core = policy.to_core()
         try:
-            prometheus = self._connections.get(policy.spec.metrics.connection)
+            prometheus = self._of(policy)
             scope = scope_of(policy, target, model=model)
+            if self._connections.is_shared(policy.spec.metrics.connection):
+                scope = replace(scope, told_to=policy.metadata.namespace)
         except MetricsError as error:
             return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
         deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
