@@ -12,7 +12,9 @@ from slaplanner.adapters.prometheus import (
     Connections,
     Deadline,
     LabelMatcher,
+    Prometheus,
     Scope,
+    SharedQueries,
     discover_model,
     look,
     nothing_known,
@@ -29,6 +31,7 @@ from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.glance import Sight
+from slaplanner.core.model import Policy
 from slaplanner.core.readings import Known, Series
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings
@@ -36,8 +39,8 @@ from slaplanner.settings import Settings
 OBSERVATION_TIMEOUT_S = 12.0
 """Of all queries of one plan together; a slow Prometheus costs a plan, not the operator."""
 
-PROMETHEUS_THREADS = 8
-"""Of each connection."""
+PROMETHEUS_THREADS = 32
+"""Of each connection: a thousand policies a minute make 17 plans in one second, which share their questions."""
 
 _UNKNOWN_CONNECTION = ""
 """For policies that name one which nobody configured: they are answered without asking anybody."""
@@ -48,6 +51,7 @@ class PrometheusMetrics:
 
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
+        self._shared = {name: SharedQueries(self._connections.get(name)) for name in settings.prometheus}
         self._pools = {
             name: ThreadPool(f"prometheus {name}", size=PROMETHEUS_THREADS)
             for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
@@ -121,6 +125,22 @@ class PrometheusMetrics:
                 scope = replace(scope, told_to=policy.metadata.namespace)
         except MetricsError as error:
             return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
+        shared = self._shared[prometheus.name]
+        with shared.reading():
+            return self._read(shared, scope, core, at_s=at_s, end_s=end_s, kept=kept).on_clock(
+                prometheus.clock_offset_s
+            )
+
+    @staticmethod
+    def _read(
+        prometheus: Prometheus,
+        scope: Scope,
+        core: Policy,
+        *,
+        at_s: float,
+        end_s: float,
+        kept: Series | None,
+    ) -> TrafficReading:
         deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
         observation = observe(
             prometheus,
@@ -131,9 +151,7 @@ class PrometheusMetrics:
             deadline=deadline,
         )
         if not isinstance(observation.requests, Known):
-            return TrafficReading(
-                observation=observation, clock_offset_s=prometheus.clock_offset_s, scope=scope
-            )
+            return TrafficReading(observation=observation, scope=scope)
         history = attainment = None
         with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
             read = read_history(
@@ -157,7 +175,6 @@ class PrometheusMetrics:
         return TrafficReading(
             observation=replace(observation, history=history),
             attainment=attainment,
-            clock_offset_s=prometheus.clock_offset_s,
             scope=scope,
         )
 
