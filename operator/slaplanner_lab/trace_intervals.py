@@ -8,12 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from slaplanner.adapters.traces.errors import TraceError
-from slaplanner.adapters.traces.trace import (
-    FloatArray,
-    IntArray,
-    Trace,
-    per_interval,
-)
+from slaplanner.adapters.traces.trace import IntArray, Trace, per_interval
+from slaplanner.core.arrays import Floats
 from slaplanner.core.readings import Histogram, Series
 from slaplanner_lab.planner import Interval
 
@@ -73,7 +69,7 @@ def _with_shapes(trace: Trace, load: Series) -> Iterator[Interval]:
         )
 
 
-def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> FloatArray:
+def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> Floats:
     """Counts per interval and bucket, shape (intervals, buckets)."""
     buckets, edges = len(LENGTH_EDGES), np.array(LENGTH_EDGES)
     if lengths.max() < _TABLED_TOKENS:
@@ -85,7 +81,7 @@ def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> FloatArra
     return counts.reshape(intervals, buckets).astype(np.float64)
 
 
-def _arrivals(trace: Trace, load: Series) -> tuple[FloatArray, float]:
+def _arrivals(trace: Trace, load: Series) -> tuple[Floats, float]:
     """Counts per interval and short step, shape (intervals, steps), and the step; no steps when too short."""
     steps = int(min(MOST_STEPS, load.step_s // SHORT_STEP_S))
     if steps < LEAST_STEPS:

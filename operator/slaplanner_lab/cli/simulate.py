@@ -24,9 +24,9 @@ from slaplanner_lab.cli.inputs import (
     with_gpus,
 )
 from slaplanner_lab.cli.numbers import REPLICAS, SECONDS
-from slaplanner_lab.cli.progress import Bar
 from slaplanner_lab.cli.simulate_document import comparison_document, run_document
 from slaplanner_lab.cli.simulate_tables import print_comparison, print_csv, print_score
+from slaplanner_lab.cli.terminal import Bar
 from slaplanner_lab.engine import COMPILED, EngineError
 from slaplanner_lab.rivals.compare import Comparison, compare, predictors, tasks
 from slaplanner_lab.simulation.loop import ROLES, PrometheusSilent, Run, Scenario, WorkerLost

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slaplanner.core.model import Policy
-from slaplanner_lab.cli.tables import console_for_tables
+from slaplanner_lab.cli.terminal import console_for_tables
 from slaplanner_lab.rivals.compare import Comparison
 from slaplanner_lab.simulation.loop import ROLES, Run
 from slaplanner_lab.simulation.score import Percentiles, Score

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
 from slaplanner_lab.simulation.loop import Run
-from slaplanner_lab.simulation.traffic import Floats
 
 INK, FAINT, GRID = "#1c2733", "#6b7785", "#e3e8ee"
 COLOURS = {Role.PREFILL: "#2a6fbb", Role.DECODE: "#d9772b"}

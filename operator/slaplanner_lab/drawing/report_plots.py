@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
 from slaplanner_lab.drawing.report_axes import (
     BAD,
@@ -28,7 +29,6 @@ from slaplanner_lab.drawing.report_axes import (
 from slaplanner_lab.rivals.compare import Comparison, Kind
 from slaplanner_lab.simulation.loop import ROLES, PrometheusSilent, Run, WorkerLost
 from slaplanner_lab.simulation.timeline import timeline
-from slaplanner_lab.simulation.traffic import Floats
 
 KIND_COLOURS = {
     Kind.PLANNER: "#c8443a",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
 from slaplanner_lab.engine import kernels
 from slaplanner_lab.engine.heaps_and_queues import tree_update
@@ -28,7 +29,6 @@ from slaplanner_lab.engine.state import (
     STARTING,
     TOTALS,
     Arena,
-    Floats,
     Integers,
     Records,
     empty_requests,

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from slaplanner.core.arrays import Floats
+
 Integers = npt.NDArray[np.int64]
 Records = npt.NDArray[np.void]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.profiles import Profile
-from slaplanner_lab.engine.state import Floats
 
 ISL_STEPS = 1024
 KV_STEPS = 200

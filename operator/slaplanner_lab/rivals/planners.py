@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Fleet, Role, RoleState
 from slaplanner.core.readings import Known, Observation
 from slaplanner_lab.rivals.replica_capacity import Work
 from slaplanner_lab.simulation.loop import ROLES, Scenario
 from slaplanner_lab.simulation.planners import Verdict
 from slaplanner_lab.simulation.score import HOUR_S
-from slaplanner_lab.simulation.traffic import Floats
 
 HPA_TOLERANCE = 0.1
 HPA_STABILIZATION_S = 300.0

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role, Sla
 from slaplanner_lab.engine import EngineTables
-from slaplanner_lab.simulation.traffic import Floats, Traffic
+from slaplanner_lab.simulation.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from slaplanner.core.arrays import Floats
 from slaplanner_lab.rivals.replica_capacity import work
 from slaplanner_lab.simulation.loop import ROLES, Scenario
-from slaplanner_lab.simulation.traffic import Floats
 
 STEP_S = 1.0
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
 from slaplanner_lab.simulation.loop import Run
-from slaplanner_lab.simulation.traffic import Floats
 
 Flags = npt.NDArray[np.bool_]
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.glance import SPAN_S, Sight
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Histogram, Known, Observation, Reading, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner_lab.engine import Engine
-from slaplanner_lab.simulation.traffic import Floats, Traffic
+from slaplanner_lab.simulation.traffic import Traffic
 
 TTFT_EDGES_S = (
     0,

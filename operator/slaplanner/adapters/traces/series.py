@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from slaplanner.adapters.traces.formats import csv_header, is_trace_header, reader_for
 from slaplanner.adapters.traces.gunzip import MAGIC
 from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.adapters.traces.trace import Trace, per_interval, read_trace, series_of
+from slaplanner.core.arrays import Floats
 from slaplanner.core.readings import Series
-
-FloatArray = npt.NDArray[np.float64]
 
 DEFAULT_INTERVAL_S = 60.0
 """For traces, which have no interval of their own."""
@@ -164,7 +162,7 @@ def _from_csv(path: Path, interval_s: float | None, *, zeros_are_idle: bool) -> 
     )
 
 
-def _rows(path: Path) -> tuple[FloatArray, dict[str, FloatArray]]:
+def _rows(path: Path) -> tuple[Floats, dict[str, Floats]]:
     """Times in seconds, rising, and the columns that count."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -210,7 +208,7 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
     return number
 
 
-def _step(path: Path, times: FloatArray) -> float:
+def _step(path: Path, times: Floats) -> float:
     if not math.isfinite(times[-1] - times[0]):
         raise SeriesError(f"{path}: found times without end, wanted at most {MAX_ROWS:,} intervals")
     gaps = np.diff(times)
@@ -234,9 +232,7 @@ def _times_coarser(path: Path, interval_s: float | None, step_s: float) -> int:
     return times
 
 
-def _coarser(
-    requests: FloatArray, isl: FloatArray, osl: FloatArray, times: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _coarser(requests: Floats, isl: Floats, osl: Floats, times: int) -> tuple[Floats, Floats, Floats]:
     """Sums of requests, means of lengths weighed by requests; a gap makes its whole interval a gap."""
     if times == 1:
         return requests, isl, osl

@@ -26,9 +26,9 @@ from slaplanner.adapters.traces.mooncake import Mooncake
 from slaplanner.adapters.traces.reader import Reader
 from slaplanner.adapters.traces.rows import Rows
 from slaplanner.adapters.traces.times import FROM_START, TimeUnit, on_clock, paced
+from slaplanner.core.arrays import Floats
 from slaplanner.core.readings import Series
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 1 << 18
@@ -50,7 +50,7 @@ class Trace:
     """Requests in the order of their arrival; arrays of shape (requests,), at least one."""
 
     name: str
-    t_s: FloatArray
+    t_s: Floats
     """Arrival in seconds, on the trace's own clock, never falling."""
     isl_tokens: IntArray
     osl_tokens: IntArray
@@ -233,7 +233,7 @@ def parse_trace(
     )
 
 
-def _timed(rows: Rows, table: FloatArray, reader: Reader, *, name: str, given: TimeUnit | None) -> str:
+def _timed(rows: Rows, table: Floats, reader: Reader, *, name: str, given: TimeUnit | None) -> str:
     """Turn the times of *table* into seconds, in place; the clock in words."""
     times = table[:, 0]
     own = np.isfinite(times) if rows.delayed else slice(None)
@@ -313,9 +313,7 @@ def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least
     )
 
 
-def series_of(
-    requests: FloatArray, isl: FloatArray, osl: FloatArray, *, interval_s: float, start_s: float
-) -> Series:
+def series_of(requests: Floats, isl: Floats, osl: Floats, *, interval_s: float, start_s: float) -> Series:
     """The load of intervals, arrays of shape (intervals,), as a series that begins at *start_s*."""
     return Series(
         end_s=start_s + len(requests) * interval_s,

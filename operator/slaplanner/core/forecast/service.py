@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ForecastError
 from slaplanner.core.forecast import arima, prophet
 from slaplanner.core.forecast.calibration import LEVELS
@@ -18,7 +19,6 @@ from slaplanner.core.forecast.features import (
     ISL,
     PREFILL,
     REQUESTS,
-    Array,
     Expert,
     Lookback,
     point,
@@ -190,7 +190,7 @@ def _fitted(series: Series, state: ForecastState) -> ForecastState:
     )
 
 
-def _window(series: Series, length: int, *, log1p: bool) -> Array:
+def _window(series: Series, length: int, *, log1p: bool) -> Floats:
     """The newest points from the first traffic on, shape (points, channels)."""
     values = points(series, max(0, len(series) - length), len(series))
     begun = np.flatnonzero(values[:, REQUESTS] > 0)
@@ -266,7 +266,7 @@ def told(
     )
 
 
-def _every_step(rows: Array, learnt: Array, horizon: int) -> Array:
+def _every_step(rows: Floats, learnt: Floats, horizon: int) -> Floats:
     """Paths at every step of the horizon, from those at the *learnt* ones; steps are the last axis."""
     if len(learnt) == horizon == learnt[-1]:
         return rows
