@@ -40,7 +40,7 @@ from tests.testbed.processes import wait_until
 COUNTS = (100, 300, 1000)
 INTERVAL_S = 60
 PER_NAMESPACE = 10
-FLEETS = 20
+FLEETS = 4
 """Played frontends; policies share them, their queries are their own."""
 DAY_S = 86_400
 SCRAPE_S = 15

@@ -23,6 +23,9 @@ from slaplanner.core.wording import figure
 SPAN_S = 30.0
 """Seconds that a glance looks back: two samples at the usual scrape interval of 15 s, six at 5 s."""
 
+LEAST_RISE_S = 10.0
+"""Seconds over which a rate is measured at least: a clump of requests within one or two scrapes is no load."""
+
 SURE = 4.0
 """Standard deviations beyond which a count is no chance. A glance every 5 s is 17,280 a day, of which
 chance then raises half a false alarm."""
@@ -222,8 +225,8 @@ def lifted(
     """*forecast*, raised to the rate of the last half minute where that shows that it is too low.
 
     Only for plans between two points of the grid: at a point of the grid the newest interval is in the history
-    already. The whole path and its bounds are multiplied by the same factor, because the errors of
-    a forecast grow with the load.
+    already. The whole path and its bounds are raised by the same amount. They are not multiplied: after a silence the
+    bound may be ten times the mean, and would then be ten times what was measured.
     """
     history = observation.history
     if history is None or now_s - history.end_s < SPAN_S / 2 or observation.arrivals_step_s <= 0.0:
@@ -231,28 +234,13 @@ def lifted(
     rate_per_s = _rate_above(forecast, observation, policy, burstiness)
     if rate_per_s is None:
         return forecast
-    requests = rate_per_s * policy.interval_s
-    forecast = replace(forecast, lifted_from=forecast.requests[0])
-    if forecast.requests[0] <= 0.0:
-        steady = [requests * length for length in (forecast.isl_tokens[0], forecast.osl_tokens[0])]
-        prefill, decode = (
-            TokenForecast(
-                mean_tokens=(tokens,) * len(demand.mean_tokens),
-                bounds_tokens=tuple(
-                    tuple(max(bound, tokens) for bound in row) for row in demand.bounds_tokens
-                ),
-            )
-            for tokens, demand in zip(steady, (forecast.prefill, forecast.decode), strict=True)
-        )
-        return replace(
-            forecast, requests=(requests,) * len(forecast.requests), prefill=prefill, decode=decode
-        )
-    factor = requests / forecast.requests[0]
+    more = rate_per_s * policy.interval_s - forecast.requests[0]
     return replace(
         forecast,
-        requests=tuple(factor * value for value in forecast.requests),
-        prefill=_times(forecast.prefill, factor),
-        decode=_times(forecast.decode, factor),
+        lifted_from=forecast.requests[0],
+        requests=tuple(value + more for value in forecast.requests),
+        prefill=_raised(forecast.prefill, more * forecast.isl_tokens[0]),
+        decode=_raised(forecast.decode, more * forecast.osl_tokens[0]),
     )
 
 
@@ -261,8 +249,8 @@ def _rate_above(
 ) -> float | None:
     """Requests per second since the load left the forecast, within the last half minute; None: it did not.
 
-    Of all whole numbers of newest steps whose count cannot be chance the one with the highest rate: the load may
-    have risen in the middle of the half minute.
+    Of the newest `LEAST_RISE_S` seconds and more, those whose count cannot be chance and whose rate is the highest:
+    the load may have risen in the middle of the half minute.
     """
     rates = []
     arrived = 0.0
@@ -271,13 +259,15 @@ def _rate_above(
         if steps > 1 and seconds > SPAN_S:
             break
         arrived += count
+        if seconds < LEAST_RISE_S:
+            continue
         if arrived > most_requests(forecast, policy=policy, burstiness=burstiness, seconds=seconds):
             rates.append(arrived / seconds)
     return max(rates, default=None)
 
 
-def _times(demand: TokenForecast, factor: float) -> TokenForecast:
+def _raised(demand: TokenForecast, tokens: float) -> TokenForecast:
     return TokenForecast(
-        mean_tokens=tuple(factor * tokens for tokens in demand.mean_tokens),
-        bounds_tokens=tuple(tuple(factor * tokens for tokens in row) for row in demand.bounds_tokens),
+        mean_tokens=tuple(mean + tokens for mean in demand.mean_tokens),
+        bounds_tokens=tuple(tuple(bound + tokens for bound in row) for row in demand.bounds_tokens),
     )
