@@ -26,6 +26,10 @@ SPAN_S = 30.0
 LEAST_RISE_S = 10.0
 """Seconds over which a rate is measured at least: a clump of requests within one or two scrapes is no load."""
 
+MOST_RISE = 2.0
+"""Times the busiest interval of the history, or the forecast: as far as half a minute is believed. Beyond it the
+next plan of the grid, which sees a whole interval, has to say so."""
+
 SURE = 4.0
 """Standard deviations beyond which a count is no chance. A glance every 5 s is 17,280 a day, of which
 chance then raises half a false alarm."""
@@ -226,7 +230,8 @@ def lifted(
 
     Only for plans between two points of the grid: at a point of the grid the newest interval is in the history
     already. The whole path and its bounds are raised by the same amount. They are not multiplied: after a silence the
-    bound may be ten times the mean, and would then be ten times what was measured.
+    bound may be ten times the mean, and would then be ten times what was measured. Half a minute does not tell a
+    burst from a step, so nothing beyond `MOST_RISE` times of what a whole interval ever had is believed.
     """
     history = observation.history
     if history is None or now_s - history.end_s < SPAN_S / 2 or observation.arrivals_step_s <= 0.0:
@@ -234,7 +239,11 @@ def lifted(
     rate_per_s = _rate_above(forecast, observation, policy, burstiness)
     if rate_per_s is None:
         return forecast
-    more = rate_per_s * policy.interval_s - forecast.requests[0]
+    known = max([forecast.requests[0], *(count for count in history.requests if math.isfinite(count))])
+    wanted = rate_per_s * policy.interval_s
+    more = (min(wanted, MOST_RISE * known) if known > 0.0 else wanted) - forecast.requests[0]
+    if more <= 0.0:
+        return forecast
     return replace(
         forecast,
         lifted_from=forecast.requests[0],
