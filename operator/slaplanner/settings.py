@@ -67,6 +67,7 @@ NAMESPACE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 LEAST_LEASE_S: Final = 12.0
 MOST_LEASE_S: Final = 300.0
+MOST_READ_TIMEOUT_S: Final = 100.0
 
 MAX_FILE_BYTES: Final = 1_000_000
 """A ConfigMap holds at most 1 MiB, so anything longer is the wrong file."""
@@ -132,8 +133,8 @@ class PrometheusConnection:
     """Namespaces whose policies may read through this connection; `*`: all of them. Give each tenant a
     connection of its own where one must not see the traffic of another."""
     read_timeout_s: float = 4.0
-    """Seconds without a byte of the answer. At most 4 lets a plan end within the 5 seconds that are
-    left after the signal to stop."""
+    """Seconds without a byte of the answer, at most 100: a plan that takes longer looks stuck to the liveness
+    probe. At most 4 lets a plan end within the 5 seconds that are left after the signal to stop."""
 
     def __post_init__(self) -> None:
         _check_url(self.url)
@@ -148,6 +149,10 @@ class PrometheusConnection:
         _check_namespaces("allowedNamespaces", self.allowed_namespaces)
         _check_positive("connectTimeoutSeconds", self.connect_timeout_s)
         _check_positive("readTimeoutSeconds", self.read_timeout_s)
+        if self.read_timeout_s > MOST_READ_TIMEOUT_S:
+            raise ValueError(
+                f"readTimeoutSeconds: found {self.read_timeout_s:g}, wanted at most {MOST_READ_TIMEOUT_S:g}"
+            )
 
     def allows(self, namespace: str) -> bool:
         """Whether policies of the Kubernetes *namespace* may read through it."""

@@ -328,9 +328,13 @@ def _outlook(
     startup_s: float,
     now_s: float,
 ) -> Forecast:
-    """The forecast from the history; from the observed load alone where the history lacks its last point."""
+    """The forecast from the history; from the observed load alone where the history lacks its last point.
+
+    The observed load that stands in for that point is not remembered: the next plan observes another one.
+    """
     history = observation.history
-    if history is None or not len(history) or math.isnan(history.requests[-1]):
+    stands_in = history is None or not len(history) or math.isnan(history.requests[-1])
+    if history is None or stands_in:
         point = (load.requests,), (load.lengths.isl_tokens,), (load.lengths.osl_tokens,)
         before = history if history is not None and len(history) else None
         history = Series(
@@ -347,6 +351,7 @@ def _outlook(
         horizon_steps=horizon_steps(interval_s=policy.interval_s, startup_s=startup_s),
         isl_tokens=load.lengths.isl_tokens,
         osl_tokens=load.lengths.osl_tokens,
+        forget_last=stands_in,
     )
 
 

@@ -37,7 +37,7 @@ from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings
 
 OBSERVATION_TIMEOUT_S = 12.0
-"""Of all queries of one plan together; a slow Prometheus costs a plan, not the operator."""
+"""Of all queries of one plan together, unless the administrator lets a single one take longer."""
 
 PROMETHEUS_THREADS = 32
 """Of each connection: a thousand policies a minute make 17 plans in one second, which share their questions."""
@@ -52,6 +52,10 @@ class PrometheusMetrics:
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
         self._shared = {name: SharedQueries(self._connections.get(name)) for name in settings.prometheus}
+        self._timeouts_s = {
+            name: max(OBSERVATION_TIMEOUT_S, connection.read_timeout_s)
+            for name, connection in settings.prometheus.items()
+        }
         self._pools = {
             name: ThreadPool(f"prometheus {name}", size=PROMETHEUS_THREADS)
             for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
@@ -127,9 +131,9 @@ class PrometheusMetrics:
             return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
         shared = self._shared[prometheus.name]
         with shared.reading():
-            return self._read(shared, scope, core, at_s=at_s, end_s=end_s, kept=kept).on_clock(
-                prometheus.clock_offset_s
-            )
+            deadline = Deadline.after(self._timeouts_s[prometheus.name])
+            read = self._read(shared, scope, core, at_s=at_s, end_s=end_s, kept=kept, deadline=deadline)
+        return read.on_clock(prometheus.clock_offset_s)
 
     @staticmethod
     def _read(
@@ -140,8 +144,8 @@ class PrometheusMetrics:
         at_s: float,
         end_s: float,
         kept: Series | None,
+        deadline: Deadline,
     ) -> TrafficReading:
-        deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
         observation = observe(
             prometheus,
             scope,

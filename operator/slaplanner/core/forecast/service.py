@@ -49,6 +49,7 @@ def forecast(
     horizon_steps: int = 1,
     isl_tokens: float = 3000.0,
     osl_tokens: float = 150.0,
+    forget_last: bool = False,
 ) -> Forecast:
     """Extend *series* by *horizon_steps* intervals.
 
@@ -59,6 +60,7 @@ def forecast(
         horizon_steps: see `outcome.horizon_steps`.
         isl_tokens: mean input length while the history has none.
         osl_tokens: mean output length while the history has none.
+        forget_last: the last point only stands in for one that is not known yet: the state to keep ends before it.
 
     Returns:
         Always a usable forecast: never NaN, negative or infinite. When the method cannot answer, the
@@ -68,6 +70,10 @@ def forecast(
     lengths = (isl_tokens, osl_tokens)
     try:
         with np.errstate(all="ignore"):
+            kept = None
+            if forget_last:
+                before = _until(series, len(series) - 1)
+                kept = state = _advanced(before, policy, state, steps, most=HURRY_POINTS)
             learnt = _advanced(series, policy, state, steps, most=HURRY_POINTS)
             reason, message = _standing(learnt)
             return told(
@@ -78,7 +84,7 @@ def forecast(
                 lengths=lengths,
                 reason=reason,
                 message=message,
-                state=learnt,
+                state=kept or learnt,
             )
     except Exception as error:  # noqa: BLE001 - a plan goes on whatever a forecaster does; the reason says so
         return _last_value(series, policy, steps, lengths, error)
