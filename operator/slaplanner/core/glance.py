@@ -23,9 +23,6 @@ from slaplanner.core.wording import figure
 SPAN_S = 30.0
 """Seconds that a glance looks back: two samples at the usual scrape interval of 15 s, six at 5 s."""
 
-LEAST_RISE_S = 10.0
-"""Seconds over which a rate is measured at least: a clump of requests within one or two scrapes is no load."""
-
 MOST_RISE = 2.0
 """Times the busiest interval of the history, or the forecast: as far as half a minute is believed. Beyond it the
 next plan of the grid, which sees a whole interval, has to say so."""
@@ -258,8 +255,8 @@ def _rate_above(
 ) -> float | None:
     """Requests per second since the load left the forecast, within the last half minute; None: it did not.
 
-    Of the newest `LEAST_RISE_S` seconds and more, those whose count cannot be chance and whose rate is the highest:
-    the load may have risen in the middle of the half minute.
+    Of all whole numbers of newest steps whose count cannot be chance the one with the highest rate: the load may
+    have risen in the middle of the half minute.
     """
     rates = []
     arrived = 0.0
@@ -268,8 +265,6 @@ def _rate_above(
         if steps > 1 and seconds > SPAN_S:
             break
         arrived += count
-        if seconds < LEAST_RISE_S:
-            continue
         if arrived > most_requests(forecast, policy=policy, burstiness=burstiness, seconds=seconds):
             rates.append(arrived / seconds)
     return max(rates, default=None)
