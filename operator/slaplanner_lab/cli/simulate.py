@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
+import yaml
 
+from slaplanner import __version__
 from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.model import Pause, Policy, PredictorType, Role
 from slaplanner.core.profiles import ProfileTables
@@ -200,11 +204,59 @@ def simulate(
     rivals = _compared(scenario, believed.tables) if with_rivals else None
     _show(run, rivals, output=output)
     if report is not None:
-        from slaplanner_lab.drawing.report import write_report  # noqa: PLC0415 - plots are an extra
+        from slaplanner_lab.drawing.report import Origin, write_report  # noqa: PLC0415 - plots are an extra
 
         with failing_clearly():
-            write_report(report, run, rivals, title=f"{written.metadata.name} on {trace.name}")
+            write_report(
+                report,
+                run,
+                rivals,
+                title=f"{written.metadata.name} on {trace.name}",
+                origin=Origin(
+                    facts=_facts(
+                        scenario,
+                        trace=str(trace),
+                        copies=amplify,
+                        seed=seed,
+                        profiles=(profile or written.spec.profile.path or "", fleet_profile),
+                        error=fleet_error,
+                    ),
+                    policy=yaml.safe_dump(
+                        written.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=False
+                    ),
+                ),
+            )
         click.echo(f"wrote {report}", err=True)
+
+
+def _facts(
+    scenario: Scenario,
+    *,
+    trace: str,
+    copies: int,
+    seed: int,
+    profiles: tuple[str, str | None],
+    error: EngineError,
+) -> dict[str, str]:
+    """What made a report."""
+    believed, fleet = profiles
+    differs = f"TTFT x {error.prefill:g}, ITL x {error.decode:g} x (1 + {error.kv_growth:g} x KV in use)"
+    broke = [
+        f"{fault.role.value} worker lost at {fault.at_s:g} s"
+        if isinstance(fault, WorkerLost)
+        else f"Prometheus silent from {fault.at_s:g} s for {fault.for_s:g} s"
+        for fault in scenario.faults
+    ]
+    return {
+        "trace": trace,
+        "requests": f"{len(scenario.traffic):,}: each {copies} times, seed {seed} of the jitter",
+        "profile": believed,
+        "fleet": f"{fleet or 'as the profile'}; {differs if error != EngineError() else 'no error'}",
+        "start": ", ".join(f"{role.value} {count}" for role, count in scenario.start.items()),
+        "faults": ", ".join(broke) or "none",
+        "version": f"slaplanner {__version__}",
+        "command": shlex.join(["slaplanner", *sys.argv[1:]]),
+    }
 
 
 def _of_mode(losses: tuple[WorkerLost, ...], policy: Policy) -> tuple[WorkerLost, ...]:

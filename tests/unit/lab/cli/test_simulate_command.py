@@ -14,8 +14,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+import slaplanner
 from slaplanner.cli import main
 from slaplanner_lab.cli import simulate as simulate_command
+from slaplanner_lab.drawing import palette
 from slaplanner_lab.rivals.compare import Kind, compare, tasks
 from tests.command_desk import PROFILE, Desk, policy_document
 
@@ -228,7 +230,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(desk: Desk) -> None:
     page = _Page()
     page.feed(report.read_text(encoding="utf-8"))
     text = " ".join(page.words)
-    assert page.tags.count("svg") == 4, "load, replicas, latencies, attainment"
+    assert page.tags.count("svg") == 6, "load, replicas, latencies, misses, histograms, queues"
     assert [one for one in page.references if not one.startswith("#")] == []
     assert "script" not in page.tags
     for words in ("llama-8b on trace.jsonl", "met both targets", "Where the misses come from"):
@@ -252,7 +254,7 @@ def test_rivals_are_shown_beside_the_planner(desk: Desk, monkeypatch: pytest.Mon
     assert set(entries) == {task.name for task in few}
     bound = document["comparison"]["fluidBoundGpuHours"]
     assert all(entry["gpuHours"]["total"] >= bound > 0 for entry in entries.values())
-    assert report.read_text().count("<svg") == 5
+    assert report.read_text().count("<svg") == 7
     table = desk.run("--compare").stdout
     assert "HPA at 50 %" in table
     assert "fluid bound" in table
@@ -426,3 +428,33 @@ def test_agg_workers_are_compared_with_everybody(tmp_path: Path, monkeypatch: py
     entries = desk.json("--compare")["comparison"]["entries"]
     assert {entry["kind"] for entry in entries} == {kind.value for kind in Kind}
     assert all(set(entry["gpuHours"]) == {"agg", "total"} for entry in entries)
+
+
+def test_the_report_says_where_it_comes_from(desk: Desk) -> None:
+    report = desk.folder / "report.html"
+    desk.json(
+        "--report", report, "--amplify", 2, "--seed", 7, "--lose", "decode@200", "--fleet-error", "decode=1.2"
+    )
+    text = report.read_text(encoding="utf-8")
+    for said in (
+        f"{120 * MINUTES * 2:,}: each 2 times, seed 7",
+        "TTFT x 1, ITL x 1.2 x (1 + 0 x KV in use)",
+        "decode worker lost at 200 s",
+        f"slaplanner {slaplanner.__version__}",
+        "startupSeconds: 60",
+        "<th>command</th>",
+    ):
+        assert said in text, said
+
+
+def test_the_report_is_readable_in_the_dark_on_a_phone_and_without_colours(desk: Desk) -> None:
+    report = desk.folder / "report.html"
+    desk.json("--report", report)
+    text = report.read_text(encoding="utf-8")
+    assert "@media(prefers-color-scheme:dark)" in text
+    figures = text[text.index("<main>") :]
+    assert not [colour for colour in palette.DARK if colour in figures]
+    assert set(re.findall(r"#[0-9a-f]{6}\b", figures)) <= {"#000000"}
+    assert figures.count("<svg") == figures.count('role="img" aria-label="')
+    assert all("overflow-x" not in part for part in figures.split("<table")[1:])
+    assert "&#10003; kept" in figures
