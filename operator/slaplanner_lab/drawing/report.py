@@ -28,12 +28,14 @@ from slaplanner_lab.drawing.report_plots import (
     miss_figure,
     replica_figure,
     rival_figure,
+    sweep_figure,
     waiting_figure,
 )
 from slaplanner_lab.rivals.compare import Comparison, Kind
 from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.miss_causes import Cause, causes
 from slaplanner_lab.simulation.score import Score, score
+from slaplanner_lab.simulation.sweep import SweepPoint
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -73,17 +75,34 @@ class Origin:
 
 
 def write_report(
-    path: Path, run: Run, comparison: Comparison | None, *, title: str, origin: Origin | None = None
+    path: Path,
+    run: Run,
+    comparison: Comparison | None,
+    *,
+    title: str,
+    points: Sequence[SweepPoint] = (),
+    price: float | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write the page; it refers to nothing outside of itself.
 
     Raises:
         OSError: it cannot be written.
     """
-    path.write_text(page(run, comparison, title=title, origin=origin), encoding="utf-8")
+    path.write_text(
+        page(run, comparison, title=title, points=points, price=price, origin=origin), encoding="utf-8"
+    )
 
 
-def page(run: Run, comparison: Comparison | None, *, title: str, origin: Origin | None = None) -> str:
+def page(
+    run: Run,
+    comparison: Comparison | None,
+    *,
+    title: str,
+    points: Sequence[SweepPoint] = (),
+    price: float | None = None,
+    origin: Origin | None = None,
+) -> str:
     """The page's text."""
     result, sla = score(run), run.scenario.policy.sla
     with styled():
@@ -109,6 +128,12 @@ def page(run: Run, comparison: Comparison | None, *, title: str, origin: Origin 
                 _figure(rival_figure(comparison, sla.attainment_percent), "Attainment against GPU-hours"),
                 _table(comparison),
             ]
+        if points:
+            parts += [
+                "<h2>What each promise costs</h2>",
+                _figure(sweep_figure(points, price=price), "GPU-hours of each policy that was tried"),
+                _sweep(points, price=price),
+            ]
     if origin is not None:
         parts += ["<h2>Where this comes from</h2>", _origin(origin)]
     return PAGE.format(
@@ -124,6 +149,27 @@ def page(run: Run, comparison: Comparison | None, *, title: str, origin: Origin 
             }.items()
         },
     )  # fmt: skip
+
+
+def _sweep(points: Sequence[SweepPoint], *, price: float | None) -> str:
+    names = ["policy", "TTFT, ms", "ITL, ms", "GPUs at most", "kept", "both %", "GPU-hours"]
+    head = "".join(f"<th>{name}</th>" for name in [*names, *([] if price is None else ["cost"])])
+    rows = []
+    for point in points:
+        sla, budget = point.variant.policy.sla, point.variant.policy.gpu_budget
+        hours = point.score.total_gpu_hours
+        cells = [
+            html.escape(point.variant.name),
+            f"{sla.ttft_ms:g}",
+            f"{sla.itl_ms:g}",
+            "any" if budget is None else str(budget),
+            "yes" if point.kept else "no",
+            f"{point.score.attainment.both:.2f}",
+            f"{hours:.2f}",
+            *([] if price is None else [f"{price * hours:,.2f}"]),
+        ]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
 def _origin(origin: Origin) -> str:

@@ -5,6 +5,9 @@ All but the rivals share one time axis, so that what happened at one moment lies
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +19,7 @@ from slaplanner_lab.drawing.palette import (
     ARRIVED,
     ARRIVED_AREA,
     ARRIVED_WORD,
+    ASIDE,
     ASKED_WORD,
     FAINT,
     FORECAST,
@@ -39,6 +43,7 @@ from slaplanner_lab.drawing.report_axes import (
 )
 from slaplanner_lab.rivals.compare import Comparison, Kind
 from slaplanner_lab.simulation.loop import PrometheusSilent, Run, WorkerLost
+from slaplanner_lab.simulation.sweep import SweepPoint
 from slaplanner_lab.simulation.timeline import timeline
 
 KIND_STYLES = {
@@ -294,6 +299,55 @@ def rival_figure(comparison: Comparison, promised: float) -> Figure:
     axis.set_title("requests that met both targets, %", pad=6 + 2 * 72 * LEGEND_IN)
     legend(axis, left=True, columns=5)
     return figure
+
+
+def sweep_figure(points: Sequence[SweepPoint], *, price: float | None = None) -> Figure:
+    """GPU-hours (or what they cost) of each policy, as bars; a hatched bar does not keep its promise."""
+    figure, axes = panels(1, height_in=max(0.8, 0.24 * len(points)))
+    axis = axes[0]
+    left = axis.get_position()
+    axis.set_position((0.34, left.y0, left.x1 - 0.34, left.height))
+    worth = [point.score.total_gpu_hours * (price or 1.0) for point in points]
+    at = np.arange(len(points))[::-1]
+    for kept, hatch, words in ((True, None, "keeps its promise"), (False, "///", "does not")):
+        mine = [index for index, point in enumerate(points) if point.kept is kept]
+        if mine:
+            axis.barh(
+                at[mine],
+                [worth[index] for index in mine],
+                height=0.66,
+                color=SAFE if kept else ASIDE,
+                hatch=hatch,
+                edgecolor=PAPER,
+                label=words,
+            )
+    for place, value in zip(at, worth, strict=True):
+        axis.annotate(
+            f"{value:,.1f}",
+            (value, place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+        )
+    axis.set_yticks(at, [_words(point, points) for point in points])
+    axis.set_xlim(0, 1.1 * max(*worth, 1e-9))
+    axis.set_xlabel("GPU-hours" if price is None else f"cost at {price:g} per GPU-hour")
+    axis.grid(visible=False, axis="y")
+    legend(axis)
+    return figure
+
+
+def _words(point: SweepPoint, points: Sequence[SweepPoint]) -> str:
+    """What tells *point* from the others."""
+    policy = point.variant.policy
+    words = [f"TTFT {policy.sla.ttft_ms:g}", f"ITL {policy.sla.itl_ms:g}"]
+    if policy.gpu_budget is not None:
+        words.append(f"{policy.gpu_budget} GPUs")
+    names = {other.variant.name for other in points}
+    if len(names) > 1:
+        words.insert(0, Path(point.variant.name).stem[-18:])
+    return ", ".join(words)
 
 
 _LEAST_MISSES = 0.25

@@ -458,3 +458,43 @@ def test_the_report_is_readable_in_the_dark_on_a_phone_and_without_colours(desk:
     assert figures.count("<svg") == figures.count('role="img" aria-label="')
     assert all("overflow-x" not in part for part in figures.split("<table")[1:])
     assert "&#10003; kept" in figures
+
+
+def test_a_sweep_says_what_each_promise_costs(desk: Desk) -> None:
+    report = desk.folder / "report.html"
+    document = desk.json(
+        "--sweep",
+        "ttft=300,3000,budget=4",
+        "--sweep",
+        "itl=40",
+        "--gpu-hour-price",
+        "2.5",
+        "--report",
+        report,
+    )
+    tried = document["sweep"]
+    assert [(one["ttft"], one["budget"], one["itl"]) for one in tried] == [(300, 4, 40), (3000, 4, 40)]
+    assert [one["cost"] for one in tried] == pytest.approx([2.5 * one["gpuHours"] for one in tried], abs=0.01)
+    assert document["cost"] == pytest.approx(2.5 * document["gpuHours"]["total"], abs=0.01)
+    assert {one["keepsPromise"] for one in tried} <= {True, False}
+    assert "What each promise costs" in report.read_text(encoding="utf-8")
+    assert "TTFT 300, ITL 40, 4 GPUs" in report.read_text(encoding="utf-8")
+
+
+def test_two_policies_stand_in_one_table(desk: Desk) -> None:
+    other = desk.write(
+        "other.yaml", yaml.safe_dump(_document(sla={"ttft": 5000, "itl": 50, "attainment": 90}))
+    )
+    tried = desk.json("--against", other)["sweep"]
+    assert [Path(one["policy"]).name for one in tried] == ["policy.yaml", "other.yaml"]
+    assert [one["ttft"] for one in tried][1] == 5000
+    assert "other.yaml" in desk.run("--against", other).stdout
+
+
+@pytest.mark.parametrize(
+    "axes", ["speed=3", "500", "ttft=", "ttft=fast", "ttft=1,ttft=2", "budget=1.5", "itl=-3", "itl=nan"]
+)
+def test_a_wrong_sweep_is_refused_with_what_was_found(desk: Desk, axes: str) -> None:
+    refused = desk.run("--sweep", axes)
+    assert refused.exit_code == 2
+    assert "found" in refused.stderr
