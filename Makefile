@@ -47,7 +47,7 @@ check: $(READY)  ## Format, lint, types, import contracts, spelling, derived fil
 .PHONY: derived
 derived: $(READY)  ## Check that the CRD, the reference pages, Argo CD's ConfigMap and the chart's schema follow from their source
 	$(BIN)/python -m slaplanner.api.generate --check
-	$(BIN)/python -m slaplanner.controller.reference --check
+	$(BIN)/python -m slaplanner.controller.metrics_reference --check
 	$(BIN)/python manifests/argocd/derive.py --check
 	$(BIN)/python charts/derive.py --check
 	$(BIN)/python manifests/monitoring/dashboards.py --check
@@ -55,7 +55,7 @@ derived: $(READY)  ## Check that the CRD, the reference pages, Argo CD's ConfigM
 .PHONY: docs
 docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD's ConfigMap, the chart's schema
 	$(BIN)/python -m slaplanner.api.generate
-	$(BIN)/python -m slaplanner.controller.reference
+	$(BIN)/python -m slaplanner.controller.metrics_reference
 	$(BIN)/python manifests/argocd/derive.py
 	$(BIN)/python charts/derive.py
 	$(BIN)/python manifests/monitoring/dashboards.py

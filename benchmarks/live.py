@@ -26,8 +26,8 @@ from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.schedule import last_slot_s
 from slaplanner.core.model import Policy
 from slaplanner_lab.fleet import names
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
 from slaplanner_lab.fleet.options import Options
-from slaplanner_lab.fleet.truth import LatencyTargets
 from slaplanner_lab.notebook import load_profile
 from slaplanner_lab.simulation.loop import GRACE_S, ROLES, Scenario, simulate
 from slaplanner_lab.simulation.planners import PolicyPlanner

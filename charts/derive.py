@@ -31,6 +31,7 @@ TEXT: Final = {"type": "string"}
 FLAG: Final = {"type": "boolean"}
 FREE: Final = {"type": "object"}
 OBJECTS: Final = {"type": "array", "items": FREE}
+NAMESPACE: Final = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}
 STRINGS: Final = {"type": "object", "additionalProperties": TEXT}
 
 
@@ -81,8 +82,16 @@ def schema() -> dict[str, Any]:
         watchNamespaces={
             "type": "array",
             "uniqueItems": True,
-            "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
+            "items": NAMESPACE,
         },
+        replicas={"type": "integer", "minimum": 1},
+        networkPolicy=record(install=FLAG, prometheusNamespace=NAMESPACE),
+        monitoring=record(
+            monitor={"enum": ["", "PodMonitor", "ServiceMonitor"]},
+            rules=FLAG,
+            dashboards=FLAG,
+            labels=STRINGS,
+        ),
         crd=record(install=FLAG),
         admissionPolicies=record(install=FLAG),
         serviceAccount=record(annotations=STRINGS),

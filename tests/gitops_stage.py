@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from slaplanner.adapters.target.graph import parse_graph
-from slaplanner.adapters.target.ownership import replica_managers
-from slaplanner.controller.merging import merge_patch
+from slaplanner.adapters.deployment.graph import parse_graph
+from slaplanner.adapters.deployment.ownership import replica_managers
+from slaplanner.controller.merge_patches import merge_patch
 from slaplanner_lab.fleet.options import Options
 from tests import scene
 from tests.conversion import serving_conversion

@@ -12,9 +12,9 @@ from typing import Any
 
 from slaplanner.core.model import Fleet, RoleState
 from slaplanner.core.rebalance import next_step
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
 from slaplanner_lab.fleet.options import Options
 from slaplanner_lab.fleet.played import Played
-from slaplanner_lab.fleet.truth import LatencyTargets
 from slaplanner_lab.simulation.loop import GRACE_S, ROLES, Scenario
 from slaplanner_lab.simulation.planners import ObservationPlanner
 from slaplanner_lab.simulation.telemetry import Telemetry

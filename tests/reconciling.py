@@ -8,9 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar
 
-from slaplanner.adapters.object_versions import Watched
-from slaplanner.adapters.profiles import LoadedProfile, load_directory
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     ApiRefusal,
     DeploymentConditions,
     Identity,
@@ -18,6 +16,8 @@ from slaplanner.adapters.target import (
     ScalingOutcome,
     TargetState,
 )
+from slaplanner.adapters.object_versions import Watched
+from slaplanner.adapters.profiles import LoadedProfile, load_directory
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.events import Event

@@ -8,7 +8,7 @@ from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.core.attainment import Attainment, Share
 from slaplanner.core.correction import Correction, Factor
 from slaplanner.core.decision import Decision, RoleDecision
-from slaplanner.core.expect import Expectation
+from slaplanner.core.expected_latency import Expectation
 from slaplanner.core.forecast import LEVELS, Forecast, TokenForecast
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role, RoleState
 from slaplanner.core.readings import Known, Observation

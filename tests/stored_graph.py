@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from kubernetes import client
 
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     GraphConnector,
     GraphTarget,
     KubernetesApi,

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slaplanner.core.forecast import Forecast, ForecastState, forecast, refit
-from slaplanner.core.forecast.channels import Lookback, point, points
-from slaplanner.core.forecast.engine import told
-from slaplanner.core.forecast.learner import Learner
-from slaplanner.core.forecast.own import Forecaster, Own
+from slaplanner.core.forecast.custom_method import Forecaster, Own
+from slaplanner.core.forecast.features import Lookback, point, points
+from slaplanner.core.forecast.online_forecaster import Learner
+from slaplanner.core.forecast.service import told
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.readings import Series
 

@@ -13,7 +13,7 @@ from slaplanner.adapters.traces.trace import Trace
 from slaplanner.core.correction import Correction, CorrectionState, Factor, Learnt
 from slaplanner.core.model import Behavior, Pause, Policy, Role, Sizing
 from slaplanner.core.profiles import Profile
-from slaplanner.core.sizing.safe import safe_throughput_tokens_s
+from slaplanner.core.sizing.safe_throughput import safe_throughput_tokens_s
 from slaplanner.core.state import PlannerState
 from slaplanner_lab.planner import Interval, Plan, Planner
 from slaplanner_lab.trace_intervals import intervals_of

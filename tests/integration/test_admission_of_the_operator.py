@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target import KubernetesApi
-from slaplanner.adapters.target.failures import ApiRefusal
+from slaplanner.adapters.deployment import KubernetesApi
+from slaplanner.adapters.deployment.failures import ApiRefusal
 from tests.stored_graph import StoredGraph
 from tests.testbed import Cluster, Served, wait_until
 

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from slaplanner.controller import metrics
-from slaplanner.controller.reference import EXAMPLES
+from slaplanner.controller.metrics_reference import EXAMPLES
 from slaplanner.core.reasons import ConditionType
 from tests.testbed.binaries import find_promtool
 from tests.testbed.missing import or_skip

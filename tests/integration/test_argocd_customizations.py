@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slaplanner.api.verdict import judge
+from slaplanner.api.validation import judge
 from tests.testbed import LuaEngine
 
 TREE = Path(__file__).parents[2] / "manifests/argocd/resource_customizations/slaplanner.io/SLAPolicy"

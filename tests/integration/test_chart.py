@@ -34,6 +34,7 @@ def objects(rendered: str) -> Objects:
         if not metadata.get("annotations"):
             metadata.pop("annotations", None)
         if document["kind"] == "ConfigMap":
+            # Settings and dashboards: what they say, however it is spelt.
             document["data"] = {key: yaml.safe_load(text) for key, text in document["data"].items()}
         if document["kind"] == "Deployment":
             (container,) = document["spec"]["template"]["spec"]["containers"]
@@ -54,6 +55,7 @@ def template(helm: Helm, *options: str) -> str:
     [
         pytest.param("cluster", (), id="all-namespaces"),
         pytest.param("namespaced", ("--set", "watchNamespaces={serving}"), id="one-namespace"),
+        pytest.param("high-availability", ("--set", "replicas=2"), id="two-replicas"),
     ],
 )
 def test_the_chart_renders_what_kustomize_renders(
@@ -66,6 +68,30 @@ def test_the_chart_renders_what_kustomize_renders(
     assert by_helm.keys() == by_kustomize.keys()
     for key, document in by_kustomize.items():
         assert by_helm[key] == document, key
+
+
+def test_monitoring_and_the_network_policy_are_those_of_kustomize(cluster: Cluster, helm: Helm) -> None:
+    options = ["networkPolicy.install=true", "monitoring.rules=true", "monitoring.dashboards=true"]
+    with_pods, with_service, plain = (
+        objects(template(helm, "--set", ",".join([*options, *more]) if more else "replicas=1"))
+        for more in (["monitoring.monitor=PodMonitor"], ["monitoring.monitor=ServiceMonitor"], [])
+    )
+    by_kustomize = objects(cluster.kubectl("kustomize", ROOT / "manifests/monitoring").stdout)
+    added = {key: with_pods[key] for key in with_pods.keys() - plain.keys()}
+    policy = added.pop(("NetworkPolicy", SYSTEM, "slaplanner"))
+    assert added == by_kustomize
+    alone = yaml.safe_load((ROOT / "manifests/networkpolicy.yaml").read_text())
+    assert policy["spec"] == alone["spec"]
+    monitor = yaml.safe_load((ROOT / "manifests/monitoring/servicemonitor.yaml").read_text())
+    assert with_service["ServiceMonitor", SYSTEM, "slaplanner"]["spec"] == monitor["spec"]
+    assert {key[0] for key in with_service.keys() - with_pods.keys()} == {"ServiceMonitor"}
+
+
+def test_a_lease_of_another_name_is_refused(helm: Helm) -> None:
+    """The Role that the chart grants names one Lease."""
+    answer = helm("template", "slaplanner", CHART, "--set", "settings.leaderElection.name=mine", check=False)
+    assert answer.returncode != 0
+    assert "found mine, wanted slaplanner" in answer.stderr
 
 
 def test_a_real_api_server_takes_the_chart(control_plane: Cluster, helm: Helm, namespace: str) -> None:
@@ -100,7 +126,8 @@ def test_a_real_api_server_takes_the_chart(control_plane: Cluster, helm: Helm, n
         pytest.param("settings.heartbeatSeconds=often", "heartbeatSeconds", id="setting-of-another-type"),
         pytest.param("settings.watchedNamespaces={a}", "watchedNamespaces", id="namespaces-in-two-places"),
         pytest.param("watchNamespaces={Not_A_Namespace}", "watchNamespaces", id="not-a-namespace"),
-        pytest.param("replicas=2", "replicas", id="two-operators"),
+        pytest.param("replicas=0", "replicas", id="no-operator"),
+        pytest.param("monitoring.monitor=Both", "monitor", id="no-such-monitor"),
         pytest.param("image.digest=latest", "digest", id="not-a-digest"),
     ],
 )

@@ -11,8 +11,8 @@ from kubernetes import client
 
 from slaplanner.api.policy import GROUP, PLURAL, VERSION
 from slaplanner.api.schema import spec_schema
+from slaplanner.api.schema_validation import with_defaults
 from slaplanner.api.status import build_status
-from slaplanner.api.strict import with_defaults
 from tests.policy_corpus import base, policy
 from tests.status_samples import sample_figures
 from tests.testbed import Cluster, wait_until

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from slaplanner.controller.reference import EXAMPLES
+from slaplanner.controller.metrics_reference import EXAMPLES
 from tests.operator_program import OperatorProgram
 from tests.played_load import Load
 from tests.scene import NAME, Scene, policy
 from tests.testbed import PrometheusServer, Target
 
-FOLDER = Path(__file__).parents[2] / "manifests/monitoring/dashboards"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "manifests/monitoring/dashboards"
 DASHBOARDS = {file.stem: json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))}
 QUERIES = [
     pytest.param(target["expr"], id=f"{name}-{panel['title']}-{target['refId']}")
@@ -28,6 +30,26 @@ QUERIES = [
     for panel in document["panels"]
     for target in panel["targets"]
 ]
+
+HOW_TOS = [
+    query.replace('namespace="serving"', 'namespace="$namespace"').replace(
+        'policy="llama-70b"', 'policy="$policy"'
+    )
+    for page in ("keda", "rollouts")
+    for block in re.findall(
+        r"^```yaml\n(.*?)^```", (ROOT / f"docs/how-to/{page}.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    for document in yaml.safe_load_all(block)
+    for query in (
+        *(one["metadata"]["query"] for one in document["spec"].get("triggers", ())),
+        *(
+            one["provider"]["prometheus"]["query"]
+            for one in document["spec"].get("metrics", ())
+            if isinstance(one, dict) and "provider" in one
+        ),
+    )
+]
+"""What KEDA and Argo Rollouts would ask for one policy."""
 
 OF_FAULTS = re.compile(r"_(errors|failed|failures)_total$")
 """Counters that have no series before the first fault."""
@@ -72,6 +94,8 @@ def test_every_panel_and_every_example_returns_data(scraped: Scraped) -> None:
         if not scraped.ask(str(query)):
             silent[parameters.id] = query
     assert silent == {}
+    assert len(HOW_TOS) == 3
+    assert [query for query in HOW_TOS if len(scraped.ask(query)) != 1] == []
     # An example that looks for trouble finds none here; without its comparison it must find something.
     for name, query in EXAMPLES.items():
         scraped.ask(query)

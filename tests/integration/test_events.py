@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from slaplanner.controller.event_posting import EventPoster
 from slaplanner.controller.events import Event, EventType
 from slaplanner.controller.outside.calls import Calls
 from slaplanner.controller.outside.policies import PolicyObjects
-from slaplanner.controller.posting import EventPoster
 from slaplanner.core.reasons import Reason
 from tests.operator_program import NAMESPACE, SERVICE_ACCOUNT
 from tests.testbed import Cluster

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slaplanner.controller.merging import merge_patch
+from slaplanner.controller.merge_patches import merge_patch
 from slaplanner.core.model import Role
 from tests.stored_graph import StoredGraph, without_replicas
 from tests.testbed import Served

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from kubernetes.client import Configuration
 
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     ApiRefusal,
     GraphConnector,
     GraphTarget,

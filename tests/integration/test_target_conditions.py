@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target import DeploymentConditions, KubernetesApi, combined, report_conditions
-from slaplanner.adapters.target.conditions import MET, PLANNED, Status
+from slaplanner.adapters.deployment import DeploymentConditions, KubernetesApi, combined, report_conditions
+from slaplanner.adapters.deployment.own_conditions import MET, PLANNED, Status
 from slaplanner.core.errors import ActuationError
 from slaplanner.core.reasons import Reason
 from tests.stored_graph import StoredGraph

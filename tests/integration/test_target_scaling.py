@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slaplanner.adapters.target import ApiRefusal, KubernetesApi, ScalingOutcome, TargetState
+from slaplanner.adapters.deployment import ApiRefusal, KubernetesApi, ScalingOutcome, TargetState
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, Role, RolePolicy
 from slaplanner.core.reasons import Reason

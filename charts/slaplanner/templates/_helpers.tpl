@@ -23,14 +23,22 @@ subjects:
     namespace: {{ .Release.Namespace }}
 {{- end }}
 
+{{/* Not empty where the operators choose a leader. */}}
+{{- define "slaplanner.elects" -}}
+{{- if or (gt (int .Values.replicas) 1) .Values.settings.leaderElection }}yes{{ end }}
+{{- end }}
+
 {{/* Objects of a file that kustomize uses too, with the labels of this release and in its namespace.
-Arguments: root, file. */}}
+Arguments: root, file; labels: instead of those of the operator. */}}
 {{- define "slaplanner.shared" -}}
 {{- $text := .root.Files.Get (printf "files/%s" .file) | replace "namespace: slaplanner-system" (printf "namespace: %s" .root.Release.Namespace) }}
 {{- range $document := splitList "\n---\n" $text }}
 {{- $object := fromYaml $document }}
-{{- $labels := merge (include "slaplanner.labels" $.root | fromYaml) ($object.metadata.labels | default dict) }}
+{{- $labels := merge (dict) ($.labels | default dict) (include "slaplanner.labels" $.root | fromYaml) ($object.metadata.labels | default dict) }}
 {{- $_ := set $object.metadata "labels" $labels }}
+{{- if $.labels }}
+{{- $_ := set $object.metadata "namespace" $.root.Release.Namespace }}
+{{- end }}
 ---
 {{ toYaml $object }}
 {{- end }}

@@ -10,8 +10,8 @@ from kubernetes.client import ApiClient, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from slaplanner.adapters.target.failures import ApiRefusal, failure_of
-from slaplanner.adapters.target.shapes import mapping, text
+from slaplanner.adapters.deployment.failures import ApiRefusal, failure_of
+from slaplanner.adapters.deployment.untrusted import mapping, text
 from slaplanner.core.leadership import Lease
 
 _KIND = ("coordination.k8s.io", "v1")

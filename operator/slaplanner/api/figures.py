@@ -9,7 +9,7 @@ from typing import Any
 from slaplanner.api.conditions import Condition
 from slaplanner.core.attainment import Attainment
 from slaplanner.core.decision import Decision
-from slaplanner.core.expect import Expectation
+from slaplanner.core.expected_latency import Expectation
 from slaplanner.core.model import Fleet, Policy
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from slaplanner.api.documents import read_documents
 from slaplanner.api.policy import KIND, SLAPolicy
-from slaplanner.api.verdict import judge
+from slaplanner.api.validation import judge
+from slaplanner.api.yaml_documents import read_documents
 from slaplanner.core.errors import PolicyError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from slaplanner.api.crd import custom_resource_definition
-from slaplanner.api.reference import reference_page
+from slaplanner.api.crd_reference import reference_page
 
 CRD_PATH = "crds/slaplanner.io_slapolicies.yaml"
 REFERENCE_PATH = "docs/reference/slapolicy.md"

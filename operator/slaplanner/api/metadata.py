@@ -8,7 +8,7 @@ from typing import Any
 
 from slaplanner.api.fields import DNS_SUBDOMAIN
 from slaplanner.api.rules import Violation
-from slaplanner.api.strict import faults, unknown_fields
+from slaplanner.api.schema_validation import faults, unknown_fields
 
 _TEXT = {"type": "string"}
 _WORDS = {"type": "object"}

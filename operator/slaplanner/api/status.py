@@ -15,10 +15,10 @@ from slaplanner.api.figures import Startup, StatusFigures, TargetFacts, signific
 from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES
 from slaplanner.core.attainment import Share
 from slaplanner.core.decision import Decision, RoleDecision
-from slaplanner.core.expect import Expectation
+from slaplanner.core.expected_latency import Expectation
 from slaplanner.core.model import Fleet, Policy, Role
-from slaplanner.core.promise import attained, budget_left_percent
 from slaplanner.core.readings import Known, Observation, Reading
+from slaplanner.core.sla_met import attained, budget_left_percent
 
 
 def build_status(figures: StatusFigures, *, previous: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from slaplanner.cli import story
+from slaplanner.cli import policy_text
 
 RESOURCE = "slapolicies.slaplanner.io"
 PAUSED = "slaplanner.io/paused"
@@ -57,7 +57,7 @@ def status(*, name: str | None, all_namespaces: bool, **at: str | None) -> None:
     """
     found = _get(*([name] if name else []), *(["--all-namespaces"] if all_namespaces else []), at=at)
     policies = found.get("items", [found])
-    click.echo(story.table(policies) if policies else "no policies")
+    click.echo(policy_text.table(policies) if policies else "no policies")
 
 
 @main.command(short_help="The last decisions as a story.")
@@ -65,7 +65,7 @@ def status(*, name: str | None, all_namespaces: bool, **at: str | None) -> None:
 @where
 def why(*, name: str, **at: str | None) -> None:
     """Why it has these replicas: what was promised and seen, the last decisions, and what would change them."""
-    click.echo(story.why(_get(name, at=at), now=datetime.now(tz=UTC)))
+    click.echo(policy_text.why(_get(name, at=at), now=datetime.now(tz=UTC)))
 
 
 @main.command(short_help="The kept decisions, newest first.")
@@ -73,7 +73,7 @@ def why(*, name: str, **at: str | None) -> None:
 @where
 def history(*, name: str, **at: str | None) -> None:
     """The decisions that the status keeps, newest first, each with its message."""
-    click.echo(story.history(_get(name, at=at)))
+    click.echo(policy_text.history(_get(name, at=at)))
 
 
 @main.command(short_help="Stop scaling, wholly or in one direction.")

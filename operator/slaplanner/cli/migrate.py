@@ -11,8 +11,8 @@ import yaml
 
 from slaplanner.adapters.migration.draft import MigrationError
 from slaplanner.adapters.migration.sources import migrate as migrated
-from slaplanner.api.documents import DocumentError, read_documents
-from slaplanner.api.verdict import judge
+from slaplanner.api.validation import judge
+from slaplanner.api.yaml_documents import DocumentError, read_documents
 
 _WIDTH = 100
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.api.verdict import is_policy, judge
-from slaplanner.cli.placed import Placed
+from slaplanner.api.validation import is_policy, judge
+from slaplanner.api.yaml_documents import DocumentError, read_documents
+from slaplanner.cli.manifest import Placed
 from slaplanner.core.errors import PolicyError
 
 EXIT_INVALID = 1
@@ -98,7 +98,7 @@ def _check_text(name: str, text: str, count: _Count, *, quiet: bool) -> None:
 
 def _check_together(count: _Count, *, quiet: bool) -> None:
     # It reads deployments as the operator does, with the cluster client that policies alone need not wait for.
-    from slaplanner.cli.fights import fights  # noqa: PLC0415
+    from slaplanner.cli.replica_conflicts import fights  # noqa: PLC0415
 
     for fight in fights(count.objects, count.accepted):
         count.warnings += 1

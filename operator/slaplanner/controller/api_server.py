@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from slaplanner.adapters.target import ApiRefusal
+from slaplanner.adapters.deployment import ApiRefusal
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.reasons import Reason
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from slaplanner.adapters.target import ApiRefusal
+from slaplanner.adapters.deployment import ApiRefusal
 from slaplanner.controller import metrics
-from slaplanner.controller.pools import ThreadPool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.leadership import WRITING_SHARE, Election, Lease
 
 logger = logging.getLogger(__name__)

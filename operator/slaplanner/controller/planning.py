@@ -10,31 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from slaplanner.adapters.profiles import LoadedProfile
-from slaplanner.adapters.prometheus import nothing_known
-from slaplanner.adapters.prometheus.attainment import HOUR_S
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     Claim,
     ScalingOutcome,
     TargetState,
     policy_rivals,
     require_gpus,
 )
+from slaplanner.adapters.profiles import LoadedProfile
+from slaplanner.adapters.prometheus import nothing_known
+from slaplanner.adapters.prometheus.attainment import HOUR_S
 from slaplanner.api.annotations import pause_request
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.outside.ports import TrafficReading, World
-from slaplanner.controller.progress import conflict, fight, progress, resolved
 from slaplanner.controller.schedule import Trigger
+from slaplanner.controller.target_conditions import conflict, fight, progress, resolved
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, MetricsError, PlanningError, TargetError, WarmUpError
-from slaplanner.core.expect import Expectation, expectations
+from slaplanner.core.expected_latency import Expectation, expectations
 from slaplanner.core.findings import metrics_finding
 from slaplanner.core.model import Actuation, Pause, Policy
 from slaplanner.core.plan import decide, hold
-from slaplanner.core.promise import promise_finding
 from slaplanner.core.readings import Observation, Series, Unknown
 from slaplanner.core.reasons import ConditionType, Reason, Remark
 from slaplanner.core.rivalry import Rivalry, ended, let_go, looked, wrote
+from slaplanner.core.sla_met import promise_finding
 from slaplanner.core.state import PlannerState
 from slaplanner.core.unserved import believed
 
@@ -194,7 +194,8 @@ async def _look(world: World, task: PlanTask, plan: PlanResult) -> None:
     mine = next((claim for claim in task.claims if claim.uid == task.policy.metadata.uid), None)
     others = policy_rivals(mine, task.claims) if mine is not None else ()
     rivalry = plan.state.rivalry
-    plan.find(conflict(replace(rivals, found=(*others, *rivals.found, *fight(rivalry)))))
+    found = replace(rivals, found=(*others, *rivals.found, *fight(rivalry)))
+    plan.find(conflict(found, actuation=task.core.actuation))
     plan.may_write = not others and not rivals.found and rivalry.may_write(task.at_s)
 
 

@@ -15,9 +15,9 @@ import kubernetes
 from kubernetes import aio
 from kubernetes.config.config_exception import ConfigException
 
+from slaplanner.adapters.deployment import bounded_client
 from slaplanner.adapters.kubeconfig import UNREADABLE
 from slaplanner.adapters.leases import Leases
-from slaplanner.adapters.target import bounded_client
 from slaplanner.controller import handlers
 from slaplanner.controller.edited_settings import edited
 from slaplanner.controller.leadership import Leadership, request_timeout_s

@@ -11,22 +11,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from slaplanner.adapters.deployment import ScalingOutcome, TargetState
 from slaplanner.adapters.object_versions import Watched
-from slaplanner.adapters.target import ScalingOutcome, TargetState
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
-from slaplanner.controller.defects import DefectLog
+from slaplanner.controller.first_plans import Turns
 from slaplanner.controller.health import Liveness
 from slaplanner.controller.outside.ports import World
 from slaplanner.controller.planning import PlanResult, PlanTask, clock_remark, make_plan, with_startup
-from slaplanner.controller.progress import progress
 from slaplanner.controller.records import PlanMemory, Record, Records, Resolved, Version
 from slaplanner.controller.refits import RefitQueue
 from slaplanner.controller.report import Reporter
 from slaplanner.controller.restoring import restored
 from slaplanner.controller.schedule import UNSEEN, Due, Fingerprint, due, last_slot_s
-from slaplanner.controller.turns import Turns
+from slaplanner.controller.target_conditions import progress
+from slaplanner.controller.unforeseen_errors import DefectLog
 from slaplanner.controller.watches import Versions
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.forecast import ForecastState, horizon_steps, refit

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slaplanner.adapters.target.conditions import DeploymentConditions
-from slaplanner.adapters.target.conflicts import Claim, policy_rivals
-from slaplanner.adapters.target.connector import ScalingOutcome, TargetState
+from slaplanner.adapters.deployment.conflicts import Claim, policy_rivals
+from slaplanner.adapters.deployment.connector import ScalingOutcome, TargetState
+from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.api.annotations import PAUSED
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff

@@ -11,21 +11,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
-from slaplanner.adapters.target import ApiRefusal, ScalingOutcome, TargetState
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import KIND, SLAPolicy
 from slaplanner.api.status import build_status
 from slaplanner.api.status_diff import nothing_but_the_clock
-from slaplanner.controller import events, gauges, metrics
+from slaplanner.controller import events, metrics, plan_metrics
 from slaplanner.controller.backoff import READY
+from slaplanner.controller.deployment_conditions import sighted, verdict
 from slaplanner.controller.events import Event
-from slaplanner.controller.merging import merge_patch
+from slaplanner.controller.merge_patches import merge_patch
 from slaplanner.controller.outside.ports import Clock, Reports
 from slaplanner.controller.planning import PlanResult, PlanTask
 from slaplanner.controller.records import Record, Records
-from slaplanner.controller.verdicts import sighted, verdict
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
@@ -71,7 +71,9 @@ class Reporter:
         await self._write(record, build_status(figures, previous=record.report.status))
         if not record.manifest.deleted:
             # Its series were dropped, and nobody would drop them again.
-            gauges.show(record, task.core, plan, figures.conditions, now_s=self.clock.now_s(), took_s=took_s)
+            plan_metrics.show(
+                record, task.core, plan, figures.conditions, now_s=self.clock.now_s(), took_s=took_s
+            )
         _log(record, task, plan, took_s=took_s)
         self._post_events(record, task.policy, plan, before)
         await self._tell_target(record, task, plan, figures.conditions)
@@ -105,7 +107,7 @@ class Reporter:
             planned=bool(status.get("lastDecision")),
             now_s=self.clock.now_s(),
         )
-        gauges.show_conditions(record, status["conditions"])
+        plan_metrics.show_conditions(record, status["conditions"])
         await self._write(record, status)
         for event in events.on_findings(before, [finding]):
             self._post(record, policy, event)
@@ -115,7 +117,7 @@ class Reporter:
         for event in _moves(record, decision, outcome):
             self._post(record, policy, event)
         if not record.manifest.deleted:
-            gauges.count_moves(record, outcome)
+            plan_metrics.count_moves(record, outcome)
 
     def remarked(self, record: Record, policy: SLAPolicy) -> None:
         """What is odd about the target or the clocks, and was not before."""
@@ -156,7 +158,7 @@ class Reporter:
                 now_s=self.clock.now_s(),
             ),
         }
-        gauges.show_conditions(record, status["conditions"])
+        plan_metrics.show_conditions(record, status["conditions"])
         await self._write(record, status)
         if record.report.verdict is not None:
             await self._try_to_tell_target(record, self._silence(record))

@@ -15,12 +15,12 @@ from kubernetes.client import ApiClient
 
 from slaplanner.adapters.object_versions import ObjectVersions
 from slaplanner.controller import health, metrics
-from slaplanner.controller.defects import DefectLog
+from slaplanner.controller.event_posting import EventPoster
 from slaplanner.controller.health import Liveness, ProbeServer
-from slaplanner.controller.posting import EventPoster
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
+from slaplanner.controller.unforeseen_errors import DefectLog
 from slaplanner.controller.watches import Watches
 from slaplanner.controller.world import open_world
 from slaplanner.core.errors import PlanningError

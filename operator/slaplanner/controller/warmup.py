@@ -20,7 +20,7 @@ from slaplanner.adapters.allowed_files import FileRefusedError, read_bytes, reso
 from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import SeriesError, of_trace
 from slaplanner.adapters.traces.trace import parse_trace, unpacked
-from slaplanner.controller.pools import ThreadPool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import WarmUpError
 from slaplanner.core.forecast.warmup import MOST_POINTS
 from slaplanner.core.readings import Series

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from kubernetes.client import ApiClient
 
 from slaplanner.controller.outside.calls import Calls
-from slaplanner.controller.outside.documents import StoredDocuments
+from slaplanner.controller.outside.files import StoredDocuments
 from slaplanner.controller.outside.policies import PolicyObjects
 from slaplanner.controller.outside.ports import World
 from slaplanner.controller.outside.targets import ConnectedTargets
 from slaplanner.controller.outside.traffic import PrometheusMetrics
-from slaplanner.controller.pools import ThreadPool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.settings import Settings
 
 NUMERICS_THREADS = 1

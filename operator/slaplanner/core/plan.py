@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from slaplanner.core.allot import LimitedCount, RoleRequest, allot
-from slaplanner.core.carrying import carrying_replicas
 from slaplanner.core.correction import Correction, correct
 from slaplanner.core.damping import DampingState, damp, notice_change
 from slaplanner.core.decision import Decision, RoleDecision
@@ -41,6 +40,7 @@ from slaplanner.core.sizing.lengths import lengths
 from slaplanner.core.stalls import PINNED_BY_STALLS, find_stall, watch_stall
 from slaplanner.core.state import MeanLengths, PlannerState
 from slaplanner.core.unserved import believed, last_unserved_s
+from slaplanner.core.work_in_flight import carrying_replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from slaplanner.core.readings import Series
 from slaplanner.core.rivalry import Rivalry, peace
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.learning import Learning
-from slaplanner.core.sizing.mix import Mix
+from slaplanner.core.sizing.length_memory import Mix
 from slaplanner.core.stalls import StallWatch
 from slaplanner.core.startup import LONGEST_S, StartupWatch
 

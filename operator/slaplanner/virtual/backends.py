@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from slaplanner.adapters.closing import tls_closed
+from slaplanner.adapters.tls_closing import tls_closed
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import BasicAuth, ClientCertificate, EtcdConnection
 from slaplanner.virtual.channel import Channel, ChannelError

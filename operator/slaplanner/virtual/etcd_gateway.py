@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from slaplanner.adapters.closing import tls_closed
+from slaplanner.adapters.tls_closing import tls_closed
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import EtcdConnection
 from slaplanner.virtual.channel import ChannelError

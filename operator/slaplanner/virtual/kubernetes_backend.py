@@ -16,8 +16,8 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
+from slaplanner.adapters.deployment.untrusted import mapping
 from slaplanner.adapters.object_versions import ObjectVersions, Watched, WatchFailedError
-from slaplanner.adapters.target.shapes import mapping
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
 from slaplanner.virtual.channel import ChannelError, Reading

@@ -7,9 +7,9 @@ from functools import partial
 
 from kubernetes.client import ApiClient
 
+from slaplanner.api.enums import VirtualBackend
 from slaplanner.api.parts.target import VirtualSpec
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.api.words import VirtualBackend
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import DEFAULT_CONNECTION, EtcdConnection, Settings

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slaplanner.adapters.target.shapes import mapping, text
+from slaplanner.adapters.deployment.untrusted import mapping, text
 from slaplanner.core.model import Role
 from slaplanner.virtual.decisions import (
     ABSENT,

@@ -13,10 +13,10 @@ from kubernetes.client import ApiClient, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from slaplanner.adapters.target.client import REQUEST_TIMEOUT_S
-from slaplanner.adapters.target.connector import FIELD_MANAGER, Identity
-from slaplanner.adapters.target.failures import ApiRefusal, failure_of
-from slaplanner.adapters.target.shapes import mapping, text
+from slaplanner.adapters.deployment.api_client import REQUEST_TIMEOUT_S
+from slaplanner.adapters.deployment.connector import FIELD_MANAGER, Identity
+from slaplanner.adapters.deployment.failures import ApiRefusal, failure_of
+from slaplanner.adapters.deployment.untrusted import mapping, text
 from slaplanner.core.model import Role
 from slaplanner.virtual.decisions import Head
 from slaplanner.virtual.policy_document import head_of, memory_of, status_patch

@@ -14,8 +14,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from slaplanner.adapters.target.connector import Rivals, ScalingOutcome, TargetState, always
-from slaplanner.adapters.target.failures import ApiRefusal
+from slaplanner.adapters.deployment.connector import Rivals, ScalingOutcome, TargetState, always
+from slaplanner.adapters.deployment.failures import ApiRefusal
 from slaplanner.core.errors import ActuationError, PlanningError, TargetError
 from slaplanner.core.model import Fleet, Role, RolePolicy, RoleState
 from slaplanner.core.reasons import Reason

@@ -15,8 +15,7 @@ from slaplanner.core.correction import HIGHEST, LOWEST
 from slaplanner.core.model import Pause, Policy, Role, Sizing
 from slaplanner_lab.cli.dryrun_document import document, write_csv
 from slaplanner_lab.cli.dryrun_table import print_table
-from slaplanner_lab.cli.numbers import INTERVAL, REPLICAS, FiniteRange
-from slaplanner_lab.cli.offline_inputs import (
+from slaplanner_lab.cli.inputs import (
     PAUSED,
     check_drawable,
     failing_clearly,
@@ -26,6 +25,7 @@ from slaplanner_lab.cli.offline_inputs import (
     time_unit,
     with_gpus,
 )
+from slaplanner_lab.cli.numbers import INTERVAL, REPLICAS, FiniteRange
 from slaplanner_lab.cli.progress import Bar
 from slaplanner_lab.dryrun import Assumptions, DryRun, dry_run
 

@@ -21,18 +21,18 @@ from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Interpolation
-from slaplanner_lab.cli.offline_inputs import read_requests, time_unit
+from slaplanner_lab.cli.inputs import read_requests, time_unit
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.fleet import names
 from slaplanner_lab.fleet.frontend import Dialect
 from slaplanner_lab.fleet.graph import FleetError
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
 from slaplanner_lab.fleet.guard import check_laptop, is_loopback
 from slaplanner_lab.fleet.install import install
 from slaplanner_lab.fleet.kube import Access, ApiError, Kube, load_access
 from slaplanner_lab.fleet.launch import Address, Addresses, Urls, launch
 from slaplanner_lab.fleet.options import Options
 from slaplanner_lab.fleet.program import GroupNotServedError
-from slaplanner_lab.fleet.truth import LatencyTargets
 from slaplanner_lab.simulation.traffic import Traffic
 
 EXIT_FAILED = 1

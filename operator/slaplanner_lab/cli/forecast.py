@@ -19,12 +19,12 @@ from slaplanner.adapters.traces.series import LoadedSeries, SeriesError, read_se
 from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.errors import ForecastError
 from slaplanner.core.forecast import horizon_steps
-from slaplanner.core.forecast.own import Forecaster
+from slaplanner.core.forecast.custom_method import Forecaster
 from slaplanner.core.model import DEFAULT_STARTUP_S, PredictorType
 from slaplanner_lab.backtest import Backtest, Method, backtest
 from slaplanner_lab.cli.forecast_report import document, print_table
+from slaplanner_lab.cli.inputs import check_drawable, time_unit
 from slaplanner_lab.cli.numbers import INTERVAL, SECONDS
-from slaplanner_lab.cli.offline_inputs import check_drawable, time_unit
 
 _FORMATS = (".png", ".svg", ".pdf")
 

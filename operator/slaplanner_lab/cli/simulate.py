@@ -13,8 +13,7 @@ from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.model import Pause, PredictorType, Role
 from slaplanner.core.profiles import ProfileTables
 from slaplanner_lab.cli.engine_options import buckets_of, fleet_error, itl_buckets, ttft_buckets
-from slaplanner_lab.cli.numbers import REPLICAS, SECONDS
-from slaplanner_lab.cli.offline_inputs import (
+from slaplanner_lab.cli.inputs import (
     PAUSED,
     check_drawable,
     failing_clearly,
@@ -24,6 +23,7 @@ from slaplanner_lab.cli.offline_inputs import (
     time_unit,
     with_gpus,
 )
+from slaplanner_lab.cli.numbers import REPLICAS, SECONDS
 from slaplanner_lab.cli.progress import Bar
 from slaplanner_lab.cli.simulate_document import comparison_document, run_document
 from slaplanner_lab.cli.simulate_tables import print_comparison, print_csv, print_score

@@ -9,7 +9,7 @@ from typing import Any
 from slaplanner.core.model import Role
 from slaplanner_lab.rivals.compare import Comparison, RivalResult
 from slaplanner_lab.simulation.loop import ROLES, Run, Tick
-from slaplanner_lab.simulation.misses import causes
+from slaplanner_lab.simulation.miss_causes import causes
 from slaplanner_lab.simulation.score import AttainmentPercent, Percentiles, Score, score
 from slaplanner_lab.simulation.timeline import Timeline, timeline
 

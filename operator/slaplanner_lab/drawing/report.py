@@ -16,7 +16,7 @@ from slaplanner_lab.drawing.report_plots import (
 )
 from slaplanner_lab.rivals.compare import Comparison, Kind
 from slaplanner_lab.simulation.loop import ROLES, Run
-from slaplanner_lab.simulation.misses import Cause, causes
+from slaplanner_lab.simulation.miss_causes import Cause, causes
 from slaplanner_lab.simulation.score import Score, score
 
 PAGE = """<!DOCTYPE html>

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from slaplanner.core.model import Role
 from slaplanner_lab.engine import kernels
-from slaplanner_lab.engine.order import tree_update
+from slaplanner_lab.engine.heaps_and_queues import tree_update
 from slaplanner_lab.engine.state import (
     DECODE,
     DRAINING,

@@ -17,7 +17,7 @@ from __future__ import annotations
 from math import inf, log
 
 from slaplanner_lab.engine.compiled import kernel
-from slaplanner_lab.engine.order import (
+from slaplanner_lab.engine.heaps_and_queues import (
     heap_push,
     heap_remove,
     queue_append,

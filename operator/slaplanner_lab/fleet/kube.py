@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from kubernetes import client, config
 
-from slaplanner.adapters.closing import tls_closed
+from slaplanner.adapters.tls_closing import tls_closed
 from slaplanner_lab.fleet import names
 from slaplanner_lab.fleet.names import Json
 

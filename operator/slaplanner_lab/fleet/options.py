@@ -9,7 +9,7 @@ from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.fleet.engines import Engines
 from slaplanner_lab.fleet.frontend import Dialect
 from slaplanner_lab.fleet.graph import Graph
-from slaplanner_lab.fleet.truth import LatencyTargets
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
 from slaplanner_lab.simulation.traffic import Traffic
 
 

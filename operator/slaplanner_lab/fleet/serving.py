@@ -18,10 +18,10 @@ from slaplanner.core.model import Role
 from slaplanner_lab.engine import Engine, EngineTables
 from slaplanner_lab.fleet.frontend import Dialect, Frontend, gap_edges_s
 from slaplanner_lab.fleet.graph import Graph
+from slaplanner_lab.fleet.ground_truth import LatencyTargets, Truth
 from slaplanner_lab.fleet.names import Json
 from slaplanner_lab.fleet.replicas import ComponentReplicas
 from slaplanner_lab.fleet.traffic import Replay, skip, take
-from slaplanner_lab.fleet.truth import LatencyTargets, Truth
 from slaplanner_lab.simulation.traffic import Traffic
 
 _PLAYED_BY = {

@@ -22,9 +22,9 @@ import numpy as np
 from slaplanner.core.model import PredictorPolicy, PredictorType, Role, Sizing
 from slaplanner.core.profiles import Profile, ProfileTables, build
 from slaplanner_lab.engine import EngineTables
-from slaplanner_lab.rivals.capacity import fluid_bound_gpu_hours, work
 from slaplanner_lab.rivals.formulas import Formulas
-from slaplanner_lab.rivals.rivals import Clairvoyant, Constant, Hpa
+from slaplanner_lab.rivals.planners import Clairvoyant, Constant, Hpa
+from slaplanner_lab.rivals.replica_capacity import fluid_bound_gpu_hours, work
 from slaplanner_lab.rivals.scaled_objects import SloRule, TokenRule
 from slaplanner_lab.rivals.search import Choice, cheapest
 from slaplanner_lab.simulation.loop import ROLES, Scenario, simulate

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from slaplanner.core.model import Fleet, Role, RoleState, Sla
 from slaplanner.core.readings import Histogram, Observation
-from slaplanner_lab.rivals.rivals import HPA_TOLERANCE, Behaviour
+from slaplanner_lab.rivals.planners import HPA_TOLERANCE, Behaviour
 from slaplanner_lab.simulation.planners import Verdict
 from slaplanner_lab.simulation.telemetry import EngineReading
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from slaplanner_lab.rivals.capacity import work
+from slaplanner_lab.rivals.replica_capacity import work
 from slaplanner_lab.simulation.loop import ROLES, Scenario
 from slaplanner_lab.simulation.traffic import Floats
 

@@ -14,8 +14,8 @@ from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Mode, Pause, Policy, Role
 from slaplanner.core.profiles import Profile
 from slaplanner_lab.engine import EngineError, EngineTables
+from slaplanner_lab.simulation.initial_replicas import start_replicas
 from slaplanner_lab.simulation.loop import Fault, Scenario
-from slaplanner_lab.simulation.start import start_replicas
 from slaplanner_lab.simulation.telemetry import DEFAULT_BUCKETS, Buckets
 from slaplanner_lab.simulation.traffic import Traffic
 

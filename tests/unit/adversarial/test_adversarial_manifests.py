@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.target.args import command_words, metrics_prefix_from, model_from, stage_from
-from slaplanner.adapters.target.claims import claimed_gpus
-from slaplanner.adapters.target.fleet_state import fleet_of
-from slaplanner.adapters.target.graph import parse_graph
-from slaplanner.adapters.target.ownership import (
+from slaplanner.adapters.deployment.args import command_words, metrics_prefix_from, model_from, stage_from
+from slaplanner.adapters.deployment.fleet_state import fleet_of
+from slaplanner.adapters.deployment.gpu_claims import claimed_gpus
+from slaplanner.adapters.deployment.graph import parse_graph
+from slaplanner.adapters.deployment.ownership import (
     applied_by_us,
     replica_managers,
     replica_writers,
     scale_writers,
 )
-from slaplanner.adapters.target.roles import (
+from slaplanner.adapters.deployment.roles import (
     declared_model,
     dynamo_namespace,
     metrics_prefix,

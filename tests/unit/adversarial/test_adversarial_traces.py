@@ -20,7 +20,7 @@ from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.series import SeriesError, read_series
 from slaplanner.adapters.traces.trace import parse_trace
 from slaplanner.controller import warmup
-from slaplanner.controller.pools import ThreadPool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.controller.warmup import WarmUps, config_map_bytes
 from slaplanner.core.errors import WarmUpError
 

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.api.verdict import is_policy, judge
+from slaplanner.api.validation import is_policy, judge
+from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.cli import main
 from slaplanner.settings import Settings
 from slaplanner.settings_reading import SettingsError, read_tree, read_yaml

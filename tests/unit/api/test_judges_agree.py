@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.schema import spec_schema
 from slaplanner.api.structural import Schema
-from slaplanner.api.verdict import judge
+from slaplanner.api.validation import judge
 from slaplanner.core.errors import PolicyError
 from tests.policy_corpus import base, merged, policy
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from slaplanner.api.documents import DocumentError, read_documents
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.schema import spec_schema
-from slaplanner.api.verdict import Judgement, judge
+from slaplanner.api.validation import Judgement, judge
+from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.core.errors import PolicyError
 from tests.policy_corpus import (
     HANDLED,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from slaplanner.cli import story
+from slaplanner.cli import policy_text
 from slaplanner.cli.kubectl_slap import main
 from slaplanner.core.reasons import ConditionType, Reason
 
@@ -87,7 +87,7 @@ def policy(**status: Any) -> dict[str, Any]:
 
 
 def test_a_line_has_what_was_kept_and_why_it_is_so() -> None:
-    lines = story.table([policy()]).splitlines()
+    lines = policy_text.table([policy()]).splitlines()
     assert lines[0].split() == ["POLICY", "READY", "IN", "TIME", "PREFILL", "DECODE", "GPUS", "WHY"]
     assert lines[1].split(maxsplit=6) == [
         "serving/qwen3-32b",
@@ -102,18 +102,26 @@ def test_a_line_has_what_was_kept_and_why_it_is_so() -> None:
 
 def test_a_policy_that_nobody_planned_has_a_line_too() -> None:
     fresh = {"metadata": {"name": "new", "namespace": "serving"}, "spec": {}}
-    assert story.table([fresh]).splitlines()[1].split() == ["serving/new", "-", "-", "-", "-", "-", "Pending"]
-    assert "no operator has looked at it yet" in story.why(fresh, now=NOW)
-    assert story.history(fresh) == "no decision yet"
+    assert policy_text.table([fresh]).splitlines()[1].split() == [
+        "serving/new",
+        "-",
+        "-",
+        "-",
+        "-",
+        "-",
+        "Pending",
+    ]
+    assert "no operator has looked at it yet" in policy_text.why(fresh, now=NOW)
+    assert policy_text.history(fresh) == "no decision yet"
 
 
 def test_what_is_wrong_comes_before_what_limits() -> None:
     broken = policy(conditions=[condition("Ready", "False", "NoSeries", "nothing matches")])
-    assert story.table([broken]).endswith("NoSeries")
+    assert policy_text.table([broken]).endswith("NoSeries")
 
 
 def test_the_story_tells_figures_decisions_and_what_would_change_them() -> None:
-    told = story.why(policy(), now=NOW)
+    told = policy_text.why(policy(), now=NOW)
     for words in (
         "serving/qwen3-32b: ready (Planned)",
         "TTFT 1,000 ms, ITL 20 ms for 99 % of the requests",
@@ -127,31 +135,31 @@ def test_the_story_tells_figures_decisions_and_what_would_change_them() -> None:
         "prefill is full at 1.6 times the forecast load",
     ):
         assert words in told
-    assert max(map(len, told.splitlines())) <= story.WIDTH
+    assert max(map(len, told.splitlines())) <= policy_text.WIDTH
 
 
 def test_a_plan_that_does_not_come_is_named() -> None:
-    late = story.why(policy(), now=NOW + timedelta(minutes=10))
+    late = policy_text.why(policy(), now=NOW + timedelta(minutes=10))
     assert "next plan: overdue since 10 min: look at the operator's log" in late
 
 
 @pytest.mark.parametrize("kind", ConditionType, ids=str)
 def test_only_bad_news_would_change_it(kind: ConditionType) -> None:
-    good = story.FINE.get(kind, "True")
+    good = policy_text.FINE.get(kind, "True")
     bad = {"True": "False", "False": "True"}[good]
     for status, told in ((good, False), (bad, True), ("Unknown", False)):
         one = policy(conditions=[condition(kind, status, "Why", "because")], roles=[], expected={})
-        assert ("because" in story.why(one, now=NOW).partition("what would change it")[2]) is (
+        assert ("because" in policy_text.why(one, now=NOW).partition("what would change it")[2]) is (
             told and kind is not ConditionType.READY
         )
 
 
 def test_every_remedy_is_for_a_word_that_exists() -> None:
-    assert set(story.REMEDIES) <= {str(reason) for reason in Reason}
+    assert set(policy_text.REMEDIES) <= {str(reason) for reason in Reason}
 
 
 def test_history_begins_with_the_newest() -> None:
-    told = story.history(policy())
+    told = policy_text.history(policy())
     assert told.index("ScaleUp") < told.index("ScaleDown")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slaplanner.adapters.migration.draft import MigrationError
 from slaplanner.adapters.migration.sources import migrate
-from slaplanner.api.verdict import judge
+from slaplanner.api.validation import judge
 from slaplanner.cli import main
 from tests.planner_generations import (
     CONFIG,

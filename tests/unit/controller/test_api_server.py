@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes.client.exceptions import ApiException
 
-from slaplanner.adapters.target import ApiRefusal, failure_of
-from slaplanner.adapters.target.failures import Failure
+from slaplanner.adapters.deployment import ApiRefusal, failure_of
+from slaplanner.adapters.deployment.failures import Failure
 from slaplanner.controller.api_server import FORBIDDEN_AFTER_S, LONGEST_REST_S, ApiServer
 from slaplanner.controller.backoff import LONGEST_BASES, READY
 from slaplanner.core.errors import ActuationError, PlanningError, TargetError

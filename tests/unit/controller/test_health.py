@@ -20,7 +20,7 @@ from slaplanner.controller.health import (
     ProbeServer,
     application,
 )
-from slaplanner.controller.reference import page
+from slaplanner.controller.metrics_reference import page
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/metrics.md"
 

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slaplanner.adapters.target import ApiRefusal, Failure
+from slaplanner.adapters.deployment import ApiRefusal, Failure
 from slaplanner.controller.leadership import RENEWALS_PER_LEASE, Leadership, request_timeout_s
 from slaplanner.core.leadership import WRITING_SHARE, Lease
 from slaplanner.core.reasons import Reason

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from slaplanner.controller import gauges, metrics, reference
+from slaplanner.controller import metrics, metrics_reference, plan_metrics
 from slaplanner.controller.records import Record, Records
 from slaplanner.core.model import Policy, Sla
 from slaplanner.core.readings import Histogram, Known, Observation
@@ -52,29 +52,29 @@ def counted(policy: str, counter: str = "slaplanner_sla_requests_total") -> dict
 
 
 def test_what_the_buckets_cannot_tell_is_neither_good_nor_missed() -> None:
-    gauges.count_requests(record("edges"), POLICY, seen(TTFT), now_s=1000.0)
+    plan_metrics.count_requests(record("edges"), POLICY, seen(TTFT), now_s=1000.0)
     assert counted("edges") == pytest.approx({"good": 60.0, "undecided": 30.0, "missed": 10.0})
 
 
 def test_windows_that_overlap_count_each_request_once() -> None:
     """A plan every 15 s that looks back 60 s sees each request four times."""
     one = record("overlap")
-    gauges.count_requests(one, POLICY, seen(TTFT), now_s=1000.0)
+    plan_metrics.count_requests(one, POLICY, seen(TTFT), now_s=1000.0)
     for step in range(1, 5):
-        gauges.count_requests(one, POLICY, seen(TTFT), now_s=1000.0 + 15.0 * step)
+        plan_metrics.count_requests(one, POLICY, seen(TTFT), now_s=1000.0 + 15.0 * step)
     assert sum(counted("overlap").values()) == pytest.approx(200.0)
 
 
 def test_requests_that_no_window_showed_are_not_made_up() -> None:
     one = record("gap")
-    gauges.count_requests(one, POLICY, seen(TTFT), now_s=1000.0)
-    gauges.count_requests(one, POLICY, seen(TTFT), now_s=1600.0)
+    plan_metrics.count_requests(one, POLICY, seen(TTFT), now_s=1000.0)
+    plan_metrics.count_requests(one, POLICY, seen(TTFT), now_s=1600.0)
     assert sum(counted("gap").values()) == pytest.approx(200.0)
 
 
 def test_tokens_are_counted_by_their_own_target() -> None:
     itl = Histogram(edges=(10.0, 20.0, math.inf), counts=(500.0, 300.0, 200.0))
-    gauges.count_requests(record("tokens"), POLICY, seen(None, itl=itl), now_s=1000.0)
+    plan_metrics.count_requests(record("tokens"), POLICY, seen(None, itl=itl), now_s=1000.0)
     assert counted("tokens") == {}
     assert counted("tokens", "slaplanner_sla_tokens_total") == pytest.approx(
         {"good": 800.0, "undecided": 0.0, "missed": 200.0}
@@ -95,7 +95,7 @@ def test_counters_never_fall_and_never_exceed_what_was_seen(
     for step_s in (0.0, *steps):
         now_s += step_s
         histogram = Histogram(edges=TTFT.edges, counts=tuple(counts))
-        gauges.count_requests(one, policy, seen(histogram), now_s=now_s)
+        plan_metrics.count_requests(one, policy, seen(histogram), now_s=now_s)
         shown += histogram.total
         total = sum(counted("any").values())
         assert before <= total <= shown * (1 + 1e-9)
@@ -103,9 +103,9 @@ def test_counters_never_fall_and_never_exceed_what_was_seen(
 
 
 def test_every_metric_has_a_unit_a_query_and_a_text() -> None:
-    names = set(re.findall(r"^\| `(slaplanner_\w+)`", reference.page(), re.MULTILINE))
-    assert names == set(reference.EXAMPLES)
-    for name, query in reference.EXAMPLES.items():
+    names = set(re.findall(r"^\| `(slaplanner_\w+)`", metrics_reference.page(), re.MULTILINE))
+    assert names == set(metrics_reference.EXAMPLES)
+    for name, query in metrics_reference.EXAMPLES.items():
         assert name in query
 
 

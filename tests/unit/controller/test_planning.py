@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from slaplanner.adapters.deployment import TargetState
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.adapters.prometheus import nothing_known
-from slaplanner.adapters.target import TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.core.errors import MetricsError, PlanningError, ProfileNotFound, TargetError

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from slaplanner.adapters.target import Rival, Rivals, ScalingOutcome
+from slaplanner.adapters.deployment import Rival, Rivals, ScalingOutcome
 from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.adapters.target import DeploymentConditions
+from slaplanner.adapters.deployment import DeploymentConditions
 from slaplanner.controller.records import Records
 from slaplanner.core.model import Actuation, Mode
 from slaplanner.settings import Settings

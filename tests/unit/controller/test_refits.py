@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target import Identity
+from slaplanner.adapters.deployment import Identity
 from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.controller.refits import RefitQueue
 from slaplanner.core.forecast import ForecastState

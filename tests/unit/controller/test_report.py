@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from slaplanner.adapters.target import ApiRefusal, ScalingOutcome
-from slaplanner.adapters.target.failures import Failure
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome
+from slaplanner.adapters.deployment.failures import Failure
 from slaplanner.controller import metrics
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient
 
-from slaplanner.adapters.target import policy_rivals
+from slaplanner.adapters.deployment import policy_rivals
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.records import Records
 from slaplanner.core.errors import TargetError

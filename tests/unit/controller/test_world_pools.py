@@ -12,7 +12,7 @@ import pytest
 from kubernetes.client import ApiClient, V1ConfigMap, V1ObjectMeta
 
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.controller.outside import documents, traffic
+from slaplanner.controller.outside import files, traffic
 from slaplanner.controller.outside.ports import World
 from slaplanner.controller.outside.traffic import PrometheusMetrics
 from slaplanner.controller.world import open_world
@@ -31,9 +31,9 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def read(*_: Any, **__: Any) -> None:
         over.wait()
 
-    monkeypatch.setattr(documents, "FILE_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(documents, "load_directory", read)
-    monkeypatch.setattr(documents, "file_bytes", read)
+    monkeypatch.setattr(files, "FILE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(files, "load_directory", read)
+    monkeypatch.setattr(files, "file_bytes", read)
     yield
     over.set()
 
@@ -56,7 +56,7 @@ def policy(**spec: Any) -> SLAPolicy:
 @pytest.mark.usefixtures("hanging")
 def test_the_profile_is_said_to_hang_and_numerics_go_on(asked: World) -> None:
     async def ask() -> int:
-        for _ in range(documents.FILE_THREADS + 1):
+        for _ in range(files.FILE_THREADS + 1):
             with pytest.raises(ProfileError, match=r"/profiles was not read within .* volume") as caught:
                 await asked.documents.profile(policy(profile={"path": "/profiles"}))
             assert caught.value.reason is Reason.PROFILE_INVALID

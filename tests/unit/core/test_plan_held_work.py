@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slaplanner.core.carrying import carrying_replicas
 from slaplanner.core.decision import Decision
 from slaplanner.core.model import (
     DEFAULT_STARTUP_S,
@@ -26,6 +25,7 @@ from slaplanner.core.plan import decide
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.state import MeanLengths, PlannerState
+from slaplanner.core.work_in_flight import carrying_replicas
 from tests.planning import GPUS, fleet, observation, policy, profile, role, unknown
 
 BOTH_SIZINGS = pytest.mark.parametrize("sizing", Sizing)

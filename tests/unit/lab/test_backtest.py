@@ -10,7 +10,7 @@ import pytest
 
 from slaplanner.core.errors import ForecastError
 from slaplanner.core.forecast import prophet
-from slaplanner.core.forecast.channels import CHANNELS
+from slaplanner.core.forecast.features import CHANNELS
 from slaplanner.core.model import PredictorType
 from slaplanner.core.readings import Series
 from slaplanner_lab import backtest as backtests

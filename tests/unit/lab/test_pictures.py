@@ -29,7 +29,7 @@ from slaplanner_lab.dryrun import Assumptions, dry_run
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.notebook import load_profile
 from slaplanner_lab.rivals.compare import Comparison, Kind, RivalResult
-from slaplanner_lab.rivals.rivals import Constant
+from slaplanner_lab.rivals.planners import Constant
 from slaplanner_lab.simulation.loop import PrometheusSilent, Run, Scenario, WorkerLost, simulate
 from slaplanner_lab.simulation.score import AttainmentPercent, score
 from slaplanner_lab.simulation.traffic import Traffic

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from slaplanner.adapters.target.connector import Identity, ScalingOutcome
-from slaplanner.adapters.target.failures import ApiRefusal, Failure
+from slaplanner.adapters.deployment.connector import Identity, ScalingOutcome
+from slaplanner.adapters.deployment.failures import ApiRefusal, Failure
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role, RolePolicy
 from slaplanner.core.reasons import Reason

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from slaplanner.adapters.deployment.untrusted import mapping
 from slaplanner.adapters.migration.draft import Draft, MigrationError
-from slaplanner.adapters.target.shapes import mapping
 
 MODES: Final = {
     "disagg": ("prefill", "decode"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from slaplanner.adapters.deployment.graph import ADAPTER_KIND, GraphDeployment
+from slaplanner.adapters.deployment.request_bodies import adapter_name
+from slaplanner.adapters.deployment.untrusted import items, mapping, text, whole
 from slaplanner.adapters.migration.draft import Draft, MigrationError
-from slaplanner.adapters.target.graph import ADAPTER_KIND, GraphDeployment
-from slaplanner.adapters.target.shapes import items, mapping, text, whole
-from slaplanner.adapters.target.writes import adapter_name
 
 KINDS: Final = ("HorizontalPodAutoscaler", "ScaledObject")
 

@@ -8,6 +8,11 @@ from typing import Any, Final
 
 import yaml
 
+from slaplanner.adapters.deployment.containers import alpha_containers, beta_containers, started
+from slaplanner.adapters.deployment.graph import KIND as GRAPH
+from slaplanner.adapters.deployment.graph import GraphDeployment, parse_graph
+from slaplanner.adapters.deployment.roles import resolve_roles
+from slaplanner.adapters.deployment.untrusted import items, mapping, text, whole
 from slaplanner.adapters.migration.draft import Draft, MigrationError
 from slaplanner.adapters.migration.planner_config import (
     MODES,
@@ -18,11 +23,6 @@ from slaplanner.adapters.migration.planner_config import (
     parsed_config,
 )
 from slaplanner.adapters.migration.scalers import KINDS, apply_scaler
-from slaplanner.adapters.target.containers import alpha_containers, beta_containers, started
-from slaplanner.adapters.target.graph import KIND as GRAPH
-from slaplanner.adapters.target.graph import GraphDeployment, parse_graph
-from slaplanner.adapters.target.roles import resolve_roles
-from slaplanner.adapters.target.shapes import items, mapping, text, whole
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Mode, RolePolicy
 

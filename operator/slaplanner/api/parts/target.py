@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from slaplanner.api.built import CONNECTORS, TARGET_KINDS, choices
+from slaplanner.api.enums import ConnectorType, TargetKind, VirtualBackend
 from slaplanner.api.fields import Count, Gpus, ObjectName, OneOf, Part, Rule, Seconds, Text
-from slaplanner.api.words import ConnectorType, TargetKind, VirtualBackend
+from slaplanner.api.supported import CONNECTORS, TARGET_KINDS, choices
 from slaplanner.core.model import Role
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
-from slaplanner.adapters.target import ApiRefusal, ScalingOutcome
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome
 from slaplanner.controller import metrics
 from slaplanner.controller.api_server import ApiServer
-from slaplanner.controller.pools import ThreadPool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import PlanningError
 
 P = ParamSpec("P")

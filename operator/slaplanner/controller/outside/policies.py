@@ -10,7 +10,7 @@ from kubernetes.client import ApiClient, CustomObjectsApi, EventsV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     FIELD_MANAGER,
     ApiRefusal,
     KubernetesApi,
@@ -18,7 +18,7 @@ from slaplanner.adapters.target import (
     failure_of,
     report_conditions,
 )
-from slaplanner.adapters.target.conditions import DeploymentConditions
+from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.api.policy import GROUP, PLURAL, VERSION
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from slaplanner.adapters.deployment import Rivals, ScalingOutcome, TargetState
+from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile
-from slaplanner.adapters.target import Rivals, ScalingOutcome, TargetState
-from slaplanner.adapters.target.conditions import DeploymentConditions
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.core.attainment import Attainment

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 
 from kubernetes.client import ApiClient
 
-from slaplanner.adapters.object_versions import Watched
-from slaplanner.adapters.target import (
+from slaplanner.adapters.deployment import (
     Connector,
     GraphConnector,
     GraphTarget,
@@ -16,9 +15,10 @@ from slaplanner.adapters.target import (
     ScalingOutcome,
     TargetState,
 )
-from slaplanner.adapters.target.graph import GROUP, PLURAL
+from slaplanner.adapters.deployment.graph import GROUP, PLURAL
+from slaplanner.adapters.object_versions import Watched
+from slaplanner.api.enums import VirtualBackend
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.api.words import VirtualBackend
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S, Calls
 from slaplanner.controller.outside.ports import Clock
 from slaplanner.controller.outside.traffic import PrometheusMetrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+from slaplanner.adapters.deployment import TargetState
 from slaplanner.adapters.prometheus import (
     Connections,
     Deadline,
@@ -17,13 +18,12 @@ from slaplanner.adapters.prometheus import (
     read_history,
 )
 from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
-from slaplanner.adapters.target import TargetState
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller import metrics
 from slaplanner.controller.histories import joined, points_to_read
 from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S
 from slaplanner.controller.outside.ports import TrafficReading
-from slaplanner.controller.pools import ThreadPool
+from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.readings import Known, Series
 from slaplanner.core.reasons import Reason

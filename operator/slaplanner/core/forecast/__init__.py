@@ -5,8 +5,8 @@ reaches for the clock or keeps a buffer: history and `ForecastState` come in as 
 """
 
 from slaplanner.core.forecast.calibration import LEVELS
-from slaplanner.core.forecast.engine import forecast, refit
 from slaplanner.core.forecast.outcome import Forecast, TokenForecast, horizon_steps, uppers
+from slaplanner.core.forecast.service import forecast, refit
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.forecast.warmup import warmed_up
 

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.channels import CHANNELS, Array, Lookback
+from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
 from slaplanner.core.model import PredictorPolicy
 
 Order = tuple[int, int, int]

@@ -22,8 +22,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from slaplanner.core.forecast.channels import Array
-from slaplanner.core.forecast.errors import PRIOR_ERROR, YARDSTICKS, Errors
+from slaplanner.core.forecast.error_scales import PRIOR_ERROR, YARDSTICKS, Errors
+from slaplanner.core.forecast.features import Array
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995)
 """The levels at which bounds are learnt; between them they are interpolated."""

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.channels import CHANNELS, Array, Lookback
+from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
 
 _MEANS = (5, 20)
 """Points of the recent means to which the load may return."""

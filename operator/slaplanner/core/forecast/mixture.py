@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.channels import CHANNELS, ISL, OSL, PREFILL, REQUESTS, Array
+from slaplanner.core.forecast.features import CHANNELS, ISL, OSL, PREFILL, REQUESTS, Array
 
 _DISCOUNT = 0.98
 """Per point, of the exponential learner: it remembers about 50 points."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slaplanner.core.forecast.calibration import LEVELS
-from slaplanner.core.forecast.channels import Array
+from slaplanner.core.forecast.features import Array
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.model import PredictorType
 from slaplanner.core.reasons import Reason

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from slaplanner.core.errors import ForecastError
-from slaplanner.core.forecast.channels import CHANNELS, DECODE, OSL, PREFILL, REQUESTS, Array, Lookback
+from slaplanner.core.forecast.features import CHANNELS, DECODE, OSL, PREFILL, REQUESTS, Array, Lookback
 from slaplanner.core.model import PredictorPolicy
 from slaplanner.core.reasons import Reason
 

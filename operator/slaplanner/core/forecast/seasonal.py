@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.channels import CHANNELS, Array, Lookback
+from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
 from slaplanner.core.forecast.smoothing import flat
 
 DAY_S = 86_400.0

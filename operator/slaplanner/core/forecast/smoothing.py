@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.channels import CHANNELS, Array, Lookback
+from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
 
 
 def unknown(members: int) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slaplanner.core.forecast.learner import Learner
+from slaplanner.core.forecast.online_forecaster import Learner
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.reasons import Reason
 

@@ -1,14 +1,15 @@
 """One window's lesson for one role: which utilisation it had, and which share was late at it.
 
-Replicas that begin to serve inside a window did not serve all of it, and requests that end in a window began
-before it. So where too many were late, the busiest moment of their life is blamed; where the promise was kept,
-only the load that the window itself had is credited.
+Replicas that begin to serve inside a window did not serve all of it, requests that end in a window began
+before it, and a queue outlasts the overload that made it. So where too many were late, the busiest moment is
+blamed of the time in which they can have lived, a queue from before included; where the promise was kept, only
+the load that the window itself had is credited.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from slaplanner.core.model import Role, RoleState
@@ -49,32 +50,29 @@ class Learning:
         """
         serving = role.serving if role.serving is not None else role.replicas
         queued = value_or(observation.queued, 0.0)
-        need = _need(observation, role.role, capacity, interval_s=interval_s, queued_before=self.queued)
+        need = _need(observation, role.role, capacity, interval_s=interval_s)
         if need is None or serving < 1:
-            return type(self)(
-                experience=self.experience,
-                serving=serving,
-                queued=queued,
-                busiest=self.busiest,
-                busiest_at_s=self.busiest_at_s,
-            )
+            return replace(self, serving=serving, queued=queued)
         fewest = max(1, serving if self.serving is None else min(serving, self.serving))
-        life_s = value_or(observation.request_duration_s, 0.0) if role.role is not Role.PREFILL else 0.0
-        busiest, at_s = need / fewest, now_s
-        if self.busiest > busiest and now_s - self.busiest_at_s < observation.window_s + life_s:
-            busiest, at_s = self.busiest, self.busiest_at_s
+        busiest, at_s = need.newest / fewest, now_s
+        outlasts = Role.PREFILL in role.role.stages and _outlasts(self.queued, capacity, fewest)
+        lived_s = observation.window_s + _longest_life_s(observation, role.role, capacity)
+        if self.busiest > busiest and (outlasts or now_s - self.busiest_at_s < lived_s):
+            # While the queue of an overload lasts, that overload is not over.
+            busiest, at_s = self.busiest, now_s if outlasts else self.busiest_at_s
         experience = self.experience
         late = _late(observation, role.role, capacity)
         if late is not None and not role.rollout:
             too_many = late > capacity.allowed * len(role.role.stages)
             experience = experience.after(
-                utilisation=busiest if too_many else need / serving,
+                utilisation=busiest if too_many else need.mean / serving,
                 late=late,
                 requests=value_or(observation.requests, 0.0) * observation.window_s / interval_s,
                 window_s=observation.window_s,
                 now_s=now_s,
             )
-        return type(self)(
+        return replace(
+            self,
             experience=experience,
             serving=serving,
             queued=queued,
@@ -108,23 +106,48 @@ class Learning:
         )
 
 
-def _need(
-    observation: Observation, role: Role, capacity: Capacity, *, interval_s: float, queued_before: float
-) -> float | None:
-    """Replicas that the model wants for the window's load; None when the load is not known."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Need:
+    """Replicas that the model wants."""
+
+    mean: float
+    """For the load of the whole window."""
+    newest: float
+    """For that of its end, where it is higher: the window's mean comes after a rise, and the answers that have
+    ended are the shorter ones."""
+
+
+def _need(observation: Observation, role: Role, capacity: Capacity, *, interval_s: float) -> _Need | None:
+    """None when the load is not known."""
     requests = observation.requests
     if not isinstance(requests, Known) or requests.lower_bound:
         return None
-    need = 0.0
+    rises = observed.newest_over_mean(observation)
+    mean = newest = 0.0
     for stage in role.stages:
         load = observed.tokens_s(stage, observation, interval_s=interval_s)
         if load is None:
             return None
-        need += capacity.replicas(stage, load)
-        if stage is Role.PREFILL:
-            # What waited before the window was work of the window.
-            need += queued_before * capacity.prompt_s / observation.window_s
-    return need
+        needed = capacity.replicas(stage, load)
+        mean += needed
+        last = max(1.0, rises) * load
+        if stage is Role.DECODE:
+            last = max(last, observed.in_flight_tokens_s(observation, capacity))
+        newest += needed if last == load else capacity.replicas(stage, last)
+    return _Need(mean=mean, newest=newest)
+
+
+def _outlasts(queued: float, capacity: Capacity, serving: int) -> bool:
+    """Whether so many waiting prompts make later ones late, however few come."""
+    return queued * capacity.prompt_s / serving > capacity.sla.ttft_ms / 1e3
+
+
+def _longest_life_s(observation: Observation, role: Role, capacity: Capacity) -> float:
+    """Of the answers that end now, but for the few that may be late: how long ago they may have begun."""
+    itl = observation.itl_ms
+    if Role.DECODE not in role.stages or not isinstance(itl, Known):
+        return 0.0
+    return capacity.osl.longest(1.0 - capacity.allowed) * itl.value / 1e3
 
 
 def _late(observation: Observation, role: Role, capacity: Capacity) -> float | None:

@@ -32,6 +32,12 @@ class LengthDistribution:
     def second_moment(self) -> float:
         return float(self.share @ self.tokens**2)
 
+    def longest(self, share: float) -> float:
+        """The length that so large a *share* of the requests does not exceed."""
+        order = np.argsort(self.tokens)
+        place = int(np.searchsorted(np.cumsum(self.share[order]), share))
+        return float(self.tokens[order[min(place, order.size - 1)]])
+
 
 def lengths(mean_tokens: float, histogram: Histogram | None) -> LengthDistribution:
     """One length per bucket, all at the same share of their buckets, so that the mean is *mean_tokens*.

@@ -9,11 +9,18 @@ from scipy.special import ndtr
 
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Histogram, Known, Observation, value_or
+from slaplanner.core.sizing.batch import mean_context_tokens
 from slaplanner.core.sizing.capacity import Capacity
-from slaplanner.core.sizing.late import share_late
+from slaplanner.core.sizing.late_share import share_late
 
 ITL_SPREAD = 0.25
 """Of the requests of one window around its mean ITL, at most: standard deviation of the logarithm."""
+
+NEWEST = 1 / 3
+"""Part of a window in which its last state shows."""
+
+LEAST_NEWEST = 20.0
+"""Requests below which chance makes the newest part look unlike the rest."""
 
 SURE = 2.0
 """Standard deviations by which the sequences in flight at one moment may exceed their mean by chance."""
@@ -63,6 +70,32 @@ def tokens_s(stage: Role, observation: Observation, *, interval_s: float) -> flo
     if stage is Role.DECODE and observation.osl_histogram is not None:
         rate = max(rate, observation.osl_histogram.total / observation.window_s)
     return rate * length.value
+
+
+def slowdown(
+    observation: Observation, capacity: Capacity, *, interval_s: float, serving: int
+) -> float | None:
+    """The mean ITL over the profile's at the window's own batch; None when it is not known.
+
+    Both are means, so no bucket edge blurs them, and an engine that is slower or quicker than its profile shows
+    long before or after anybody is late. The batch is what a sequence sees: itself, and the others that are in
+    flight at the window's load (Little's law: tokens per second x ITL).
+    """
+    itl, load = observation.itl_ms, tokens_s(Role.DECODE, observation, interval_s=interval_s)
+    if not isinstance(itl, Known) or itl.value <= 0.0 or not load or serving < 1:
+        return None
+    context = mean_context_tokens(capacity.isl, capacity.osl)
+    batch = 1.0 + load * itl.value / 1e3 / serving
+    return itl.value / float(capacity.profile.decode.itl_row_ms(np.array([batch]), context_tokens=context)[0])
+
+
+def newest_over_mean(observation: Observation) -> float:
+    """Arrivals of the newest part of the window, over those of all of it; 1 where too few came to tell."""
+    arrivals = observation.arrivals
+    newest = arrivals[-max(1, round(NEWEST * len(arrivals))) :]
+    if sum(newest) < LEAST_NEWEST:
+        return 1.0
+    return sum(newest) / len(newest) / (sum(arrivals) / len(arrivals))
 
 
 def in_flight_tokens_s(observation: Observation, capacity: Capacity) -> float:

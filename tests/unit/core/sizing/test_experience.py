@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -181,6 +182,38 @@ def level(memory: Learning) -> float:
     return max(float(at) for at, weight in zip(LEVELS, memory.experience.windows, strict=True) if weight)
 
 
+def lowest_blamed(memory: Learning) -> float:
+    """The lowest utilisation at which anybody was late."""
+    experience = memory.experience
+    return min(
+        float(at)
+        for at, late, weight in zip(LEVELS, experience.late, experience.windows, strict=True)
+        if weight and late > ALLOWED
+    )
+
+
+def answers(tokens_s: float, *, late: float) -> Observation:
+    """Answers of 300 tokens, so many tokens per second, whose tokens come 25 ms apart."""
+    requests = 60.0 * tokens_s / 300.0
+    return Observation(
+        window_s=60.0,
+        requests=Known(requests),
+        isl_tokens=Known(3000.0),
+        osl_tokens=Known(300.0),
+        ttft_ms=UNKNOWN,
+        itl_ms=Known(31.0 if late > 0.5 else 25.0),
+        request_duration_s=Known(7.5),
+        itl_histogram=Histogram(edges=(30.0, INF), counts=(requests * (1 - late), requests * late)),
+    )
+
+
+def some_taught(
+    memory: Learning, observation: Observation, capacity: Capacity, *, serving: int, now_s: float
+) -> Learning:
+    role = RoleState(role=Role.DECODE, replicas=serving, serving=serving)
+    return memory.after(observation, role=role, capacity=capacity, interval_s=60.0, now_s=now_s)
+
+
 def test_misses_are_blamed_on_the_fewest_that_served() -> None:
     few = taught(Learning(), window(), prefill(4), now_s=60.0)
     grown = taught(few, window(late=0.2), prefill(16), now_s=120.0)
@@ -189,12 +222,45 @@ def test_misses_are_blamed_on_the_fewest_that_served() -> None:
     assert credited.experience.windows != grown.experience.windows
 
 
-def test_a_queue_from_before_was_work_of_the_window() -> None:
-    empty = taught(taught(Learning(), window(), prefill(4), now_s=60.0), window(), prefill(4), now_s=120.0)
-    full = taught(
-        taught(Learning(), window(queued=2000.0), prefill(4), now_s=60.0), window(), prefill(4), now_s=120.0
+@pytest.mark.parametrize("serving", [16, 64])
+def test_a_queue_that_outlasts_its_overload_is_blamed_on_it(serving: int) -> None:
+    """However many replicas work it off: that prompts wait longer than promised says nothing about them."""
+    overloaded = taught(Learning(), window(late=1.0, queued=2000.0), prefill(2), now_s=60.0)
+    working = taught(overloaded, window(late=0.8, queued=1900.0), prefill(2), now_s=120.0)
+    # The helpers of the second window began to serve in it; in the third only they do.
+    helped = taught(working, window(late=0.5, queued=1800.0), prefill(serving), now_s=180.0)
+    drained = taught(helped, window(late=0.3, queued=0.0), prefill(serving), now_s=240.0)
+    assert lowest_blamed(drained) >= 0.9 * lowest_blamed(overloaded)
+    # Once it is gone, misses are those of the replicas that serve.
+    later = taught(drained, window(late=0.3), prefill(serving), now_s=300.0)
+    assert lowest_blamed(later) < 0.5 * lowest_blamed(overloaded)
+
+
+@pytest.mark.parametrize("windows_later", [2, 3, 4])
+def test_a_long_answer_that_ends_late_is_blamed_on_the_time_in_which_it_was_written(
+    windows_later: int,
+) -> None:
+    """One answer in a hundred takes five minutes; most take a few seconds."""
+    some = replace(CAPACITY, osl=lengths(300.0, Histogram(edges=(200.0, 12000.0), counts=(99.0, 1.0))))
+    busy, quiet = answers(12000.0, late=0.6), answers(12000.0, late=0.0)
+    memory = some_taught(Learning(), busy, some, serving=3, now_s=60.0)
+    blamed = lowest_blamed(memory)
+    for at in range(2, 2 + windows_later):
+        memory = some_taught(memory, quiet, some, serving=12, now_s=60.0 * at)
+    memory = some_taught(
+        memory, answers(12000.0, late=0.03), some, serving=12, now_s=60.0 * (2 + windows_later)
     )
-    assert level(full) > level(empty)
+    assert lowest_blamed(memory) >= 0.9 * blamed
+
+
+def test_a_load_that_rises_inside_the_window_is_blamed_as_high_as_it_is_at_its_end() -> None:
+    flat = replace(window(late=0.3), arrivals=(50.0,) * 12, arrivals_step_s=5.0)
+    risen = replace(window(late=0.3), arrivals=(20.0,) * 8 + (110.0,) * 4, arrivals_step_s=5.0)
+    of_flat = level(taught(Learning(), flat, prefill(4), now_s=60.0))
+    of_risen = level(taught(Learning(), risen, prefill(4), now_s=60.0))
+    assert of_risen > 1.5 * of_flat
+    in_time = replace(risen, ttft_histogram=window().ttft_histogram)
+    assert level(taught(Learning(), in_time, prefill(4), now_s=60.0)) == of_flat
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from slaplanner.core.readings import Histogram
 from slaplanner.core.sizing.burstiness import Burstiness
+from slaplanner.core.sizing.length_memory import Mix
 from slaplanner.core.sizing.lengths import lengths
-from slaplanner.core.sizing.mix import Mix
 from slaplanner.core.state import PlannerState, from_document, to_document
 
 INF = float("inf")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slaplanner.core.attainment import share_within
 from slaplanner.core.readings import Histogram
-from slaplanner.core.sizing.late import share_late
+from slaplanner.core.sizing.late_share import share_late
 
 INF = float("inf")
 DYNAMO_ITL_MS = (1.9, 3.5, 6.7, 13.0, 24.0, 45.0, 84.0, 160.0, INF)

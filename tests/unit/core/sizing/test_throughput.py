@@ -15,7 +15,7 @@ from slaplanner.core.model import Interpolation, Mode, Policy, Role, RolePolicy,
 from slaplanner.core.profiles import Profile, ProfileTables, build
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import MeanLoad, Sized
-from slaplanner.core.sizing.safe import safe_throughput_tokens_s
+from slaplanner.core.sizing.safe_throughput import safe_throughput_tokens_s
 from slaplanner.core.sizing.throughput import size
 from tests.profile_data import LLAMA_8B, LLAMA_70B_TP8, MODELLED_70B, measured
 

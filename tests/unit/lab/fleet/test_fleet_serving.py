@@ -13,9 +13,9 @@ from slaplanner_lab.engine import Engine, EngineTables
 from slaplanner_lab.fleet.exposition import render
 from slaplanner_lab.fleet.frontend import CARD, Dialect
 from slaplanner_lab.fleet.graph import ComponentKind, Graph, PlayedComponent
+from slaplanner_lab.fleet.ground_truth import LatencyTargets
 from slaplanner_lab.fleet.replicas import ComponentReplicas, Wanted, adopt, step
 from slaplanner_lab.fleet.serving import Controls, Serving
-from slaplanner_lab.fleet.truth import LatencyTargets
 from slaplanner_lab.simulation.traffic import Traffic
 
 TTFT_S = 0.1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slaplanner.core.model import Fleet, Role, RoleState, Sla
 from slaplanner.core.readings import Histogram, Known, Observation, Unknown
 from slaplanner.core.reasons import Reason
-from slaplanner_lab.rivals.rivals import Behaviour, Hpa
+from slaplanner_lab.rivals.planners import Behaviour, Hpa
 from slaplanner_lab.rivals.scaled_objects import SloRule, TokenRule, quantile
 from slaplanner_lab.simulation.telemetry import EngineReading, spaced_edges
 

@@ -11,9 +11,9 @@ import pytest
 from slaplanner.core.model import Fleet, Policy, Role, RolePolicy, Sla
 from slaplanner.core.readings import Known, Observation, Unknown
 from slaplanner_lab.engine import EngineTables
-from slaplanner_lab.rivals.rivals import Constant, Hpa
+from slaplanner_lab.rivals.planners import Constant, Hpa
 from slaplanner_lab.simulation.loop import PrometheusSilent, Run, Scenario, WorkerLost, simulate
-from slaplanner_lab.simulation.misses import causes
+from slaplanner_lab.simulation.miss_causes import causes
 from slaplanner_lab.simulation.planners import Verdict
 from slaplanner_lab.simulation.score import score
 from slaplanner_lab.simulation.traffic import Traffic

@@ -24,7 +24,7 @@ from slaplanner_lab.simulation.loop import (
     WorkerLost,
     simulate,
 )
-from slaplanner_lab.simulation.misses import causes
+from slaplanner_lab.simulation.miss_causes import causes
 from slaplanner_lab.simulation.planners import PolicyPlanner, Verdict
 from slaplanner_lab.simulation.score import met, score
 from slaplanner_lab.simulation.timeline import timeline

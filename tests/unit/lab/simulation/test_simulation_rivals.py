@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from slaplanner.adapters.profiles import load_directory
 from slaplanner.core.model import Interpolation, Policy, PredictorType, Role, RolePolicy, Sla
 from slaplanner_lab.engine import EngineTables
-from slaplanner_lab.rivals.capacity import best_tokens_s, fluid_bound_gpu_hours, work
 from slaplanner_lab.rivals.compare import Kind, RivalTask, TaskRunner
-from slaplanner_lab.rivals.rivals import Clairvoyant
+from slaplanner_lab.rivals.planners import Clairvoyant
+from slaplanner_lab.rivals.replica_capacity import best_tokens_s, fluid_bound_gpu_hours, work
 from slaplanner_lab.rivals.search import Choice, SearchResult, cheapest
 from slaplanner_lab.rivals.unavoidable import share_beyond_reach
 from slaplanner_lab.simulation.loop import Scenario, simulate
