@@ -311,7 +311,9 @@ def test_a_router_that_counts_each_request_once_is_not_halved(
     once.count(legs=1.0, transfers=False, started=started)
     labels = {"dynamo_namespace": f"{underscored(big)}_5f3a9c21", "pod": "a"}
     if "transfers" in shown:
-        big.timeline.histogram(f"{ROUTER}_kv_transfer_estimated_latency_seconds", labels, rising(30), each=0.02)
+        big.timeline.histogram(
+            f"{ROUTER}_kv_transfer_estimated_latency_seconds", labels, rising(30), each=0.02
+        )
     if "frontend" in shown:
         busy = frontend(big)
         busy.register()
