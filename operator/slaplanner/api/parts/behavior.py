@@ -27,7 +27,7 @@ class ScalingRulesSpec(Part):
     stabilization_window_seconds: SecondsOrNone = Field(
         default=0,
         description=(
-            "A role grows only to the lowest recommendation of the last so many seconds. 0: it grows at once."
+            "Seconds of past recommendations to consider; a role grows to the lowest of them. 0: it grows at once."
         ),
     )
     policies: Annotated[tuple[RateLimitSpec, ...], Field(max_length=4)] | None = Field(
@@ -59,7 +59,7 @@ class ScaleDownSpec(ScalingRulesSpec):
     stabilization_window_seconds: SecondsOrNone = Field(
         default=300,
         description=(
-            "A role shrinks only to the highest recommendation of the last so many seconds. 0: it shrinks at once."
+            "Seconds of past recommendations to consider; a role shrinks to the highest of them. 0: it shrinks at once."
         ),
     )
 
