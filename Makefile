@@ -110,6 +110,10 @@ bench-sizing-held-out: $(READY)  ## The same on scenarios beside those of the bo
 bench-bursts: $(READY)  ## The bursts of scenario (b) in sixteen other orders: about a minute
 	$(BIN)/python -m benchmarks.bursts
 
+.PHONY: bench-robust
+bench-robust: $(READY)  ## Sixty random scenarios that nobody tuned for, beside rivals: about ten minutes
+	$(BIN)/python -m benchmarks.robust --page
+
 .PHONY: bench-simulate
 bench-simulate: $(READY)  ## Time and memory of simulations and dry-runs of a day: about two minutes
 	$(BIN)/python -m benchmarks.simulate

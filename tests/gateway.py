@@ -15,7 +15,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 JSON = "application/json"
-UPSTREAM_TIMEOUT_S = 10.0
+UPSTREAM_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Manner:
     status: int | None = None
     """Answer this instead of asking."""
     silent: bool = False
-    """Take the question and say nothing."""
+    """Take the question and say nothing, until they give up or the door behaves in another way."""
     bend: Callable[[bytes], bytes] = lambda body: body
 
 
@@ -63,9 +63,10 @@ class HttpDoor:
         self.port = 0
         self.asked = threading.Event()
         """Set by every question; tests clear it."""
-        self.most_at_once = 0
-        """Questions that waited for their answers at the same time; tests set it back."""
-        self._open_questions = 0
+        self.held_so_far = 0
+        """Questions that were ever held, the open ones among them."""
+        self.held = 0
+        """Questions that are held now: taken, and neither answered nor given up."""
         self._counting = threading.Lock()
 
     @property
@@ -73,7 +74,7 @@ class HttpDoor:
         return f"http://127.0.0.1:{self.port}"
 
     def behave(self, manner: Manner) -> None:
-        """From now on; whoever waits for an answer is hung up on."""
+        """From now on, and to the questions that are held."""
         self._manner = manner
         self._changed.set()
         self._changed = threading.Event()
@@ -87,8 +88,8 @@ class HttpDoor:
             self._server = None
 
     def open(self) -> None:
-        """Listen, on the same port as before."""
-        self._manner = OPEN
+        """Listen, on the same port as before, and let the questions through that are held."""
+        self.behave(OPEN)
         if self._server is None:
             self._server = _Server(("127.0.0.1", self.port), self._handler())
             self.port = self._server.server_address[1]
@@ -105,58 +106,67 @@ class HttpDoor:
         self.close()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        door = self
+        return type("Handler", (_DoorHandler,), {"door": self})
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                manner, changed = door._manner, door._changed
-                door.asked.set()
-                if manner.silent:
-                    with door._counting:
-                        door._open_questions += 1
-                        door.most_at_once = max(door.most_at_once, door._open_questions)
-                    self._until_they_give_up(changed)
-                    with door._counting:
-                        door._open_questions -= 1
-                    return
-                if manner.status is not None:
-                    error = {"status": "error", "errorType": "test", "error": "the door is shut"}
-                    self._answer(manner.status, json.dumps(error).encode())
-                    return
-                status, answer = self._ask(body)
-                self._answer(status, manner.bend(answer))
 
-            do_POST = do_GET  # noqa: N815 - the base class's name
+class _DoorHandler(BaseHTTPRequestHandler):
+    door: HttpDoor
 
-            def _until_they_give_up(self, changed: threading.Event) -> None:
-                self.connection.setblocking(False)
-                while not changed.wait(0.05):
-                    with contextlib.suppress(BlockingIOError):
-                        if self.connection.recv(1, socket.MSG_PEEK) == b"":
-                            return
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        manner, changed = self.door._manner, self.door._changed
+        self.door.asked.set()
+        if manner.silent:
+            self._hold(changed)
+            manner = self.door._manner
+            if manner.silent:
+                return
+        if manner.status is not None:
+            error = {"status": "error", "errorType": "test", "error": "the door is shut"}
+            self._answer(manner.status, json.dumps(error).encode())
+            return
+        status, answer = self._ask(body)
+        self._answer(status, manner.bend(answer))
 
-            def _ask(self, body: bytes) -> tuple[int, bytes]:
-                upstream = http.client.HTTPConnection(door._upstream, timeout=UPSTREAM_TIMEOUT_S)
-                try:
-                    kept = {"Content-Type": self.headers.get("Content-Type") or JSON}
-                    upstream.request(self.command, self.path, body=body or None, headers=kept)
-                    response = upstream.getresponse()
-                    return response.status, response.read()
-                finally:
-                    upstream.close()
+    do_POST = do_GET  # noqa: N815 - the base class's name
 
-            def _answer(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", JSON)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    def _hold(self, changed: threading.Event) -> None:
+        with self.door._counting:
+            self.door.held += 1
+            self.door.held_so_far += 1
+        try:
+            self._until_they_give_up(changed)
+        finally:
+            with self.door._counting:
+                self.door.held -= 1
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                pass
+    def _until_they_give_up(self, changed: threading.Event) -> None:
+        self.connection.setblocking(False)
+        while not changed.wait(0.05):
+            with contextlib.suppress(BlockingIOError):
+                if self.connection.recv(1, socket.MSG_PEEK) == b"":
+                    break
+        self.connection.setblocking(True)
 
-        return Handler
+    def _ask(self, body: bytes) -> tuple[int, bytes]:
+        upstream = http.client.HTTPConnection(self.door._upstream, timeout=UPSTREAM_TIMEOUT_S)
+        try:
+            kept = {"Content-Type": self.headers.get("Content-Type") or JSON}
+            upstream.request(self.command, self.path, body=body or None, headers=kept)
+            response = upstream.getresponse()
+            return response.status, response.read()
+        finally:
+            upstream.close()
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", JSON)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
 
 
 class TcpDoor:

@@ -310,7 +310,7 @@ def install_from_git(cluster: Cluster, scratch: Path) -> None:
         what="Argo CD to apply the operator's Deployment",
         timeout_s=PATIENCE_S,
     )
-    cluster.kubectl("wait", "--for=condition=Established", "crd/slapolicies.slaplanner.io", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/slapolicies.slaplanner.io", "--timeout=60s")
 
 
 def play_node(cluster: Cluster) -> None:

@@ -18,6 +18,7 @@ from slaplanner.adapters.deployment import (
 )
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile, load_directory
+from slaplanner.adapters.prometheus import Scope
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.controller.events import Event
@@ -26,7 +27,8 @@ from slaplanner.controller.outside.ports import Runner, TrafficReading, World
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
-from slaplanner.core.errors import PlanningError
+from slaplanner.core.errors import MetricsError, PlanningError
+from slaplanner.core.glance import Sight
 from slaplanner.core.model import Interpolation, Role
 from slaplanner.core.readings import Series
 from slaplanner.core.rebalance import ReplicaWrite
@@ -35,6 +37,8 @@ from tests.planning import PROFILES, fleet, observation
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+SCOPE = Scope(model="meta/llama-70b", dynamo_namespace="serving-llama")
 
 UID = "5f0c0ffe-0000-4000-8000-000000000001"
 
@@ -73,6 +77,10 @@ class FakeWorld:
     """What writes of the status are answered with; None: they succeed."""
     reports: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
     """By namespace and deployment: the policies that speak of it."""
+    sight: Sight | MetricsError = field(default_factory=lambda: Sight(at_s=0.0))
+    """What a glance sees of every policy."""
+    glances: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """By connection: the policies that were looked at together."""
     during_plan: Callable[[], None] = lambda: None
     orders: list[Mapping[Role, int]] = field(default_factory=list)
     looks: int = 0
@@ -136,7 +144,15 @@ class FakeWorld:
 
     async def traffic(self, *_: object, **__: object) -> TrafficReading:
         self.during_plan()
-        return TrafficReading(observation=observation(REQUESTS_PER_HOUR))
+        return TrafficReading(observation=observation(REQUESTS_PER_HOUR), scope=SCOPE)
+
+    async def glance(
+        self, connection: str, scopes: Mapping[str, Scope], *, at_s: float
+    ) -> Mapping[str, Sight]:
+        self.glances.append((connection, tuple(scopes)))
+        if isinstance(self.sight, MetricsError):
+            raise self.sight
+        return {uid: replace(self.sight, at_s=at_s) for uid in scopes}
 
     async def scale(
         self,

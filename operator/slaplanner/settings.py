@@ -60,6 +60,7 @@ OWN_QUERY_PARAMETERS: Final = frozenset(
 
 LEAST_LEASE_S: Final = 12.0
 MOST_LEASE_S: Final = 300.0
+MOST_READ_TIMEOUT_S: Final = 100.0
 
 MAX_FILE_BYTES: Final = 1_000_000
 """A ConfigMap holds at most 1 MiB, so anything longer is the wrong file."""
@@ -122,8 +123,8 @@ class PrometheusConnection:
     connect_timeout_s: float = 2.0
     """Seconds to reach the server: longer means that it is away."""
     read_timeout_s: float = 4.0
-    """Seconds without a byte of the answer. At most 4 lets a plan end within the 5 seconds that are
-    left after the signal to stop."""
+    """Seconds without a byte of the answer, at most 100: a plan that takes longer looks stuck to the liveness
+    probe. At most 4 lets a plan end within the 5 seconds that are left after the signal to stop."""
 
     def __post_init__(self) -> None:
         _check_url(self.url)
@@ -137,6 +138,10 @@ class PrometheusConnection:
             _check_query_parameter(name, value)
         _check_positive("connectTimeoutSeconds", self.connect_timeout_s)
         _check_positive("readTimeoutSeconds", self.read_timeout_s)
+        if self.read_timeout_s > MOST_READ_TIMEOUT_S:
+            raise ValueError(
+                f"readTimeoutSeconds: found {self.read_timeout_s:g}, wanted at most {MOST_READ_TIMEOUT_S:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

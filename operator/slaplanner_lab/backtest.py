@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.forecast import Forecast, ForecastState, forecast, refit
 from slaplanner.core.forecast.custom_method import Forecaster, Own
 from slaplanner.core.forecast.features import Lookback, point, points
@@ -20,8 +21,6 @@ from slaplanner.core.forecast.online_forecaster import Learner
 from slaplanner.core.forecast.service import told
 from slaplanner.core.model import PredictorPolicy, PredictorType
 from slaplanner.core.readings import Series
-
-FloatArray = npt.NDArray[np.float64]
 
 WARM_UP_SHARE = 0.1
 
@@ -77,11 +76,11 @@ class MethodResult:
     """CPU time of each refit, in ms: outside of the plan."""
     sampled: int | None
     """Origins asked, when not all were."""
-    ahead: dict[str, FloatArray]
+    ahead: dict[str, Floats]
     """Per target: one step ahead."""
-    at_horizon: dict[str, FloatArray]
+    at_horizon: dict[str, Floats]
     """Per target: made a horizon before."""
-    upper: dict[str, dict[float, FloatArray]]
+    upper: dict[str, dict[float, Floats]]
     """Per token rate and level: the bound made a horizon before."""
 
 
@@ -92,7 +91,7 @@ class Backtest:
     series: Series
     horizon_steps: int
     first_scored: int
-    truth: dict[str, FloatArray]
+    truth: dict[str, Floats]
     outcomes: tuple[MethodResult, ...]
 
 
@@ -166,7 +165,7 @@ def backtest(
     )
 
 
-def _truth(series: Series) -> dict[str, FloatArray]:
+def _truth(series: Series) -> dict[str, Floats]:
     values = points(series, 0, len(series))
     return {"requests": values[:, 0], "prefill": values[:, 3], "decode": values[:, 4]}
 
@@ -175,7 +174,7 @@ def _outcome(
     series: Series,
     method: Method,
     *,
-    truth: dict[str, FloatArray],
+    truth: dict[str, Floats],
     first: int,
     horizon: int,
     progress: Callable[[str, int, int], None],
@@ -241,10 +240,10 @@ def _past(series: Series, length: int) -> Series:
 
 
 def _score(
-    truth: FloatArray,
-    ahead: FloatArray,
-    at_horizon: FloatArray,
-    upper: dict[float, FloatArray],
+    truth: Floats,
+    ahead: Floats,
+    at_horizon: Floats,
+    upper: dict[float, Floats],
     first: int,
 ) -> ForecastScore:
     coverage = {}
@@ -259,25 +258,25 @@ def _score(
     )
 
 
-def pinball(truth: FloatArray, bound: FloatArray, level: float, first: int = 0) -> float:
+def pinball(truth: Floats, bound: Floats, level: float, first: int = 0) -> float:
     """Sum of pinball losses of an upper bound over the sum of the truth, from point *first* on."""
     met = _met(truth, bound, first)
     error = truth[met] - bound[met]
     return _share(np.where(error >= 0, level * error, (level - 1) * error), truth[met])
 
 
-def wape(truth: FloatArray, guess: FloatArray, first: int = 0) -> float:
+def wape(truth: Floats, guess: Floats, first: int = 0) -> float:
     """Sum of absolute errors over the sum of the truth, from point *first* on; gaps do not count."""
     met = _met(truth, guess, first)
     return _share(np.abs(truth[met] - guess[met]), truth[met])
 
 
-def _met(truth: FloatArray, guess: FloatArray, first: int) -> npt.NDArray[np.bool_]:
+def _met(truth: Floats, guess: Floats, first: int) -> npt.NDArray[np.bool_]:
     met: npt.NDArray[np.bool_] = np.isfinite(truth) & np.isfinite(guess) & (np.arange(len(truth)) >= first)
     return met
 
 
-def _share(parts: FloatArray, whole: FloatArray) -> float:
+def _share(parts: Floats, whole: Floats) -> float:
     total = float(whole.sum())
     if total <= 0:
         return 0.0 if float(np.sum(parts)) == 0 else float("nan")

@@ -8,14 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from slaplanner.adapters.traces.errors import TraceError
-from slaplanner.adapters.traces.trace import (
-    FloatArray,
-    IntArray,
-    IntervalLoad,
-    Trace,
-    per_interval,
-)
-from slaplanner.core.readings import Histogram
+from slaplanner.adapters.traces.trace import IntArray, Trace, per_interval
+from slaplanner.core.arrays import Floats
+from slaplanner.core.readings import Histogram, Series
 from slaplanner_lab.planner import Interval
 
 MAX_INTERVALS = 100_000
@@ -52,15 +47,14 @@ def intervals_of(trace: Trace, interval_s: float, *, shapes: bool, least: int = 
     return (Interval(requests=count, isl_tokens=isl, osl_tokens=osl) for count, isl, osl in _means(load))
 
 
-def _means(load: IntervalLoad) -> Iterator[tuple[float, float | None, float | None]]:
+def _means(load: Series) -> Iterator[tuple[float, float | None, float | None]]:
     """Requests, ISL and OSL of each interval; nothing has a length where nothing came."""
-    columns = (load.requests, load.isl_tokens, load.osl_tokens)
-    for count, isl, osl in zip(*(column.tolist() for column in columns), strict=True):
+    for count, isl, osl in zip(load.requests, load.isl_tokens, load.osl_tokens, strict=True):
         yield (count, isl, osl) if count else (count, None, None)
 
 
-def _with_shapes(trace: Trace, load: IntervalLoad) -> Iterator[Interval]:
-    index = (trace.t_s / load.interval_s).astype(np.int64)
+def _with_shapes(trace: Trace, load: Series) -> Iterator[Interval]:
+    index = (trace.t_s / load.step_s).astype(np.int64)
     isl, osl = (_histograms(index, lengths, len(load)) for lengths in (trace.isl_tokens, trace.osl_tokens))
     arrivals, step_s = _arrivals(trace, load)
     for at, (count, mean_isl, mean_osl) in enumerate(_means(load)):
@@ -75,7 +69,7 @@ def _with_shapes(trace: Trace, load: IntervalLoad) -> Iterator[Interval]:
         )
 
 
-def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> FloatArray:
+def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> Floats:
     """Counts per interval and bucket, shape (intervals, buckets)."""
     buckets, edges = len(LENGTH_EDGES), np.array(LENGTH_EDGES)
     if lengths.max() < _TABLED_TOKENS:
@@ -87,12 +81,12 @@ def _histograms(index: IntArray, lengths: IntArray, intervals: int) -> FloatArra
     return counts.reshape(intervals, buckets).astype(np.float64)
 
 
-def _arrivals(trace: Trace, load: IntervalLoad) -> tuple[FloatArray, float]:
+def _arrivals(trace: Trace, load: Series) -> tuple[Floats, float]:
     """Counts per interval and short step, shape (intervals, steps), and the step; no steps when too short."""
-    steps = int(min(MOST_STEPS, load.interval_s // SHORT_STEP_S))
+    steps = int(min(MOST_STEPS, load.step_s // SHORT_STEP_S))
     if steps < LEAST_STEPS:
         return np.empty((len(load), 0)), 0.0
-    step_s = load.interval_s / steps
+    step_s = load.step_s / steps
     index = np.minimum((trace.t_s / step_s).astype(np.int64), len(load) * steps - 1)
     counts = np.bincount(index, minlength=len(load) * steps).reshape(len(load), steps)
     return counts.astype(np.float64), step_s

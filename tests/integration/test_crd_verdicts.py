@@ -13,7 +13,7 @@ from slaplanner.api.policy import GROUP, PLURAL, VERSION
 from tests.policy_corpus import Case, Text, Update, field_cases, rule_cases, texts, updates
 from tests.testbed import Cluster
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def command(cluster: Cluster, trace: Path) -> Iterator[Command]:
         uninstall_dynamo(cluster)  # while conversion still answers: deleting the objects needs it
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def apply(cluster: Cluster, namespace: str) -> None:
@@ -155,12 +155,12 @@ def test_an_adapter_scales_where_direct_edits_are_refused(
     edit = ("patch", "dynamographdeployments.v1alpha1.nvidia.com/llama", where, "--type=merge", patch)
     refused = cluster.kubectl(*edit, "--dry-run=server", check=False)
     assert "belong to a scaling adapter" in refused.stderr
-    cluster.kubectl("wait", "--for=create", "dgdsa/llama-vllmdecodeworker", where, "--timeout=30s")
+    cluster.kubectl("wait", "--for=create", "dgdsa/llama-vllmdecodeworker", where, "--timeout=60s")
     cluster.kubectl("scale", "dgdsa", "llama-vllmdecodeworker", where, "--replicas=2")
     wait_until(
         lambda: command.graph(namespace)["replicas"]["VllmDecodeWorker"]["serving"] == 2,
         what="the second decode worker to serve",
-        timeout_s=30,
+        timeout_s=60,
     )
     assert read(cluster, namespace, "v1alpha1")["spec"]["services"]["VllmDecodeWorker"]["replicas"] == 2
 
@@ -195,7 +195,7 @@ def test_prometheus_sees_what_really_happens(
 
 def test_ctrl_c_stops_it_at_once_and_cleanly(cluster: Cluster, namespace: str, command: Command) -> None:
     command.process.send_signal(signal.SIGINT)
-    assert command.process.wait(timeout=20) == 0
+    assert command.process.wait(timeout=60) == 0
 
 
 def test_definitions_of_another_owner_are_left_alone(cluster: Cluster) -> None:

@@ -96,7 +96,7 @@ class Played:
         return ready["status"], ready["reason"]
 
     def wait(self, fact: Callable[[], bool], what: str) -> None:
-        wait_until(fact, what=what, timeout_s=30.0)
+        wait_until(fact, what=what, timeout_s=90.0)
 
     def wait_ready(self) -> None:
         self.wait(lambda: self.ready() == ("True", "all_resources_are_ready"), "the deployment to be ready")

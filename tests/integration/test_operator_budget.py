@@ -31,7 +31,7 @@ def test_a_budget_below_the_floors_keeps_what_runs(served_scene: Serve) -> None:
         )
         scene.wait_plans()
     assert watched.asked() == [{"prefill": 3, "decode": 2}]
-    assert scene.condition("Ready")["status"] == "True"
+    scene.wait_condition("Ready", "True")
     told = scene.events("BudgetInfeasible")
     assert {event["message"] for event in told} == {f"BudgetLimited is True: {said['message']}"}
 
@@ -60,7 +60,7 @@ def test_a_budget_lowered_under_what_runs_shrinks_at_once(served_scene: Serve) -
     assert watched.asked() == [{"prefill": 4, "decode": 2}, {"prefill": 2, "decode": 2}]
     said = scene.wait_condition("BudgetLimited", "True", "BudgetExceeded")
     assert said["message"] == "12 GPUs are wanted, the budget has 8; 8 are asked for"
-    assert scene.condition("Ready")["status"] == "True"
+    scene.wait_condition("Ready", "True")
     assert "OverBudget" in [decision["reason"] for decision in scene.status()["decisions"]]
 
 

@@ -113,6 +113,7 @@ class TestTwoPoliciesOnOneRole:
         scene.apply(policy())
         scene.wait_replicas(prefill=4, decode=2)
         scene.settle()
+        let_a_second_pass(scene)
         second = policy(SECOND, roles=[{"name": "prefill", "minReplicas": 9}], planning=RARELY)
         scene.apply(second)
         refuses_to_write(
@@ -122,7 +123,7 @@ class TestTwoPoliciesOnOneRole:
         assert scene.replicas() == {"prefill": 4, "decode": 2}
         assert scene.condition("TargetConflict")["reason"] == "NoConflict"
         assert SECOND not in scene.graph_conditions()["SLAPlanned"]["message"]
-        scene.kubectl("delete", "slapolicy", "llama", "--timeout=20s")
+        scene.kubectl("delete", "slapolicy", "llama", "--timeout=60s")
         scene.wait_condition("TargetConflict", "False", "NoConflict", name=SECOND)
         scene.wait_replicas(prefill=9, decode=2)
 
@@ -167,10 +168,10 @@ class TestTwoPoliciesOnTwoRoles:
         assert "first" not in planned["message"]
 
         # The one that stays keeps them, the last one takes them along.
-        scene.kubectl("delete", "slapolicy", SECOND, "--timeout=20s")
+        scene.kubectl("delete", "slapolicy", SECOND, "--timeout=60s")
         scene.wait_graph_condition("SLAPlanned", "True", message="first: ")
         assert scene.graph_conditions().keys() == {"Ready", "SLAPlanned", "SLAMet"}
-        scene.kubectl("delete", "slapolicy", "first", "--timeout=20s")
+        scene.kubectl("delete", "slapolicy", "first", "--timeout=60s")
         scene.wait_graph_condition("SLAPlanned", None)
         assert scene.graph_conditions().keys() == {"Ready"}
         assert scene.replicas() == {"prefill": 4, "decode": 2}

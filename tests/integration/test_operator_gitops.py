@@ -209,7 +209,7 @@ class TestAFight:
         told = scene.events("OtherFieldManager")
         assert {event["involvedObject"]["kind"] for event in told} == {"SLAPolicy", "DynamoGraphDeployment"}
         before = len(plans())
-        wait_until(lambda: len(plans()) >= before + 3, what="three more plans", timeout_s=60)
+        wait_until(lambda: len(plans()) >= before + 3, what="three more plans", timeout_s=120)
         assert [plan["written"] for plan in plans()[before:]] == [[]] * (len(plans()) - before)
 
     def over(self, scene: Scene) -> None:

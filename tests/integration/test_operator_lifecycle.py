@@ -26,7 +26,6 @@ LONG_ANSWERS = Load(requests_s=100.0, isl=100.0, osl=900.0, ttft_s=0.12, itl_s=0
 BUDGET_GPUS = 10
 FEW_PREFILL = {"name": "prefill", "maxReplicas": 1}
 FEW_DECODE = {"name": "decode", "maxReplicas": 2}
-GONE_WITHIN_S = 5.0
 
 SetUp = Callable[..., Scene]
 
@@ -56,7 +55,8 @@ def operator(
     """Knows a second Prometheus, which hangs."""
     install_dynamo(cluster, Served.V1BETA1)
     install_operator(cluster)
-    connections = {"default": {"url": prometheus_server.url}, "hanging": {"url": hanging.url}}
+    patient = {"url": hanging.url, "readTimeoutSeconds": 100}
+    connections = {"default": {"url": prometheus_server.url}, "hanging": patient}
     with running_operator(
         cluster,
         tmp_path_factory.mktemp("operator"),
@@ -141,7 +141,7 @@ class TestAMoveIsInterrupted:
 
     def test_a_deleted_policy_leaves_replicas_as_they_are(self, halfway: tuple[Scene, BudgetWatch]):
         scene, _ = halfway
-        scene.kubectl("delete", "slapolicy", "llama", "--timeout=20s")
+        scene.kubectl("delete", "slapolicy", "llama", "--timeout=60s")
         scene.settle()
         scene.wait_graph_condition("SLAPlanned", None)
         assert scene.replicas() == {"prefill": 1, "decode": 1}
@@ -156,7 +156,8 @@ class TestDeletion:
         scene.apply(policy(metrics={"connection": "hanging", "windowSeconds": 5}))
         wait_until(lambda: len(hanging.requests) > asked, what="a query that hangs")
         scene.kubectl("delete", "slapolicy", "llama", "--wait=false")
-        scene.wait_gone(timeout_s=GONE_WITHIN_S)
+        scene.wait_gone(timeout_s=60)
+        assert len(hanging.requests) == asked + 1, "it went under the first question, which may take 100 s"
         assert scene.replicas() == {"prefill": 1, "decode": 1}
 
     def test_our_conditions_go_and_those_of_others_stay(self, served_scene: SetUp):
@@ -164,7 +165,7 @@ class TestDeletion:
         scene.apply(policy())
         scene.wait_graph_condition("SLAPlanned", "True")
         scene.wait_replicas(prefill=4, decode=2)
-        scene.kubectl("delete", "slapolicy", "llama", "--timeout=20s")
+        scene.kubectl("delete", "slapolicy", "llama", "--timeout=60s")
         scene.wait_graph_condition("SLAPlanned", None)
         assert scene.graph_conditions().keys() == {"Ready"}
         assert scene.replicas() == {"prefill": 4, "decode": 2}
@@ -176,7 +177,7 @@ class TestDeletion:
         scene.wait_graph_condition("SLAPlanned", "True")
         with without_right(scene.cluster, "get" if "/" not in resource else "patch", resource):
             scene.kubectl("delete", "slapolicy", "llama", "--wait=false")
-            scene.wait_gone(timeout_s=GONE_WITHIN_S)
+            scene.wait_gone()
         assert "SLAPlanned" in scene.graph_conditions()
 
     @pytest.mark.usefixtures("operator")
@@ -184,7 +185,7 @@ class TestDeletion:
         scene.apply(policy())
         scene.wait_condition("TargetResolved", "False", "TargetNotFound")
         scene.kubectl("delete", "slapolicy", "llama", "--wait=false")
-        scene.wait_gone(timeout_s=GONE_WITHIN_S)
+        scene.wait_gone()
 
 
 class TestPauses:
@@ -208,7 +209,7 @@ class TestPauses:
         assert value in found["message"]
         scene.wait_plans()
         scene.wait_replicas(**then)
-        assert scene.condition("Ready")["status"] == "True"
+        scene.wait_condition("Ready", "True")
         scene.settle()
         scene.annotate("slaplanner.io/paused-")
         scene.wait_condition("Paused", "False", "NotPaused")
@@ -234,7 +235,7 @@ class TestAskingAndObserving:
         scene.wait_plans()
         desired = {role["name"]: role["desired"] for role in scene.status()["roles"]}
         assert desired == {"prefill": 4, "decode": 2}
-        assert scene.condition("Ready")["status"] == "True"
+        scene.wait_condition("Ready", "True")
         assert scene.replicas() == {"prefill": 1, "decode": 1}
         assert scene.graph_conditions().keys() == {"Ready"}
         assert scene.events("Scaled") == []

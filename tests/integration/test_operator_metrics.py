@@ -43,7 +43,7 @@ def operator(
     """Knows Prometheus directly, and through the door."""
     install_dynamo(cluster, Served.V1BETA1)
     install_operator(cluster)
-    gated = {"url": door.url, "connectTimeoutSeconds": 0.5, "readTimeoutSeconds": 0.5}
+    gated = {"url": door.url}
     connections = {"default": {"url": prometheus_server.url}, "gated": gated}
     scratch = tmp_path_factory.mktemp("operator")
     with running_operator(cluster, scratch, prometheus=None, settings={"prometheus": connections}) as program:
@@ -69,7 +69,7 @@ def break_down(door: HttpDoor, manner: Manner | None) -> None:
         pytest.param(
             Manner(silent=True),
             "PrometheusUnavailable",
-            "did not answer within 0.5 s",
+            "did not answer within 4 s",
             id="slower-than-the-time-out",
         ),
         pytest.param(Manner(status=500), "PrometheusUnavailable", "500", id="500"),
@@ -103,7 +103,7 @@ def test_a_failed_question_holds_what_runs_until_it_is_answered_again(
     scene.annotate("slaplanner.io/plan-requested-at=healed")
     scene.wait_condition("MetricsAvailable", "True", "MetricsRead")
     scene.wait_replicas(prefill=1, decode=1)
-    assert scene.condition("Ready")["status"] == "True"
+    scene.wait_condition("Ready", "True")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_no_policy_writes_to_its_target_whatever_it_says(served_scene: Callable[
     scene.wait_plans()
     status = scene.status()
     assert {role["name"]: role["desired"] for role in status["roles"]} == {"prefill": 4, "decode": 2}
-    assert scene.condition("Ready")["status"] == "True"
+    scene.wait_condition("Ready", "True")
     assert scene.replicas() == {"prefill": 1, "decode": 1}
     assert scene.graph_conditions().keys() == {"Ready"}
     assert scene.events("Scaled") == []

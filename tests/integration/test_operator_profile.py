@@ -119,7 +119,7 @@ def test_a_profile_with_faults_is_used_and_its_faults_are_told(served_scene: Ser
     scene.apply(config_map(odd), policy(profile=LATE))
     scene.wait_condition("ProfileLoaded", "True", "LoadedWithFaults", message="TTFT")
     scene.wait_replicas(prefill=4, decode=2)
-    assert scene.condition("Ready")["status"] == "True"
+    scene.wait_condition("Ready", "True")
 
 
 def test_cubic_needs_more_points_and_names_the_way_out(served_scene: Serve) -> None:

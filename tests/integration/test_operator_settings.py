@@ -26,7 +26,7 @@ def test_an_edit_acts_and_one_that_cannot_be_read_is_refused(installed: Cluster,
         wait_until(
             lambda: any("edited settings are refused" in line["message"] for line in program.log()),
             what="the refusal in the log",
-            timeout_s=30,
+            timeout_s=60,
         )
         assert "prometheusUrl" in program.log_file.read_text()
         assert answers(program.port)

@@ -278,7 +278,7 @@ class TestPermissionsAreMissing:
             scene.wait_replicas(prefill=4, decode=2)
             assert "finalizers" not in scene.get("slapolicy")["metadata"]
             assert any('cannot patch resource "slapolicies"' in str(line) for line in operator.log())
-            scene.kubectl("delete", "slapolicy", "llama", "--timeout=20s")
+            scene.kubectl("delete", "slapolicy", "llama", "--timeout=60s")
             scene.wait_graph_condition("SLAPlanned", None)
             assert scene.replicas() == {"prefill": 4, "decode": 2}
 

@@ -294,7 +294,7 @@ def test_a_frontend_that_cannot_be_scraped_makes_the_rest_a_lower_bound(
         wait_until(
             lambda: isinstance(found := observed_now(story).requests, Known) and found.lower_bound,
             what="a lower bound",
-            timeout_s=20,
+            timeout_s=60,
             poll_s=0.2,
         )
     finally:
@@ -339,7 +339,7 @@ def test_a_frontend_from_its_start_through_a_restart(
         return seen[-1]
 
     def until(wanted: Reading) -> None:
-        wait_until(lambda: look() == wanted, what=f"{wanted}", timeout_s=30, poll_s=0.2)
+        wait_until(lambda: look() == wanted, what=f"{wanted}", timeout_s=60, poll_s=0.2)
 
     stage.content = card
     until(Known(0.0))
@@ -350,7 +350,7 @@ def test_a_frontend_from_its_start_through_a_restart(
     wait_until(
         lambda: isinstance(found := look(), Known) and found.value >= 30 and not found.lower_bound,
         what="30 requests",
-        timeout_s=30,
+        timeout_s=60,
         poll_s=0.2,
     )
     stage.content = card
@@ -388,7 +388,7 @@ def test_up_alone_is_never_a_zero(lonely_prometheus: PrometheusServer) -> None:
         wait_until(
             lambda: "1 targets up" in look().message and "expose none of it" in look().message,
             what="a target that is up",
-            timeout_s=20,
+            timeout_s=60,
             poll_s=0.2,
         )
 

@@ -166,7 +166,7 @@ def test_by_helm_install_upgrade_and_uninstall(bed: Bed, fresh: tuple[Cluster, S
     (install,) = lines(BY_HELM)
     run(install)
     assert "deployed" in run("helm status slaplanner --namespace slaplanner-system")
-    run("kubectl wait --for=condition=Established crd/slapolicies.slaplanner.io --timeout=30s")
+    run("kubectl wait --for=condition=Established crd/slapolicies.slaplanner.io --timeout=60s")
     run("kubectl apply -f examples/01-minimal.yaml")
     run(install.replace("helm install", "helm upgrade"))
     run("helm uninstall slaplanner --namespace slaplanner-system")

@@ -15,7 +15,7 @@ def test_client_and_server_are_of_versions_that_fit(control_plane: ControlPlane)
 
 def test_a_namespace_is_really_deleted(control_plane: ControlPlane) -> None:
     control_plane.create_namespace("short-lived")
-    control_plane.kubectl("delete", "namespace", "short-lived", "--timeout=30s")
+    control_plane.kubectl("delete", "namespace", "short-lived", "--timeout=60s")
 
 
 def test_a_kubeconfig_of_a_service_account_carries_only_its_rights(

@@ -38,7 +38,7 @@ def test_servers_end_with_their_owner(etcd_server: EtcdFactory, end: signal.Sign
         endpoint = owner.stdout.readline().strip()
         assert answers(endpoint)
         owner.send_signal(end)
-        owner.wait(timeout=20)
+        owner.wait(timeout=60)
     wait_until(lambda: not answers(endpoint), what="etcd to be gone")
 
 

@@ -27,7 +27,7 @@ from tests.testbed.missing import or_skip
 
 NAMESPACE = "fleet"
 PREFIX = f"v1/{NAMESPACE}/planner/"
-LEASE_PATIENCE_S = 40.0
+LEASE_PATIENCE_S = 120.0
 """Dynamo's leases last 10 s, and etcd may take half as long again to end them."""
 
 

@@ -130,7 +130,7 @@ async def test_an_outage_loses_nothing(
     assert etcd.endpoint in str(caught.value)
     etcd.start()
     assert await coordinator.update_scaling_decision(4, 2)
-    decision = await asyncio.wait_for(waiting, 20)
+    decision = await asyncio.wait_for(waiting, 60)
     assert (decision.id, decision.count(Role.PREFILL)) == (1, 4)
 
 
@@ -149,9 +149,9 @@ async def test_a_compacted_history_loses_nothing(etcd: EtcdServer, channel: Chan
                     assert await VirtualConnectorClient(channel).complete(await publisher.read_state())
                 etcd.compact()
                 door.open()
-                ids.append((await asyncio.wait_for(anext(seen), 20)).id)
+                ids.append((await asyncio.wait_for(anext(seen), 60)).id)
                 await publisher.update_scaling_decision(9, 9)
-                ids.append((await asyncio.wait_for(anext(seen), 20)).id)
+                ids.append((await asyncio.wait_for(anext(seen), 60)).id)
                 assert await follower.complete(await follower.get())
                 door.shut()
             await seen.aclose()
@@ -196,7 +196,7 @@ async def test_a_watch_is_begun_anew_from_time_to_time(etcd: EtcdServer) -> None
 async def test_the_next_endpoint_answers_when_one_does_not(etcd: EtcdServer) -> None:
     async with etcd_channel(["http://127.0.0.1:9", etcd.endpoint], "fleet") as channel:
         assert await VirtualConnectorCoordinator(channel).update_scaling_decision(3, 2)
-        assert (await asyncio.wait_for(VirtualConnectorClient(channel).wait(), 10)).id == 0
+        assert (await asyncio.wait_for(VirtualConnectorClient(channel).wait(), 60)).id == 0
 
 
 async def test_tls_with_a_client_certificate(etcd_server: EtcdFactory) -> None:
@@ -254,7 +254,7 @@ async def test_a_user_and_a_password_read_at_every_login(etcd_server: EtcdFactor
         client = VirtualConnectorClient(channel)
         waiting = asyncio.create_task(client.wait())
         await VirtualConnectorCoordinator(channel).update_scaling_decision(3, 2)
-        assert await client.complete(await asyncio.wait_for(waiting, 10))
+        assert await client.complete(await asyncio.wait_for(waiting, 60))
         # Simple tokens do not outlive the server: requests and watches log in again.
         follower = VirtualConnectorClient(channel, look_every_s=3600)
         seen = follower.watch()
@@ -262,5 +262,5 @@ async def test_a_user_and_a_password_read_at_every_login(etcd_server: EtcdFactor
         etcd.restart()
         assert (await client.get()).id == 0
         await VirtualConnectorCoordinator(channel).update_scaling_decision(4, 2)
-        assert (await asyncio.wait_for(anext(seen), 20)).id == 1
+        assert (await asyncio.wait_for(anext(seen), 60)).id == 1
         await seen.aclose()

@@ -39,7 +39,7 @@ def running_example(tmp_path: Path, *arguments: str, **environment: str) -> Iter
     try:
         yield output
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0, output.read_text()
+        assert process.wait(timeout=60) == 0, output.read_text()
     finally:
         process.kill()
         process.wait()
@@ -159,9 +159,9 @@ def test_every_command_that_is_written_down_works(
                 if line.endswith("watch"):
                     assert json.loads(process.stdout.readline())["id"] == 3
                     process.send_signal(signal.SIGINT)
-                    assert process.wait(timeout=20) == 130
+                    assert process.wait(timeout=60) == 130
                 else:
-                    assert process.wait(timeout=20) == 0, line
+                    assert process.wait(timeout=60) == 0, line
             finally:
                 process.kill()  # else the block waits for one that never ends
     assert etcd.get("v1/fleet/planner/scaled_decision_id") == "3"

@@ -91,7 +91,7 @@ def carry_out(scene: Scene, decision: ScalingDecision) -> None:
         status = scene.get("dynamographdeployments").get("status", {}).get("components", {})
         return all(status.get(name, {}).get("readyReplicas") == count for name, count in counts.items())
 
-    wait_until(serve, what=f"{counts} to serve", timeout_s=40)
+    wait_until(serve, what=f"{counts} to serve", timeout_s=PATIENCE_S)
 
 
 async def follow(scene: Scene, cluster: Cluster, followed: list[ScalingDecision]) -> None:

@@ -16,7 +16,7 @@ from tests.testbed.processes import wait_until
 # A name of our own on purpose: tests that create namespaces and definitions must not run on
 # whatever KUBECONFIG happens to point to.
 USERS_CLUSTER_VARIABLE = "SLAPLANNER_TEST_KUBECONFIG"
-KUBECTL_TIMEOUT_S = 60.0
+KUBECTL_TIMEOUT_S = 120.0
 TOKEN_LIFETIME_S = 24 * 3600
 CRD_NUDGES = 9
 NUDGED = "slaplanner.io/testbed-nudged"
@@ -114,7 +114,7 @@ class Cluster:
         """
         arguments: Sequence[str] = [f"--filename={file}" for file in files]
         self.kubectl("apply", "--server-side", "--force-conflicts", *arguments)
-        wait = ("wait", "--for=condition=Established", "--timeout=30s", *arguments)
+        wait = ("wait", "--for=condition=Established", "--timeout=60s", *arguments)
         # A definition whose conditions are still null is an error to kubectl, not a reason to wait.
         wait_until(
             lambda: self.kubectl(*wait, check=False).returncode == 0, what="the definitions to be served"

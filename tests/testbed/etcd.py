@@ -11,7 +11,7 @@ from tests.testbed.certificates import CertificateAuthority, KeyPair
 from tests.testbed.errors import PartFailedError
 from tests.testbed.processes import Server, free_port, loopback_session
 
-REQUEST_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

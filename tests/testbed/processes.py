@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 def wait_until(
-    probe: Callable[[], object], *, what: str, timeout_s: float = 30, poll_s: float = POLL_S
+    probe: Callable[[], object], *, what: str, timeout_s: float = 60, poll_s: float = POLL_S
 ) -> None:
     """Poll *probe* until it answers something true.
 

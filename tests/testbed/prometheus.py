@@ -9,7 +9,7 @@ import yaml
 
 from tests.testbed.processes import Server, free_port, loopback_session, wait_until
 
-REQUEST_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class PrometheusServer:
         self._server.stop(grace_s=grace_s)
         self._http.close()
 
-    def add_target(self, target: Target, *, wait_up: bool = True, timeout_s: float = 20) -> None:
+    def add_target(self, target: Target, *, wait_up: bool = True, timeout_s: float = 60) -> None:
         """Scrape *target* from now on, in place of an earlier one of the same job and address.
 
         With *wait_up* this returns after the first scrape that succeeded.
@@ -117,12 +117,16 @@ class PrometheusServer:
         result: list[dict[str, object]] = answer.json()["data"]["result"]
         return result
 
-    def wait_for(self, expression: str, *, timeout_s: float = 30) -> list[dict[str, object]]:
+    def wait_for(self, expression: str, *, timeout_s: float = 60) -> list[dict[str, object]]:
         """Poll *expression* until its instant vector is not empty, and return it."""
-        wait_until(
-            lambda: self.query(expression), what=f"series of {expression}", timeout_s=timeout_s, poll_s=0.1
-        )
-        return self.query(expression)
+        found: list[dict[str, object]] = []
+
+        def asked() -> bool:
+            found[:] = self.query(expression)
+            return bool(found)
+
+        wait_until(asked, what=f"series of {expression}", timeout_s=timeout_s, poll_s=0.1)
+        return found
 
     def tail(self) -> str:
         return self._server.tail()

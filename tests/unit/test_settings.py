@@ -138,6 +138,11 @@ def test_every_key_is_read() -> None:
             "readTimeoutSeconds: found 0.0, wanted more than 0",
             id="no-time",
         ),
+        pytest.param(
+            "prometheus: {default: {url: 'http://p', readTimeoutSeconds: 101}}",
+            "readTimeoutSeconds: found 101, wanted at most 100",
+            id="time-without-end",
+        ),
         pytest.param("etcd: {default: {endpoints: []}}", "found no endpoints", id="no-endpoints"),
     ],
 )

@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from slaplanner.api.annotations import pause_request
-from slaplanner.api.enums import Toggle
+from slaplanner.api.enums import DEFAULT_SIZING, Toggle
 from slaplanner.api.parts.planning import PlanningSpec
 from slaplanner.api.parts.target import RoleSpec
 from slaplanner.api.rules import violations
 from slaplanner.api.schema import spec_schema
 from slaplanner.api.spec import Spec
-from slaplanner.api.supported import DEFAULT_SIZING
 from slaplanner.core.errors import PolicyError
 from slaplanner.core.model import Fallback, KalmanTuning, Policy, PredictorPolicy, Role, RolePolicy, Sla
 

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from slaplanner.api.enums import CONNECTORS, TARGET_KINDS
 from slaplanner.api.fields import ListMap, Part, Rule, part
 from slaplanner.api.parts.behavior import BehaviorSpec
 from slaplanner.api.parts.metrics import MetricsSpec
@@ -21,7 +22,6 @@ from slaplanner.api.parts.planning import PlanningSpec
 from slaplanner.api.parts.profile import ProfileSpec
 from slaplanner.api.parts.promise import FallbackSpec, SlaSpec
 from slaplanner.api.parts.target import ConnectorSpec, GpuBudget, RoleSpec, TargetRef
-from slaplanner.api.supported import CONNECTORS, TARGET_KINDS
 from slaplanner.core.model import Actuation, Mode
 
 

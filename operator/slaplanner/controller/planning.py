@@ -29,6 +29,7 @@ from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, MetricsError, PlanningError, TargetError, WarmUpError
 from slaplanner.core.expected_latency import Expectation, expectations
 from slaplanner.core.findings import metrics_finding
+from slaplanner.core.glance import Alarm
 from slaplanner.core.model import Actuation, Pause, Policy
 from slaplanner.core.plan import decide, hold
 from slaplanner.core.readings import Observation, Series, Unknown
@@ -51,7 +52,9 @@ class PlanTask:
     end_s: float
     """The grid time up to which history is read."""
     trigger: Trigger = Trigger.GRID
-    """Why this plan is made now; for the log."""
+    """Why this plan is made now; for the log and the status."""
+    alarm: Alarm | None = None
+    """What a glance saw, where that is why."""
     profile_version: str | None = None
     """Of the profile's ConfigMap, as its watch told; None: not known."""
     history: Series | None

@@ -114,6 +114,7 @@ class Reconciler:
             planned_at_s=record.memory.attempted_at_s,
             before=record.memory.fingerprint,
             after=fingerprint,
+            alarm=record.memory.alarm,
         )
         if planned is not None and not self._may_begin(record):
             self.liveness.tried(record.uid)
@@ -280,6 +281,7 @@ class Reconciler:
             at_s=planned.at_s,
             end_s=last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=resolved.core.interval_s),
             trigger=planned.trigger,
+            alarm=planned.alarm,
             profile_version=seen.profile if seen is not None else None,
             history=before.history,
             claims=self.records.claims(record),
@@ -330,6 +332,9 @@ class Reconciler:
             outcome=plan.outcome,
             decision=plan.decision,
             history=history if history is not None else before.history,
+            scope=plan.traffic.scope if plan.traffic is not None else None,
+            alarm=None,
+            alarmed_at_s=task.at_s if task.alarm is not None else before.alarmed_at_s,
             contested=contested is not None and contested.status is True,
         )
 

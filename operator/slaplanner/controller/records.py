@@ -15,12 +15,14 @@ from typing import Any
 from slaplanner.adapters.deployment.conflicts import Claim, policy_rivals
 from slaplanner.adapters.deployment.connector import ScalingOutcome, TargetState
 from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
+from slaplanner.adapters.prometheus import Scope
 from slaplanner.api.annotations import PAUSED
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
 from slaplanner.controller.schedule import Fingerprint
 from slaplanner.core.decision import Decision
 from slaplanner.core.errors import PolicyError
+from slaplanner.core.glance import Alarm
 from slaplanner.core.model import Actuation, Policy
 from slaplanner.core.readings import Series
 from slaplanner.core.reasons import Reason, Remark
@@ -93,6 +95,12 @@ class PlanMemory:
     """The target's version, as its watch told, at the last look."""
     outcome: ScalingOutcome | None = None
     history: Series | None = None
+    scope: Scope | None = None
+    """Whose series the last plan read; None: none that it could."""
+    alarm: Alarm | None = None
+    """What the last glance saw that asks for a plan."""
+    alarmed_at_s: float | None = None
+    """The time of the last plan that a glance asked for."""
     clock_remark: Remark | None = None
     """That Prometheus' clock was off at the last plan."""
     turn_at_s: float | None = None

@@ -16,6 +16,7 @@ from kubernetes.client import ApiClient
 from slaplanner.adapters.object_versions import ObjectVersions
 from slaplanner.controller import health, metrics
 from slaplanner.controller.event_posting import EventPoster
+from slaplanner.controller.glances import Glances
 from slaplanner.controller.health import Liveness, ProbeServer
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
@@ -103,10 +104,12 @@ class Operator:
             settings=self.settings,
             defects=self._defects,
         )
+        glances = Glances(world=self._world, records=self.records, every_s=self.settings.heartbeat_s)
         for name, work in (
             ("loop lag", health.watch_loop_lag(self.liveness)),
             ("silent timers", self.tick_for_silent_timers()),
             ("refits", self._reconciler.refits.work()),
+            ("glances", glances.work()),
             ("events", self._events.work()),
         ):
             self._resources.callback(asyncio.create_task(work, name=name).cancel)

@@ -11,6 +11,8 @@ import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slaplanner.core.glance import Alarm
+
 
 class Trigger(StrEnum):
     """Why a plan runs now."""
@@ -24,6 +26,8 @@ class Trigger(StrEnum):
     PROFILE = "profile"
     WARM_UP = "warmUp"
     """The warm-up trace came, changed or went."""
+    GLANCE = "glance"
+    """A glance between two plans saw more load, a queue or late answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class Due:
 
     trigger: Trigger
     at_s: float
+    alarm: Alarm | None = None
+    """What a glance saw, where that is the trigger."""
 
 
 UNSEEN = -1
@@ -76,6 +82,7 @@ def due(
     planned_at_s: float | None,
     before: Fingerprint | None,
     after: Fingerprint | None,
+    alarm: Alarm | None = None,
 ) -> Due | None:
     """Whether to plan now, and for which time. A fingerprint that is not known yet changes nothing.
 
@@ -88,7 +95,11 @@ def due(
     if slot_s > planned_at_s or planned_at_s > now_s + interval_s:
         return Due(trigger=Trigger.GRID, at_s=slot_s)
     trigger = _changed(before, after) if before is not None and after is not None else None
-    return Due(trigger=trigger, at_s=math.floor(now_s)) if trigger is not None else None
+    if trigger is not None:
+        return Due(trigger=trigger, at_s=math.floor(now_s))
+    if alarm is not None and alarm.at_s > planned_at_s:
+        return Due(trigger=Trigger.GLANCE, at_s=math.floor(now_s), alarm=alarm)
+    return None
 
 
 def _changed(before: Fingerprint, after: Fingerprint) -> Trigger | None:

@@ -32,6 +32,8 @@ def explain(
         f"{figure(forecast.requests[0] / policy.interval_s)} requests/s of "
         f"{figure(forecast.isl_tokens[0])} input and {figure(forecast.osl_tokens[0])} output tokens forecast"
     )
+    if forecast.lifted_from is not None:
+        load += f" (as many as in the last half minute; {figure(forecast.lifted_from / policy.interval_s)} before)"
     return "; ".join((load, *(_need(role) for role in roles)))
 
 

@@ -19,6 +19,7 @@ from slaplanner.core.explain import explain
 from slaplanner.core.findings import findings
 from slaplanner.core.forecast import Forecast, forecast, horizon_steps, warmed_up
 from slaplanner.core.gates import gate
+from slaplanner.core.glance import lifted
 from slaplanner.core.model import (
     DEFAULT_STARTUP_S,
     FallbackMode,
@@ -93,7 +94,8 @@ def decide(
 
     startup_s = startup_seconds(policy, fleet)
     state = _warmed(state, observation, policy)
-    outlook = _outlook(state, observation, load, policy, startup_s=startup_s, now_s=now_s)
+    forecasted = _outlook(state, observation, load, policy, startup_s=startup_s, now_s=now_s)
+    outlook = lifted(forecasted, observation, policy=policy, burstiness=state.burstiness, now_s=now_s)
     correction_state, correction = correct(
         state.correction,
         policy=policy,
@@ -108,7 +110,9 @@ def decide(
         osl_tokens=outlook.osl_tokens[0],
     )
     if policy.sizing is Sizing.ATTAINMENT:
-        state = _learnt(state, observation, load, fleet, policy=policy, profile=profile, now_s=now_s)
+        if outlook is forecasted:
+            # Else the window holds two loads, and its misses belong to neither's mean.
+            state = _learnt(state, observation, load, fleet, policy=policy, profile=profile, now_s=now_s)
         situation = attainment.Situation(
             policy=policy,
             capacity=_capacity(
@@ -324,9 +328,13 @@ def _outlook(
     startup_s: float,
     now_s: float,
 ) -> Forecast:
-    """The forecast from the history; from the observed load alone where the history lacks its last point."""
+    """The forecast from the history; from the observed load alone where the history lacks its last point.
+
+    The observed load that stands in for that point is not remembered: the next plan observes another one.
+    """
     history = observation.history
-    if history is None or not len(history) or math.isnan(history.requests[-1]):
+    stands_in = history is None or not len(history) or math.isnan(history.requests[-1])
+    if history is None or stands_in:
         point = (load.requests,), (load.lengths.isl_tokens,), (load.lengths.osl_tokens,)
         before = history if history is not None and len(history) else None
         history = Series(
@@ -343,6 +351,7 @@ def _outlook(
         horizon_steps=horizon_steps(interval_s=policy.interval_s, startup_s=startup_s),
         isl_tokens=load.lengths.isl_tokens,
         osl_tokens=load.lengths.osl_tokens,
+        forget_last=stands_in,
     )
 
 

@@ -6,6 +6,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class ConditionStatus(StrEnum):
+    """Whether a condition holds, in Kubernetes' words."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+    @classmethod
+    def of(cls, *, holds: bool | None) -> ConditionStatus:
+        """The word for *holds*; None is unknown."""
+        return cls.UNKNOWN if holds is None else cls.TRUE if holds else cls.FALSE
+
+    @classmethod
+    def truth_of(cls, word: object) -> bool | None:
+        """What *word* says; None for `Unknown` and for anything that is no such word."""
+        return {str(cls.TRUE): True, str(cls.FALSE): False}.get(word) if isinstance(word, str) else None
+
+
 class ConditionType(StrEnum):
     """The conditions of an SLAPolicy. `Ready` is computed from the others."""
 
@@ -119,6 +137,14 @@ class Reason(StrEnum):
     """Requests arrive and none has produced its first token: a stall."""
     NOT_REPORTED = "NotReported"
     """This source does not have the figure."""
+
+    # Why a plan runs between two points of the grid
+    LOAD_ABOVE_FORECAST = "LoadAboveForecast"
+    """More requests arrived in the last half minute than the forecast of the last plan allows."""
+    QUEUE_GROWS = "QueueGrows"
+    """More requests wait or are in flight than there would be if all were in time."""
+    LATE = "Late"
+    """The mean latency of the last half minute is above its target."""
 
     # ForecastAvailable
     FORECAST = "Forecast"

@@ -26,7 +26,7 @@ from slaplanner_lab.cli.inputs import (
     with_gpus,
 )
 from slaplanner_lab.cli.numbers import INTERVAL, REPLICAS, FiniteRange
-from slaplanner_lab.cli.progress import Bar
+from slaplanner_lab.cli.terminal import Bar
 from slaplanner_lab.dryrun import Assumptions, DryRun, dry_run
 
 _FORMATS = (".png", ".svg")

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slaplanner.core.model import Role
-from slaplanner_lab.cli.tables import console_for_tables
+from slaplanner_lab.cli.terminal import console_for_tables
 from slaplanner_lab.dryrun import DryRun, Point
 
 _TERMS = {Role.PREFILL: "prefill", Role.DECODE: "decode", Role.AGG: "agg"}

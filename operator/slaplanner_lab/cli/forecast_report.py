@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slaplanner_lab.backtest import Backtest, MethodResult
-from slaplanner_lab.cli.tables import console_for_tables
+from slaplanner_lab.cli.terminal import console_for_tables
 
 _LEVEL = 0.9
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.core.profiles import DecodeProfile, DecodeTable, PrefillTable
 from slaplanner.core.wording import figure
-from slaplanner_lab.cli.tables import console_for_tables
+from slaplanner_lab.cli.terminal import console_for_tables
 
 
 def print_profile(loaded: LoadedProfile, console: Console | None = None) -> None:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner_lab.backtest import Backtest, MethodResult
-
-FloatArray = npt.NDArray[np.float64]
 
 _CLOSE_UP = 180
 """Points of the close-ups: more cannot be told apart."""
@@ -70,12 +68,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
 
 
-def _times(result: Backtest) -> tuple[FloatArray, str]:
+def _times(result: Backtest) -> tuple[Floats, str]:
     """When each point is, from the start of the series, and the unit."""
-    seconds: FloatArray = result.series.step_s * np.arange(1.0, len(result.series) + 1)
+    seconds: Floats = result.series.step_s * np.arange(1.0, len(result.series) + 1)
     for unit, length_s, least in (("days", 86_400.0, 3), ("hours", 3600.0, 3), ("minutes", 60.0, 0)):
         if seconds[-1] >= least * length_s:
-            times: FloatArray = seconds / length_s
+            times: Floats = seconds / length_s
             return times, unit
     return seconds, "s"
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
 from slaplanner_lab.dryrun import DryRun
-
-FloatArray = npt.NDArray[np.float64]
 
 _INK, _CAME, _CAME_AREA, _FORECAST = "#2b2f36", "#8a93a0", "#e6eaef", "#0b6bcb"
 _SAFE, _SHORT, _REPLICAS, _WARM_UP = "#1b8a5a", "#d1432f", "#6a4fc9", "#f4e4b8"
@@ -85,7 +83,7 @@ class _Clock:
         span_s = run.interval_s * (before + after)
         units = (("days", 86_400.0, 3), ("hours", 3600.0, 3), ("minutes", 60.0, 3), ("seconds", 1.0, 0))
         self.unit, length_s = next((name, unit) for name, unit, least in units if span_s >= least * unit)
-        edges: FloatArray = np.arange(-before, after + 1, dtype=np.float64) * (run.interval_s / length_s)
+        edges: Floats = np.arange(-before, after + 1, dtype=np.float64) * (run.interval_s / length_s)
         self.all = edges
         """With the warm-up."""
         self.run = edges[before:]
@@ -135,12 +133,12 @@ def _legend(axes: Any) -> None:
     )
 
 
-def _came(axes: Any, edges: FloatArray, values: Sequence[float], label: str = "came") -> None:
+def _came(axes: Any, edges: Floats, values: Sequence[float], label: str = "came") -> None:
     axes.stairs(values, edges, fill=True, color=_CAME_AREA)
     axes.stairs(values, edges, baseline=None, color=_CAME, linewidth=1.0, label=label)
 
 
-def _forecast(axes: Any, edges: FloatArray, values: Sequence[float]) -> None:
+def _forecast(axes: Any, edges: Floats, values: Sequence[float]) -> None:
     axes.stairs(values, edges, baseline=None, color=_FORECAST, linewidth=1.2, label="forecast")
 
 

@@ -1,4 +1,4 @@
-"""Names of the objects that the fleet plays with, and of its own annotations."""
+"""Names and paths of the objects that the fleet plays with, and its own annotations."""
 
 from __future__ import annotations
 
@@ -45,3 +45,16 @@ def version_of(obj: Json) -> str:
 
 AMPLIFY_ANNOTATION: Final = PREFIX + "amplify"
 """Requests per request of the trace, for this graph; 0: no traffic."""
+
+
+def collection_path(resource: str, version: str, namespace: str | None = None) -> str:
+    """All objects of *resource*, in one namespace or in all."""
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"/apis/{GROUP}/{version}{scope}/{resource}"
+
+
+def object_path(resource: str, version: str, namespace: str, name: str, subresource: str = "") -> str:
+    """One object, or a subresource of it."""
+    return f"{collection_path(resource, version, namespace)}/{name}" + (
+        f"/{subresource}" if subresource else ""
+    )

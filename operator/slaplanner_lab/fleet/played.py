@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slaplanner_lab.fleet import adapters, names, paths
+from slaplanner_lab.fleet import adapters, names
 from slaplanner_lab.fleet.engines import Engines
 from slaplanner_lab.fleet.graph import Faults, Graph, PlayedComponent, read_graph
 from slaplanner_lab.fleet.kube import JSON_PATCH, MERGE
@@ -97,18 +97,20 @@ class Played:
             body = adapters.adapter_object(graph, component, version)
             planned.append(
                 ApiWrite(
-                    method="POST", path=paths.collection(names.ADAPTERS, version, graph.namespace), body=body
+                    method="POST",
+                    path=names.collection_path(names.ADAPTERS, version, graph.namespace),
+                    body=body,
                 )
             )
         planned += [
-            ApiWrite(method="DELETE", path=paths.one(names.ADAPTERS, version, graph.namespace, name))
+            ApiWrite(method="DELETE", path=names.object_path(names.ADAPTERS, version, graph.namespace, name))
             for name in adapters.surplus(graph, present)
         ]
         for component in graph.components:
             name = adapters.adapter_name(graph.name, component.name)
             if component.scaling_adapter and name in present:
                 status = adapters.adapter_status(graph, component, present[name].get("status") or {}, now_s)
-                path = paths.one(names.ADAPTERS, version, graph.namespace, name, "status")
+                path = names.object_path(names.ADAPTERS, version, graph.namespace, name, "status")
                 if status is not None:
                     planned.append(ApiWrite(method="PATCH", path=path, body=status, content_type=MERGE))
         planned += self._writes_to_graph(present, now_s)
@@ -119,14 +121,14 @@ class Played:
         graph, version = self.graph, names.version_of(self.obj)
         if asked := adapters.copies(graph, present):
             patch = adapters.copy_patch(self.obj, asked)
-            path = paths.one(names.GRAPHS, version, graph.namespace, graph.name)
+            path = names.object_path(names.GRAPHS, version, graph.namespace, graph.name)
             return [ApiWrite(method="PATCH", path=path, body=patch, content_type=JSON_PATCH)]
         previous = self.obj.get("status") or {}
         status = graph_status(graph, self.pools, previous, version=version, now_s=now_s)
         if _merged(previous, status) == previous:
             return []
         stamp = {"resourceVersion": self.obj["metadata"]["resourceVersion"]}
-        path = paths.one(names.GRAPHS, version, graph.namespace, graph.name, "status")
+        path = names.object_path(names.GRAPHS, version, graph.namespace, graph.name, "status")
         return [
             ApiWrite(
                 method="PATCH", path=path, body={"metadata": stamp, "status": status}, content_type=MERGE

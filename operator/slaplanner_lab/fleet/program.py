@@ -16,7 +16,7 @@ import aiohttp
 
 from slaplanner.core.model import Role
 from slaplanner_lab.engine import Engine
-from slaplanner_lab.fleet import names, paths
+from slaplanner_lab.fleet import names
 from slaplanner_lab.fleet.graph import FleetError
 from slaplanner_lab.fleet.kube import ApiError, Kube, follow
 from slaplanner_lab.fleet.names import Json
@@ -79,9 +79,9 @@ class PlayedFleet:
         adapters: asyncio.Queue[Json] = asyncio.Queue()
         namespace = self.options.namespace
         async with asyncio.TaskGroup() as tasks:
-            where = paths.collection(names.GRAPHS, version, namespace)
+            where = names.collection_path(names.GRAPHS, version, namespace)
             tasks.create_task(follow(self.kube, where, graphs, label))
-            where = paths.collection(names.ADAPTERS, version, namespace)
+            where = names.collection_path(names.ADAPTERS, version, namespace)
             tasks.create_task(follow(self.kube, where, adapters, {}))
             tasks.create_task(self._take(graphs, self._graph_event))
             tasks.create_task(self._take(adapters, self._adapter_event))

@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner_lab.simulation.traffic import Traffic
-
-Floats = npt.NDArray[np.float64]
 
 
 class Arrivals(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.forecast import LEVELS, Forecast, TokenForecast
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role, RoleState
 from slaplanner.core.profiles import Profile
@@ -14,7 +15,7 @@ from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.lengths import lengths
 from slaplanner_lab.simulation.telemetry import ISL_EDGES, OSL_EDGES
-from slaplanner_lab.simulation.traffic import Floats, Traffic
+from slaplanner_lab.simulation.traffic import Traffic
 
 FIRST_S = 60.0
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Policy, Role, RoleState
+from slaplanner.core.glance import Alarm
+from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Mode, Policy, Role, RoleState
 from slaplanner.core.rebalance import next_step
 from slaplanner_lab.engine import Engine, EngineTables, Requests
-from slaplanner_lab.simulation.planners import ObservationPlanner, SeesEngine, Verdict
+from slaplanner_lab.simulation.planners import Glancing, ObservationPlanner, SeesEngine, Verdict
 from slaplanner_lab.simulation.telemetry import DEFAULT_BUCKETS, Buckets, Telemetry
 from slaplanner_lab.simulation.traffic import Traffic
 
-ROLES = (Role.PREFILL, Role.DECODE)
+ROLES = Mode.DISAGG.roles
+"""Of a disaggregated fleet."""
 
 GRACE_S = 600.0
 """How long after the last arrival requests may still finish."""
@@ -21,7 +23,8 @@ LOOK_S = 15.0
 """How often the size of the fleet is noted: replicas come and go between plans."""
 
 HEARTBEAT_S = 5.0
-"""How often the operator looks whether GPUs are free for the rest of a move."""
+"""How often the operator looks whether the load is still the one that it planned for, and whether GPUs are
+free for the rest of a move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,11 @@ class Scenario:
     """Of the latency histograms that the planner sees."""
 
     @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that are played, in the order in which they are always listed."""
+        return self.policy.mode.roles
+
+    @property
     def startup_s(self) -> float:
         return self.policy.startup_s if self.policy.startup_s is not None else DEFAULT_STARTUP_S
 
@@ -79,6 +87,9 @@ class Tick:
     present: Mapping[Role, int]
     waiting: Mapping[Role, int]
     kv_usage: float
+    """Of the workers that decode; in mode `prefill` the share of them that is busy."""
+    alarm: Alarm | None = None
+    """What made it run between two intervals; None: its time had come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +130,7 @@ def simulate(
 ) -> Run:
     """Play the scenario with *planner* in charge.
 
-    Plans come once per interval. A move that the budget lets happen only in steps goes on at every
+    Plans come once per interval, and between two of them when a planner that glances asks for one. A move that the budget lets happen only in steps goes on at every
     heartbeat. The run ends when all requests are finished, at most `GRACE_S` past the last arrival.
 
     Args:
@@ -147,7 +158,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         scenario, policy = self.scenario, self.scenario.policy
-        self.engine = Engine(scenario.tables, gap_edges_s=scenario.buckets.itl_s)
+        self.engine = Engine(scenario.tables, gap_edges_s=scenario.buckets.itl_s, mode=policy.mode)
         self.telemetry = Telemetry(
             self.engine,
             scenario.traffic,
@@ -156,9 +167,9 @@ class _Loop:
             buckets=scenario.buckets,
         )
         self.plans = frozenset(_multiples(policy.interval_s, scenario.traffic.last_arrival_s + GRACE_S))
-        self.asked = {role: scenario.start[role] for role in ROLES}
+        self.asked = {role: scenario.start[role] for role in scenario.roles}
         self.desired = dict(self.asked)
-        for role in ROLES:
+        for role in scenario.roles:
             self.engine.set_workers(role, self.asked[role])
         traffic = scenario.traffic
         self.engine.submit(
@@ -172,7 +183,7 @@ class _Loop:
         for at_s in self._moments():
             if at_s > last_s and not worker_hours:
                 engine.advance(last_s)
-                worker_hours = {role: engine.gauges(role).worker_s / 3600.0 for role in ROLES}
+                worker_hours = {role: engine.gauges(role).worker_s / 3600.0 for role in self.scenario.roles}
             if at_s > last_s and engine.unfinished == 0:
                 break
             engine.advance(at_s)
@@ -195,10 +206,11 @@ class _Loop:
         """When the world is looked at: plans, window edges, faults, heartbeats where a budget needs them."""
         policy = self.scenario.policy
         end_s = self.scenario.traffic.last_arrival_s + GRACE_S
+        often = policy.gpu_budget is not None or isinstance(self.planner, Glancing)
         moments = {end_s, *(fault.at_s for fault in self.scenario.faults)}
         for plan_s in self.plans:
             moments |= {plan_s, plan_s - policy.window_s}
-        moments.update(_multiples(LOOK_S if policy.gpu_budget is None else HEARTBEAT_S, end_s))
+        moments.update(_multiples(HEARTBEAT_S if often else LOOK_S, end_s))
         return sorted(at_s for at_s in moments if 0.0 < at_s <= end_s)
 
     def _at(self, now_s: float) -> None:
@@ -209,11 +221,15 @@ class _Loop:
         if now_s in self.plans:
             self.telemetry.close_interval()
             self._plan(now_s)
+        elif isinstance(self.planner, Glancing) and not self._silent(now_s):
+            alarm = self.planner.glance(self.telemetry.glance(), self._fleet())
+            if alarm is not None:
+                self._plan(now_s, alarm=alarm)
         self._move()
         self._look(now_s)
 
     def _look(self, now_s: float) -> None:
-        gauges = {role: self.engine.gauges(role) for role in ROLES}
+        gauges = {role: self.engine.gauges(role) for role in self.scenario.roles}
         self.looks.append(
             FleetSnapshot(
                 at_s=now_s,
@@ -223,25 +239,27 @@ class _Loop:
             )
         )
         budget = self.scenario.policy.gpu_budget
-        held = sum(gauges[role].present * self.scenario.gpus(role) for role in ROLES)
+        held = sum(gauges[role].present * self.scenario.gpus(role) for role in self.scenario.roles)
         if budget is not None and held > budget:
             self.budget_violations += 1
 
-    def _plan(self, now_s: float) -> None:
-        silent = any(
+    def _silent(self, now_s: float) -> bool:
+        return any(
             isinstance(fault, PrometheusSilent) and fault.at_s <= now_s < fault.at_s + fault.for_s
             for fault in self.scenario.faults
         )
+
+    def _plan(self, now_s: float, *, alarm: Alarm | None = None) -> None:
         observation = (
             self.telemetry.silent("the simulated Prometheus is silent")
-            if silent
+            if self._silent(now_s)
             else self.telemetry.observe()
         )
         if isinstance(self.planner, SeesEngine):
             self.planner.see(self.telemetry.engine_reading())
         verdict = self.planner(observation, self._fleet(), now_s=now_s)
-        self.desired = {role: verdict.replicas.get(role, self.asked[role]) for role in ROLES}
-        gauges = {role: self.engine.gauges(role) for role in ROLES}
+        self.desired = {role: verdict.replicas.get(role, self.asked[role]) for role in self.scenario.roles}
+        gauges = {role: self.engine.gauges(role) for role in self.scenario.roles}
         self.ticks.append(
             Tick(
                 at_s=now_s,
@@ -250,7 +268,8 @@ class _Loop:
                 ready={role: gauge.ready for role, gauge in gauges.items()},
                 present={role: gauge.present for role, gauge in gauges.items()},
                 waiting={role: gauge.waiting for role, gauge in gauges.items()},
-                kv_usage=gauges[Role.DECODE].kv_usage,
+                kv_usage=gauges[self.scenario.roles[-1]].kv_usage,
+                alarm=alarm,
             )
         )
 
@@ -270,7 +289,7 @@ class _Loop:
 
     def _fleet(self) -> Fleet:
         states = []
-        for role in ROLES:
+        for role in self.scenario.roles:
             gauges = self.engine.gauges(role)
             states.append(
                 RoleState(

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from slaplanner.core.decision import Decision
 from slaplanner.core.forecast import horizon_steps, refit
+from slaplanner.core.glance import Alarm, Plans, Sight, judge
 from slaplanner.core.model import Fleet, Policy, PredictorType, Role
 from slaplanner.core.plan import decide, startup_seconds
 from slaplanner.core.profiles import Profile
@@ -34,6 +35,15 @@ class ObservationPlanner(Protocol):
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:
         """Decide. Called once per interval; what must be remembered is the callable's own."""
+        ...
+
+
+@runtime_checkable
+class Glancing(Protocol):
+    """A planner that may also be asked between two intervals."""
+
+    def glance(self, sight: Sight, fleet: Fleet) -> Alarm | None:
+        """Why it wants to be called now; None: it does not."""
         ...
 
 
@@ -76,10 +86,34 @@ class PolicyPlanner:
     profile: Profile
     state: PlannerState = field(default_factory=PlannerState)
     refits: Refits = field(default_factory=Refits)
+    glances: bool = True
+    """Whether it looks between two plans, as the operator does."""
+    decision: Decision | None = None
+    """The last one."""
+    plans: Plans = field(default_factory=Plans)
+    alarm: Alarm | None = None
+    """What the coming plan is made for; None: its time has come."""
+
+    def glance(self, sight: Sight, fleet: Fleet) -> Alarm | None:
+        """What contradicts the last decision, where a plan may run for it."""
+        if not self.glances or self.decision is None:
+            return None
+        self.alarm = judge(
+            sight,
+            decision=self.decision,
+            fleet=fleet,
+            policy=self.policy,
+            burstiness=self.state.burstiness,
+            plans=self.plans,
+            startup_s=startup_seconds(self.policy, fleet),
+        )
+        return self.alarm
 
     def __call__(self, observation: Observation, fleet: Fleet, *, now_s: float) -> Verdict:
         self.state, decision = decide(self.state, observation, fleet, self.policy, self.profile, now_s=now_s)
         self._refit(observation, fleet)
+        self.plans = self.plans.after(now_s=now_s, alarm=self.alarm)
+        self.decision, self.alarm = decision, None
         return Verdict(replicas=decision.desired, reason=decision.reason.value, decision=decision)
 
     def _refit(self, observation: Observation, fleet: Fleet) -> None:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from slaplanner.core.model import Role
+from slaplanner.core.arrays import Floats
+from slaplanner.core.glance import SPAN_S, Sight
+from slaplanner.core.model import Mode, Role
 from slaplanner.core.readings import Histogram, Known, Observation, Reading, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner_lab.engine import Engine
-from slaplanner_lab.simulation.traffic import Floats, Traffic
+from slaplanner_lab.simulation.traffic import Traffic
 
 TTFT_EDGES_S = (
     0,
@@ -158,6 +160,7 @@ class Telemetry:
         self._seen_lasts = 0
         self._gaps = [_Gaps(0.0, engine.gap_counts, 0.0)]
         self._history: list[tuple[float, float, float]] = []
+        self._closed_s = 0.0
 
     def scrape(self) -> None:
         """Take note of everything until the engine's clock; call at both ends of every window."""
@@ -183,6 +186,7 @@ class Telemetry:
         isl, _ = self._firsts.within(now_s - self._interval_s, now_s)
         osl, _ = self._lasts.within(now_s - self._interval_s, now_s)
         arrived = self._arrived(now_s - self._interval_s, now_s)
+        self._closed_s = now_s
         self._history.append((float(arrived), _mean(isl), _mean(osl)))
 
     def observe(self) -> Observation:
@@ -198,8 +202,6 @@ class Telemetry:
         gaps = after.counts - before.counts
         tokens = float(gaps.sum())
         gap_ms = (after.sum_s - before.sum_s) / tokens * 1e3 if tokens > 0.0 else np.nan
-        running = engine.gauges(Role.PREFILL).running
-        first_pending = engine.gauges(Role.PREFILL).waiting + running
         arrivals, step_s = self._arrivals(now_s)
         return Observation(
             window_s=window_s,
@@ -209,7 +211,7 @@ class Telemetry:
             ttft_ms=_reading(_mean(ttft_ms), arrived, "time to first token"),
             itl_ms=_reading(gap_ms, arrived, "inter-token latency"),
             request_duration_s=_reading(_mean(duration_s), arrived, "duration"),
-            queued=Known(float(first_pending)),
+            queued=Known(float(engine.first_pending)),
             inflight=Known(float(engine.arrived - self._seen_lasts)),
             isl_histogram=_histogram(isl, ISL_EDGES),
             osl_histogram=_histogram(osl, OSL_EDGES),
@@ -219,13 +221,30 @@ class Telemetry:
             ),
             arrivals=arrivals,
             arrivals_step_s=step_s,
-            history=self._series(now_s),
+            history=self._series(),
+        )
+
+    def glance(self, span_s: float = SPAN_S) -> Sight:
+        """The last *span_s* seconds, as cheaply as the operator looks between its plans."""
+        engine, now_s = self._engine, self._engine.now_s
+        since_s = max(0.0, now_s - span_s)
+        _, ttft_ms = self._firsts.within(since_s, now_s)
+        before, after = self._gaps_at(since_s), self._gaps[-1]
+        gaps = float((after.counts - before.counts).sum())
+        return Sight(
+            at_s=now_s,
+            span_s=span_s,
+            requests=float(self._arrived(since_s, now_s)),
+            queued=float(engine.first_pending),
+            inflight=float(engine.arrived - self._seen_lasts),
+            ttft_ms=float(ttft_ms.mean()) if ttft_ms.size else None,
+            itl_ms=(after.sum_s - before.sum_s) / gaps * 1e3 if gaps > 0.0 else None,
         )
 
     def engine_reading(self) -> EngineReading:
         """What the router and the workers show now; call it after `scrape`."""
         backlog_tokens = self._prompt_tokens[self._engine.arrived] - self._answered_tokens
-        gauges = self._engine.gauges(Role.DECODE)
+        gauges = self._engine.gauges(Role.AGG if self._engine.mode is Mode.AGG else Role.DECODE)
         return EngineReading(
             backlog_tokens=max(0.0, float(backlog_tokens)),
             full_kv_workers=gauges.kv_usage * (gauges.ready + gauges.draining),
@@ -266,10 +285,12 @@ class Telemetry:
         known = [gaps for gaps in self._gaps if gaps.at_s <= at_s + 1e-9]
         return known[-1] if known else self._gaps[0]
 
-    def _series(self, now_s: float) -> Series:
+    def _series(self) -> Series:
         recent = self._history[-HISTORY_POINTS:]
         requests, isl, osl = zip(*recent, strict=True) if recent else ((), (), ())
-        return Series(end_s=now_s, step_s=self._interval_s, requests=requests, isl_tokens=isl, osl_tokens=osl)
+        return Series(
+            end_s=self._closed_s, step_s=self._interval_s, requests=requests, isl_tokens=isl, osl_tokens=osl
+        )
 
 
 def _mean(values: Floats) -> float:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.score import Flags, met
-from slaplanner_lab.simulation.traffic import Floats
 
 MOST_BINS, LEAST_BIN_S = 240, 30.0
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from slaplanner.adapters.traces.amplify import jittered
-
-Floats = npt.NDArray[np.float64]
+from slaplanner.core.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

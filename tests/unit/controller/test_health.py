@@ -167,7 +167,7 @@ async def test_probes_answer_while_the_loop_is_busy(path: str):
     probes = ProbeServer(Liveness(started=True), port=0)
     probes.start()
     try:
-        with urlopen(f"http://127.0.0.1:{probes.port}{path}", timeout=30) as answer:  # noqa: ASYNC210 - it blocks on purpose
+        with urlopen(f"http://127.0.0.1:{probes.port}{path}", timeout=60) as answer:  # noqa: ASYNC210 - it blocks on purpose
             assert answer.status == 200
     finally:
         probes.stop()

@@ -65,7 +65,7 @@ def run(body: Callable[[Told, Watches], Awaitable[None]]) -> None:
 
 
 async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not fact():  # noqa: ASYNC110 - what is watched offers no event
             await asyncio.sleep(0)
 

@@ -99,7 +99,7 @@ class TestTwoConnections:
         async def all_at_once() -> list[object]:
             waiting = [asyncio.create_task(ask("hanging")) for _ in range(2 * traffic.PROMETHEUS_THREADS)]
             for _ in range(traffic.PROMETHEUS_THREADS):
-                assert await asyncio.to_thread(answers.acquire, timeout=30)
+                assert await asyncio.to_thread(answers.acquire, timeout=60)
             told = [await ask("default"), await ask("nobodys")]
             for task in waiting:
                 task.cancel()

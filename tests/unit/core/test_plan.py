@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -413,3 +414,25 @@ def test_a_state_that_was_not_written_while_plans_repeated_themselves_still_stab
 )
 def test_a_state_that_does_not_parse_is_a_fresh_one(document: object):
     assert from_document(document) == PlannerState()
+
+
+@pytest.mark.parametrize("length", [0, 3], ids=["no-history", "the-last-point-lacks"])
+@given(loads=st.lists(st.floats(10.0, 5000.0), min_size=2, max_size=4))
+def test_a_load_that_stands_in_for_a_point_of_history_is_forgotten_with_its_plan(
+    length: int, loads: list[float]
+) -> None:
+    """Plans between two times of the grid: each goes by what it observed, and not by what the first one did."""
+    before = (700.0,) * length
+    history = Series(
+        end_s=960.0,
+        step_s=30.0,
+        requests=(*before, math.nan),
+        isl_tokens=(*(1000.0 for _ in before), math.nan),
+        osl_tokens=(*(200.0 for _ in before), math.nan),
+    )
+    state = PlannerState()
+    for now_s, load in enumerate(loads, start=961):
+        seen = observation(load, history=history if length else None)
+        state, decision = decide(state, seen, fleet(), policy(), profile(), now_s=float(now_s))
+        assert decision.forecast is not None
+        assert decision.forecast.requests[0] == pytest.approx(load)

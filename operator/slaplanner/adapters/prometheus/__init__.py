@@ -10,6 +10,7 @@ from slaplanner.adapters.prometheus.client import Client, Prometheus, QueryHook
 from slaplanner.adapters.prometheus.connections import Connections
 from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.discovery import ModelDiscovery, discover_model
+from slaplanner.adapters.prometheus.glance import look
 from slaplanner.adapters.prometheus.history import read_history
 from slaplanner.adapters.prometheus.observe import nothing_known, observe
 from slaplanner.adapters.prometheus.selectors import LabelMatcher, Scope
@@ -27,6 +28,7 @@ __all__ = [
     "QueryHook",
     "Scope",
     "discover_model",
+    "look",
     "nothing_known",
     "observe",
     "read_attainment",

@@ -34,7 +34,7 @@ REQUEST_LABELS: Final = frozenset({"endpoint", "request_type", "status", "error_
 PER_SERIES_LABELS: Final = frozenset({MODEL, "le"}) | REQUEST_LABELS
 """Labels that a frontend puts on single series; `up` and other series of the target lack them."""
 
-_WORKER_SET: Final = "([-_]([0-9a-f]{8,64}|legacy))?"
+WORKER_SET: Final = "([-_]([0-9a-f]{8,64}|legacy))?"
 """What Dynamo's operator appends to the deployment's namespace for one generation of workers."""
 
 _REGEX_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
@@ -188,7 +188,7 @@ class Scope:
             return found
         if not self.dynamo_namespace:
             return [*found, LabelMatcher(label=NAMESPACE, value="")]
-        names = [spelled(self.dynamo_namespace) + _WORKER_SET]
+        names = [spelled(self.dynamo_namespace) + WORKER_SET]
         names += [spelled(name) for name in self.worker_namespaces if name]
         names += [""] if anonymous else []
         return [*found, LabelMatcher(label=NAMESPACE, operator=MatchOperator.MATCHES, value="|".join(names))]

@@ -21,8 +21,7 @@ from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.reader import JsonLines
 from slaplanner.adapters.traces.rows import NotARequestError, Rows, number, tokens
 from slaplanner.adapters.traces.times import TimeUnit, unix_seconds
-
-FloatArray = npt.NDArray[np.float64]
+from slaplanner.core.arrays import Floats
 
 _LAYOUT = re.compile(rb'\{"timestamp": ?, ?"input_length": ?, ?"output_length": ?\}\r?\n')
 """A line in the plain layout, without its digits."""
@@ -108,7 +107,7 @@ class QwenBailian(Mooncake):
     UNIT = TimeUnit.S
 
 
-def _plain_rows(block: bytes) -> FloatArray | None:
+def _plain_rows(block: bytes) -> Floats | None:
     """Rows of a block whose lines all have the same plain layout, shape (lines, 3); None for any other.
 
     Without its digits such a block is one line again and again, and each line has three runs of digits
@@ -138,8 +137,8 @@ def _plain_rows(block: bytes) -> FloatArray | None:
     return np.array([_numbers(digits, *column) for column in zip(end, places.tolist(), strict=True)]).T
 
 
-def _numbers(digits: npt.NDArray[np.uint8], end: npt.NDArray[np.intp], places: int) -> FloatArray:
+def _numbers(digits: npt.NDArray[np.uint8], end: npt.NDArray[np.intp], places: int) -> Floats:
     """The numbers that stand before each *end*, of so many digits; exact, for 15 of them fit a double."""
     each = digits.take(end + np.arange(-places, 0)[:, None], mode="wrap").astype(np.float64)
-    numbers: FloatArray = _POWERS[-places:] @ each
+    numbers: Floats = _POWERS[-places:] @ each
     return numbers

@@ -6,9 +6,8 @@ import math
 from collections import Counter
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from slaplanner.core.arrays import Floats
 
 MAX_TOKENS = 10**9
 
@@ -25,7 +24,7 @@ class Rows:
     """Requests in the order of the file; times as they stand there."""
 
     def __init__(self) -> None:
-        self._blocks: list[FloatArray] = []
+        self._blocks: list[Floats] = []
         self._single: list[tuple[float, float, float]] = []
         self.dropped: Counter[str] = Counter()
         """Lines that should be requests and are none, by reason."""
@@ -49,7 +48,7 @@ class Rows:
         self.delayed.append((len(self), after, delay_ms))
         self.add(math.nan, isl, osl)
 
-    def add_block(self, rows: FloatArray) -> None:
+    def add_block(self, rows: Floats) -> None:
         """Rows of (time, ISL, OSL); shape (requests, 3)."""
         self._flush()
         self._blocks.append(rows)
@@ -58,7 +57,7 @@ class Rows:
     def refuse(self, error: NotARequestError) -> None:
         (self.left_out if isinstance(error, LeftOutError) else self.dropped)[str(error)] += 1
 
-    def table(self) -> FloatArray:
+    def table(self) -> Floats:
         """All of them; shape (requests, 3)."""
         self._flush()
         return np.concatenate(self._blocks) if self._blocks else np.empty((0, 3))

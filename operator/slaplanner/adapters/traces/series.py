@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from slaplanner.adapters.traces.formats import csv_header, is_trace_header, reader_for
 from slaplanner.adapters.traces.gunzip import MAGIC
 from slaplanner.adapters.traces.times import TimeUnit
-from slaplanner.adapters.traces.trace import Trace, per_interval, read_trace
+from slaplanner.adapters.traces.trace import Trace, per_interval, read_trace, series_of
+from slaplanner.core.arrays import Floats
 from slaplanner.core.readings import Series
-
-FloatArray = npt.NDArray[np.float64]
 
 DEFAULT_INTERVAL_S = 60.0
 """For traces, which have no interval of their own."""
@@ -93,13 +91,12 @@ def of_trace(trace: Trace, *, interval_s: float) -> Series:
     load = per_interval(trace, interval_s=interval_s, start_s=start_s)
     if len(load) < 3:
         raise SeriesError(f"{trace.name}: found {len(load)} intervals of {interval_s:g} s, wanted at least 3")
-    whole = slice(0, len(load) - 1)
-    return _series(
-        load.requests[whole],
-        load.isl_tokens[whole],
-        load.osl_tokens[whole],
-        interval_s=interval_s,
-        start_s=load.start_s,
+    return Series(
+        end_s=load.end_s - interval_s,
+        step_s=interval_s,
+        requests=load.requests[:-1],
+        isl_tokens=load.isl_tokens[:-1],
+        osl_tokens=load.osl_tokens[:-1],
     )
 
 
@@ -159,13 +156,13 @@ def _from_csv(path: Path, interval_s: float | None, *, zeros_are_idle: bool) -> 
         notes.append("no avg_isl and avg_osl: token rates are request counts")
     return LoadedSeries(
         name=path.name,
-        series=_series(requests, isl, osl, interval_s=wanted_s, start_s=float(times[0])),
+        series=series_of(requests, isl, osl, interval_s=wanted_s, start_s=float(times[0])),
         notes=tuple(notes),
         has_lengths=has_lengths,
     )
 
 
-def _rows(path: Path) -> tuple[FloatArray, dict[str, FloatArray]]:
+def _rows(path: Path) -> tuple[Floats, dict[str, Floats]]:
     """Times in seconds, rising, and the columns that count."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -211,7 +208,7 @@ def _number(path: Path, line: int, name: str, text: str | None) -> float:
     return number
 
 
-def _step(path: Path, times: FloatArray) -> float:
+def _step(path: Path, times: Floats) -> float:
     if not math.isfinite(times[-1] - times[0]):
         raise SeriesError(f"{path}: found times without end, wanted at most {MAX_ROWS:,} intervals")
     gaps = np.diff(times)
@@ -235,9 +232,7 @@ def _times_coarser(path: Path, interval_s: float | None, step_s: float) -> int:
     return times
 
 
-def _coarser(
-    requests: FloatArray, isl: FloatArray, osl: FloatArray, times: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _coarser(requests: Floats, isl: Floats, osl: Floats, times: int) -> tuple[Floats, Floats, Floats]:
     """Sums of requests, means of lengths weighed by requests; a gap makes its whole interval a gap."""
     if times == 1:
         return requests, isl, osl
@@ -250,15 +245,3 @@ def _coarser(
         tokens = np.where(counts == 0, 0.0, counts * lengths[:whole].reshape(-1, times))
         means.append(tokens.sum(axis=1) / present)
     return total, means[0], means[1]
-
-
-def _series(
-    requests: FloatArray, isl: FloatArray, osl: FloatArray, *, interval_s: float, start_s: float
-) -> Series:
-    return Series(
-        end_s=start_s + len(requests) * interval_s,
-        step_s=interval_s,
-        requests=tuple(requests.tolist()),
-        isl_tokens=tuple(isl.tolist()),
-        osl_tokens=tuple(osl.tolist()),
-    )

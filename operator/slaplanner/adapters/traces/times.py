@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
-
 from slaplanner.adapters.traces.errors import TraceError
-
-FloatArray = npt.NDArray[np.float64]
+from slaplanner.core.arrays import Floats
 
 
 class TimeUnit(StrEnum):
@@ -65,7 +61,7 @@ FROM_START = "{} from the trace's start"
 class ArrivalTimes:
     """Arrivals in seconds, from the first one on where the times were of the Unix clock."""
 
-    seconds: FloatArray
+    seconds: Floats
     words: str
     """The unit and the clock, for a message."""
 
@@ -88,7 +84,7 @@ def unix_seconds(text: str) -> float | None:
 
 
 def on_clock(
-    times: FloatArray, *, unit: TimeUnit, documented: bool, given: TimeUnit | None, name: str
+    times: Floats, *, unit: TimeUnit, documented: bool, given: TimeUnit | None, name: str
 ) -> ArrivalTimes:
     """Times in seconds.
 
@@ -128,7 +124,7 @@ def paced(count: int, span_s: float) -> str:
     return f"{count:,} requests over {_length(span_s)} ({count / span_s:.3g}/s)"
 
 
-def _likely(times: FloatArray, documented: TimeUnit, *, name: str) -> TimeUnit:
+def _likely(times: Floats, documented: TimeUnit, *, name: str) -> TimeUnit:
     first, last = float(times.min()), float(times.max())
     for unit in TimeUnit:
         if UNIX_FROM_S * unit.per_second <= first and last <= UNIX_TO_S * unit.per_second:
@@ -150,7 +146,7 @@ def _likely(times: FloatArray, documented: TimeUnit, *, name: str) -> TimeUnit:
     )
 
 
-def _is_usual(times: FloatArray, unit: TimeUnit) -> bool:
+def _is_usual(times: Floats, unit: TimeUnit) -> bool:
     """Whether a recorded service may have such times."""
     first_s, last_s = float(times.min()) / unit.per_second, float(times.max()) / unit.per_second
     if last_s == first_s or last_s - first_s > LONGEST_S:
@@ -160,7 +156,7 @@ def _is_usual(times: FloatArray, unit: TimeUnit) -> bool:
     return SLOWEST_RPS <= (times.size - 1) / (last_s - first_s) <= FASTEST_RPS
 
 
-def _has_odd_fractions(times: FloatArray, unit: TimeUnit) -> bool:
+def _has_odd_fractions(times: Floats, unit: TimeUnit) -> bool:
     """Fractions of a second are usual in a short trace, fractions of a millisecond are not."""
     return unit is TimeUnit.MS and times.max() - times.min() < SHORT_S * 1e3 and bool((times % 1.0).any())
 

@@ -26,8 +26,9 @@ from slaplanner.adapters.traces.mooncake import Mooncake
 from slaplanner.adapters.traces.reader import Reader
 from slaplanner.adapters.traces.rows import Rows
 from slaplanner.adapters.traces.times import FROM_START, TimeUnit, on_clock, paced
+from slaplanner.core.arrays import Floats
+from slaplanner.core.readings import Series
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 1 << 18
@@ -49,7 +50,7 @@ class Trace:
     """Requests in the order of their arrival; arrays of shape (requests,), at least one."""
 
     name: str
-    t_s: FloatArray
+    t_s: Floats
     """Arrival in seconds, on the trace's own clock, never falling."""
     isl_tokens: IntArray
     osl_tokens: IntArray
@@ -126,24 +127,6 @@ class Trace:
             isl_tokens=self.isl_tokens[part],
             osl_tokens=self.osl_tokens[part],
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class IntervalLoad:
-    """A trace summed up per interval; arrays of shape (intervals,).
-
-    `start_s`: start of the first interval on the trace's clock. Empty intervals count 0 requests
-    and have NaN lengths.
-    """
-
-    start_s: float
-    interval_s: float
-    requests: FloatArray
-    isl_tokens: FloatArray
-    osl_tokens: FloatArray
-
-    def __len__(self) -> int:
-        return int(self.requests.size)
 
 
 def read_trace(path: str | Path, *, time_unit: TimeUnit | None = None) -> Trace:
@@ -250,7 +233,7 @@ def parse_trace(
     )
 
 
-def _timed(rows: Rows, table: FloatArray, reader: Reader, *, name: str, given: TimeUnit | None) -> str:
+def _timed(rows: Rows, table: Floats, reader: Reader, *, name: str, given: TimeUnit | None) -> str:
     """Turn the times of *table* into seconds, in place; the clock in words."""
     times = table[:, 0]
     own = np.isfinite(times) if rows.delayed else slice(None)
@@ -302,8 +285,10 @@ def _counted(reasons: Counter[str]) -> str:
     return "; ".join(f"{count:,} {reason}" for reason, count in reasons.most_common() if count)
 
 
-def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least: int = 2) -> IntervalLoad:
+def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least: int = 2) -> Series:
     """Requests and mean lengths of each interval from *start_s* to the one with the last arrival.
+
+    An interval without requests counts 0 and has NaN for lengths.
 
     Raises:
         TraceError: the trace fills less than *least* intervals; a single one leaves nothing to predict.
@@ -319,12 +304,23 @@ def per_interval(trace: Trace, *, interval_s: float, start_s: float = 0.0, least
         )
     requests = np.bincount(index, minlength=count).astype(np.float64)
     present = np.where(requests > 0, requests, np.nan)
-    return IntervalLoad(
-        start_s=start_s,
+    return series_of(
+        requests,
+        np.bincount(index, trace.isl_tokens[used], minlength=count) / present,
+        np.bincount(index, trace.osl_tokens[used], minlength=count) / present,
         interval_s=interval_s,
-        requests=requests,
-        isl_tokens=np.bincount(index, trace.isl_tokens[used], minlength=count) / present,
-        osl_tokens=np.bincount(index, trace.osl_tokens[used], minlength=count) / present,
+        start_s=start_s,
+    )
+
+
+def series_of(requests: Floats, isl: Floats, osl: Floats, *, interval_s: float, start_s: float) -> Series:
+    """The load of intervals, arrays of shape (intervals,), as a series that begins at *start_s*."""
+    return Series(
+        end_s=start_s + len(requests) * interval_s,
+        step_s=interval_s,
+        requests=tuple(requests.tolist()),
+        isl_tokens=tuple(isl.tolist()),
+        osl_tokens=tuple(osl.tolist()),
     )
 
 

@@ -6,10 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict, StringConstraints
 
-from slaplanner.api.enums import Toggle
+from slaplanner.api.enums import PREDICTORS, SIZINGS, Toggle, choices
 from slaplanner.api.fields import DAY_S, Flag, OneOf, Part, Positive, Rule, Seconds, part
 from slaplanner.api.parts.profile import ConfigMapRef
-from slaplanner.api.supported import PREDICTORS, SIZINGS, choices
 from slaplanner.core.model import PredictorType, Sizing
 
 

@@ -6,9 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from slaplanner.api.enums import ConnectorType, TargetKind, VirtualBackend
+from slaplanner.api.enums import CONNECTORS, TARGET_KINDS, ConnectorType, TargetKind, VirtualBackend, choices
 from slaplanner.api.fields import Count, Gpus, ObjectName, OneOf, Part, Rule, Seconds, Text
-from slaplanner.api.supported import CONNECTORS, TARGET_KINDS, choices
 from slaplanner.core.model import Role
 
 

@@ -13,9 +13,11 @@ from slaplanner.adapters.deployment import Rivals, ScalingOutcome, TargetState
 from slaplanner.adapters.deployment.own_conditions import DeploymentConditions
 from slaplanner.adapters.object_versions import Watched
 from slaplanner.adapters.profiles import LoadedProfile
+from slaplanner.adapters.prometheus import Scope
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.api_server import ApiServer
 from slaplanner.core.attainment import Attainment
+from slaplanner.core.glance import Sight
 from slaplanner.core.model import Role
 from slaplanner.core.readings import Observation, Series
 
@@ -32,6 +34,8 @@ class TrafficReading:
     """By window in seconds; None when it could not be read."""
     clock_offset_s: float | None = None
     """How far Prometheus' clock is ahead of ours; None when it did not say."""
+    scope: Scope | None = None
+    """Whose series were read; None: none could be asked for."""
 
 
 class Clock(Protocol):
@@ -123,6 +127,12 @@ class Metrics(Protocol):
         kept: Series | None,
     ) -> TrafficReading:
         """One observation at *at_s*, the history up to the grid time *end_s*, and the attainment."""
+        ...
+
+    async def glance(
+        self, connection: str, scopes: Mapping[str, Scope], *, at_s: float
+    ) -> Mapping[str, Sight]:
+        """A cheap look at the traffic of many policies, by uid, through one connection. Raises MetricsError."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 from slaplanner.adapters.deployment import TargetState
@@ -12,6 +13,7 @@ from slaplanner.adapters.prometheus import (
     LabelMatcher,
     Scope,
     discover_model,
+    look,
     nothing_known,
     observe,
     read_attainment,
@@ -25,12 +27,13 @@ from slaplanner.controller.outside.calls import REQUEST_TIMEOUT_S
 from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import MetricsError
+from slaplanner.core.glance import Sight
 from slaplanner.core.readings import Known, Series
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings
 
 OBSERVATION_TIMEOUT_S = 12.0
-"""Of all queries of one plan together; a slow Prometheus costs a plan, not the operator."""
+"""Of all queries of one plan together, unless the administrator lets a single one take longer."""
 
 PROMETHEUS_THREADS = 8
 """Of each connection."""
@@ -44,6 +47,10 @@ class PrometheusMetrics:
 
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
+        self._timeouts_s = {
+            name: max(OBSERVATION_TIMEOUT_S, connection.read_timeout_s)
+            for name, connection in settings.prometheus.items()
+        }
         self._pools = {
             name: ThreadPool(f"prometheus {name}", size=PROMETHEUS_THREADS)
             for name in (*settings.prometheus, _UNKNOWN_CONNECTION)
@@ -65,6 +72,18 @@ class PrometheusMetrics:
         """
         return await self.pool(policy).run(
             self._traffic, policy, target, model, at_s=at_s, end_s=end_s, kept=kept
+        )
+
+    async def glance(
+        self, connection: str, scopes: Mapping[str, Scope], *, at_s: float
+    ) -> Mapping[str, Sight]:
+        """A cheap look at the traffic of many policies, by uid, in one round trip. Raises MetricsError."""
+        return await self._pools[connection].run(
+            look,
+            self._connections.get(connection),
+            scopes,
+            at_s=at_s,
+            deadline=Deadline.after(REQUEST_TIMEOUT_S),
         )
 
     def pool(self, policy: SLAPolicy) -> ThreadPool:
@@ -100,7 +119,7 @@ class PrometheusMetrics:
             scope = scope_of(policy, target, model=model)
         except MetricsError as error:
             return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
-        deadline = Deadline.after(OBSERVATION_TIMEOUT_S)
+        deadline = Deadline.after(self._timeouts_s[prometheus.name])
         observation = observe(
             prometheus,
             scope,
@@ -110,7 +129,9 @@ class PrometheusMetrics:
             deadline=deadline,
         )
         if not isinstance(observation.requests, Known):
-            return TrafficReading(observation=observation, clock_offset_s=prometheus.clock_offset_s)
+            return TrafficReading(
+                observation=observation, clock_offset_s=prometheus.clock_offset_s, scope=scope
+            )
         history = attainment = None
         with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
             read = read_history(
@@ -135,6 +156,7 @@ class PrometheusMetrics:
             observation=replace(observation, history=history),
             attainment=attainment,
             clock_offset_s=prometheus.clock_offset_s,
+            scope=scope,
         )
 
 

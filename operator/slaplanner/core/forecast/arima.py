@@ -14,7 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, Lookback
 from slaplanner.core.model import PredictorPolicy
 
 Order = tuple[int, int, int]
@@ -37,16 +38,16 @@ class ArimaFit:
     """
 
     order: Order
-    transition: Array
-    design: Array
-    noise: Array
-    state: Array
-    covariance: Array
+    transition: Floats
+    design: Floats
+    noise: Floats
+    state: Floats
+    covariance: Floats
     centre: float
     scale: float
 
 
-def fit(values: Array) -> ArimaFit | None:
+def fit(values: Floats) -> ArimaFit | None:
     """The best of `ORDERS` on *values*, shape (points,), NaN for gaps.
 
     Best is the smallest mean absolute error of one step ahead, penalised per parameter as the
@@ -82,9 +83,9 @@ def fit(values: Array) -> ArimaFit | None:
     return _fit_order(scaled, *best, centre=centre, spread=spread) or walk
 
 
-def _forward_filled(values: Array) -> Array:
+def _forward_filled(values: Floats) -> Floats:
     at = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
-    filled: Array = values[at]
+    filled: Floats = values[at]
     return filled
 
 
@@ -93,7 +94,7 @@ def _random_walk(last: float, scale: float) -> ArimaFit:
     return ArimaFit((0, 1, 0), one, np.ones(1), one, np.zeros(1), one, float(last), scale)
 
 
-def _guess(values: Array, order: Order) -> list[float]:
+def _guess(values: Floats, order: Order) -> list[float]:
     """AR and MA parameters by two regressions (Hannan and Rissanen, 1982); stable ones, or plain ones."""
     p, d, q = order
     plain = [0.2 if d else 0.6, 0.1][:p] + [-0.3 if d else 0.1, 0.0][:q]
@@ -109,7 +110,7 @@ def _guess(values: Array, order: Order) -> list[float]:
     return found.tolist() if stable else plain
 
 
-def _lags(values: Array, number: int) -> Array:
+def _lags(values: Floats, number: int) -> Floats:
     """Column k holds the value k + 1 points before, shape (points, number)."""
     lagged = np.full((len(values), number), np.nan)
     for lag in range(1, min(number, len(values) - 1) + 1):
@@ -117,7 +118,7 @@ def _lags(values: Array, number: int) -> Array:
     return lagged
 
 
-def _residuals(values: Array, columns: Array) -> Array:
+def _residuals(values: Floats, columns: Floats) -> Floats:
     rows = np.isfinite(columns).all(axis=1) & np.isfinite(values)
     residuals = np.full(len(values), np.nan)
     if rows.sum() > columns.shape[1]:
@@ -126,12 +127,12 @@ def _residuals(values: Array, columns: Array) -> Array:
     return residuals
 
 
-def _is_stable(coefficients: Array) -> bool:
+def _is_stable(coefficients: Floats) -> bool:
     """Whether the roots of z^n - c1 z^(n-1) - ... lie well inside the unit circle."""
     return not len(coefficients) or bool(np.all(np.abs(np.roots([1.0, *-coefficients])) < 0.97))
 
 
-def _one_step_error(values: Array, order: Order, parameters: list[float]) -> float:
+def _one_step_error(values: Floats, order: Order, parameters: list[float]) -> float:
     """Mean absolute error of one step ahead, by the recursion itself; infinite if it cannot be told."""
     p, d, q = order
     moved = np.diff(values) if d else values
@@ -149,7 +150,7 @@ def _one_step_error(values: Array, order: Order, parameters: list[float]) -> flo
 
 
 def _fit_order(
-    scaled: Array, order: Order, guess: list[float], *, centre: float, spread: float
+    scaled: Floats, order: Order, guess: list[float], *, centre: float, spread: float
 ) -> ArimaFit | None:
     """Maximum likelihood from the guess; None when it does not come to usable figures."""
     from statsmodels.tsa.statespace.sarimax import SARIMAX  # noqa: PLC0415 - a second that most never need
@@ -182,13 +183,13 @@ class Arima:
     """The fitted models of all channels, padded with zeros to one size; silent where there is none."""
 
     orders: tuple[Order | None, ...]
-    transition: Array
-    design: Array
-    noise: Array
-    state: Array
-    covariance: Array
-    centre: Array
-    scale: Array
+    transition: Floats
+    design: Floats
+    noise: Floats
+    state: Floats
+    covariance: Floats
+    centre: Floats
+    scale: Floats
 
     @staticmethod
     def of(fits: tuple[ArimaFit | None, ...]) -> Arima:
@@ -222,7 +223,7 @@ class Arima:
     def names(self) -> tuple[str, ...]:
         return ("ARIMA",)
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         surprise = (value - self.centre) / self.scale - np.sum(self.design * self.state, axis=-1)
         seen_design = np.einsum("cij,cj->ci", self.covariance, self.design)
         variance = np.sum(self.design * seen_design, axis=-1)
@@ -234,7 +235,7 @@ class Arima:
         covariance = self.transition @ covariance @ self.transition.swapaxes(1, 2) + self.noise
         return replace(self, state=np.einsum("cij,cj->ci", self.transition, state), covariance=covariance)
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         state = self.state
         wanted = steps.astype(int)
         path = np.empty((1, CHANNELS, len(wanted)))

@@ -22,8 +22,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.forecast.error_scales import PRIOR_ERROR, YARDSTICKS, Errors
-from slaplanner.core.forecast.features import Array
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995)
 """The levels at which bounds are learnt; between them they are interpolated."""
@@ -76,17 +76,17 @@ class Calibration:
     ages: tuple[int, ...]
     """How many forecasts ago each step of the horizon was told; 0 is the newest."""
     errors: tuple[Errors, ...]
-    scores: tuple[Array, ...]
+    scores: tuple[Floats, ...]
     means: tuple[list[list[float]], ...]
     yards: tuple[list[tuple[float, ...]], ...]
-    bounds: tuple[Array, ...]
-    said: tuple[Array, ...]
-    regret: Array
-    square: Array
-    loss: Array
+    bounds: tuple[Floats, ...]
+    said: tuple[Floats, ...]
+    regret: Floats
+    square: Floats
+    loss: Floats
 
     @staticmethod
-    def fresh(steps: Array) -> Calibration:
+    def fresh(steps: Floats) -> Calibration:
         past, levels = int(steps[-1]), len(LEVELS)
         return Calibration(
             ages=tuple((steps.astype(int) - 1).tolist()),
@@ -106,7 +106,7 @@ class Calibration:
         """Whether errors have lately grown so much that the series must have changed."""
         return any(errors.is_surprised for errors in self.errors)
 
-    def learnt(self, truth: Array) -> Self:
+    def learnt(self, truth: Floats) -> Self:
         """After the true token rates, shape (roles,); NaN is a gap."""
         errors, scores = [], []
         for role, rate in enumerate(truth.tolist()):
@@ -129,7 +129,7 @@ class Calibration:
             loss=loss,
         )
 
-    def _judged(self, truth: Array) -> tuple[Array, Array]:
+    def _judged(self, truth: Floats) -> tuple[Floats, Floats]:
         """The usual pinball loss after the bounds that met their point, and what more of each view had gained."""
         at = truth[:, None, None]
         bounds, said = self.bounds[-1], self.said[-1]
@@ -146,7 +146,7 @@ class Calibration:
         gain[:, :, _ANCHOR:] = gain[:, :, _ANCHOR:].sum(axis=2, keepdims=True) / (len(LEVELS) - _ANCHOR)
         return loss, gain
 
-    def bounded(self, means: Array, *, again: bool = False) -> tuple[Self, Array]:
+    def bounded(self, means: Floats, *, again: bool = False) -> tuple[Self, Floats]:
         """Bounds for token rates *means* (R, K); gives the state that remembers them, and (R, K, L).
 
         *again*: for the same point as before, in the place of what was said then.
@@ -180,23 +180,23 @@ class Calibration:
         margin = (said - means[:, -1:])[:, None]
         return state, np.maximum(means[:, :, None] + shares[:, :, None] * margin, 0.0)
 
-    def _by_view(self, end: Array, yards: Array) -> Array:
+    def _by_view(self, end: Floats, yards: Floats) -> Floats:
         """What each view makes of the errors so far, shape (R, V, L); *end* (R, 1, 1), *yards* (R, J)."""
         scores = _quantiles(self.scores).take(_YARDSTICK, axis=1)
         # The newest are too few to have a tail: theirs stays that of all.
         newest = [scores[_ON_RECENT, -_RECENT:] for scores in self.scores]
         scores[:, YARDSTICKS:, :_RANKED] = _quantiles(newest, tail=False)
-        bounds: Array = end + scores * yards.take(_YARDSTICK, axis=1)[:, :, None]
+        bounds: Floats = end + scores * yards.take(_YARDSTICK, axis=1)[:, :, None]
         return bounds
 
 
-def _remembered(scores: Array, score: Array, *, forget: bool) -> Array:
+def _remembered(scores: Floats, score: Floats, *, forget: bool) -> Floats:
     """With one more error on each yardstick; *forget*, or more than a window: without the oldest."""
     kept = scores[:, 1:] if forget or scores.shape[1] >= WINDOW else scores
     return np.concatenate([kept, score[:, None]], axis=1)
 
 
-def _quantiles(scores: Sequence[Array], *, tail: bool = True) -> Array:
+def _quantiles(scores: Sequence[Floats], *, tail: bool = True) -> Floats:
     """Of each row (rows, n) at every level, with the correction for finite samples; (R, rows, levels).
 
     Without *tail* only at the levels that are ranked. The roles go together, unless a gap left one of
@@ -207,7 +207,7 @@ def _quantiles(scores: Sequence[Array], *, tail: bool = True) -> Array:
     ranked = np.array(scores)
     ranked.sort(axis=-1)
     places = _places(ranked.shape[-1])
-    common: Array = ranked.take(places.low, axis=-1) * places.low_share
+    common: Floats = ranked.take(places.low, axis=-1) * places.low_share
     common += ranked.take(places.high, axis=-1) * places.high_share
     if not tail:
         return common
@@ -222,12 +222,12 @@ class _Places(NamedTuple):
     low: NDArray[np.intp]
     high: NDArray[np.intp]
     """Each ranked level lies between these two."""
-    low_share: Array
-    high_share: Array
+    low_share: Floats
+    high_share: Floats
     """How much either counts."""
     beyond: int
     """Errors above the threshold of the tail."""
-    rarer: Array
+    rarer: Floats
     """Of each level of the tail: how much rarer than the threshold, in logarithms."""
 
 

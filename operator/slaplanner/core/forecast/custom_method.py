@@ -8,8 +8,9 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ForecastError
-from slaplanner.core.forecast.features import CHANNELS, OSL, Array, Lookback
+from slaplanner.core.forecast.features import CHANNELS, OSL, Lookback
 
 
 @runtime_checkable
@@ -19,7 +20,7 @@ class Forecaster(Protocol):
     Called once for requests per interval, once for mean ISL and once for mean OSL.
     """
 
-    def forecast(self, values: Array, horizon: int) -> Sequence[float]:
+    def forecast(self, values: Floats, horizon: int) -> Sequence[float]:
         """The next *horizon* values.
 
         Args:
@@ -41,10 +42,10 @@ class Own:
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
-    def seen(self, value: Array) -> Self:  # noqa: ARG002 - the history holds it
+    def seen(self, value: Floats) -> Self:  # noqa: ARG002 - the history holds it
         return self
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:
         """Raises ForecastError when the answer has the wrong length or is no list of numbers."""
         horizon = int(steps[-1])
         history = lookback.slab(min(lookback.index, self.MOST_POINTS - 1), 0)

@@ -14,7 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, Lookback
 
 _MEANS = (5, 20)
 """Points of the recent means to which the load may return."""
@@ -41,17 +42,17 @@ class Direct:
     `features` (past, C, F), `levels` and `scales` (past, C): what each point was forecast from.
     """
 
-    steps: Array
-    recent: Array
-    usual: Array
-    weights: Array
-    spread: Array
-    features: Array
-    levels: Array
-    scales: Array
+    steps: Floats
+    recent: Floats
+    usual: Floats
+    weights: Floats
+    spread: Floats
+    features: Floats
+    levels: Floats
+    scales: Floats
 
     @staticmethod
-    def fresh(steps: Array) -> Direct:
+    def fresh(steps: Floats) -> Direct:
         past, knots = int(steps[-1]), len(steps)
         return Direct(
             steps=steps,
@@ -70,7 +71,7 @@ class Direct:
     def names(self) -> tuple[str, ...]:
         return ("direct regression",)
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         last = self.recent[-1]
         filled = np.where(np.isnan(value), last, value)
         recent = np.concatenate([self.recent[1:], filled[None]])
@@ -98,7 +99,7 @@ class Direct:
             scales=np.concatenate([scale[None], self.scales[:-1]]),
         )
 
-    def _regressed(self, value: Array) -> tuple[Array, Array]:
+    def _regressed(self, value: Floats) -> tuple[Floats, Floats]:
         """The regressions after the truth met what each step was forecast from."""
         ago = self.steps.astype(int) - 1
         inputs = np.moveaxis(self.features[ago], 0, 1)
@@ -118,7 +119,7 @@ class Direct:
             np.where(known[..., None, None], spread, self.spread),
         )
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         moved = np.einsum("ckf,cf->ck", self.weights, self.features[0]) * self.scales[0][:, None]
-        path: Array = self.levels[0][:, None] + np.where(np.isfinite(moved), moved, 0.0)
+        path: Floats = self.levels[0][:, None] + np.where(np.isfinite(moved), moved, 0.0)
         return path[None]

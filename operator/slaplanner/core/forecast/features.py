@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.readings import Series
-
-Array = NDArray[np.float64]
 
 REQUESTS, ISL, OSL, PREFILL, DECODE = range(5)
 CHANNELS = 5
@@ -23,7 +21,7 @@ LARGEST = 1e15
 """Anything above is taken for this: squares of products must stay finite."""
 
 
-def point(series: Series, index: int) -> Array:
+def point(series: Series, index: int) -> Floats:
     """The vector at *index*: NaN where unknown; no requests make no tokens, whatever their length."""
     requests = _clean(series.requests[index])
     isl = _clean(series.isl_tokens[index])
@@ -33,14 +31,14 @@ def point(series: Series, index: int) -> Array:
     return np.array([requests, isl, osl, requests * isl, requests * osl])
 
 
-def points(series: Series, start: int, stop: int) -> Array:
+def points(series: Series, start: int, stop: int) -> Floats:
     """The vectors from *start* to before *stop*, shape (points, channels)."""
     columns = (series.requests, series.isl_tokens, series.osl_tokens)
     raw = np.array([column[start:stop] for column in columns], dtype=float)
     raw = np.where((raw >= 0) & (raw < np.inf), np.minimum(raw, LARGEST), np.nan)
     requests, lengths = raw[0], np.where(raw[0] == 0, np.nan, raw[1:])
     tokens = np.where(requests == 0, 0.0, requests * lengths)
-    vectors: Array = np.concatenate([requests[None], lengths, tokens]).T
+    vectors: Floats = np.concatenate([requests[None], lengths, tokens]).T
     return vectors
 
 
@@ -63,7 +61,7 @@ class Lookback:
     def step_s(self) -> float:
         return self.series.step_s
 
-    def slab(self, lag_from: int, lag_to: int) -> Array | None:
+    def slab(self, lag_from: int, lag_to: int) -> Floats | None:
         """Points from *lag_from* to *lag_to* steps ago (oldest first), shape (points, channels).
 
         None when the history does not reach that far. Nothing newer than `index` is ever shown.
@@ -82,8 +80,8 @@ class Expert(Protocol):
     def names(self) -> tuple[str, ...]:
         """One name for each member of the family."""
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         """After one more point, shape (channels,); NaN is a gap."""
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:
         """Forecasts for *steps* ahead, shape (members, channels, steps); NaN where it has none."""

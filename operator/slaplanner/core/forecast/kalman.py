@@ -11,7 +11,8 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, Lookback
 from slaplanner.core.model import KalmanTuning
 
 _INITIAL_VARIANCE = 1000.0
@@ -23,11 +24,11 @@ class Kalman:
     """Each array has one figure per channel; `p` are the entries of the covariance."""
 
     tuning: KalmanTuning
-    level: Array
-    trend: Array
-    p_level: Array
-    p_cross: Array
-    p_trend: Array
+    level: Floats
+    trend: Floats
+    p_level: Floats
+    p_cross: Floats
+    p_trend: Floats
 
     @staticmethod
     def fresh(tuning: KalmanTuning) -> Kalman:
@@ -39,7 +40,7 @@ class Kalman:
     def names(self) -> tuple[str, ...]:
         return ("Kalman",)
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         first = np.isnan(self.level)
         gap = np.isnan(value)
         level = self.level + self.trend
@@ -58,5 +59,5 @@ class Kalman:
             p_level=np.where(first, self.p_level, p_level - gain_level * p_level),
         )
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         return (self.level[:, None] + self.trend[:, None] * steps)[None]

@@ -17,7 +17,8 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.features import CHANNELS, ISL, OSL, PREFILL, REQUESTS, Array
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, ISL, OSL, PREFILL, REQUESTS
 
 _DISCOUNT = 0.98
 """Per point, of the exponential learner: it remembers about 50 points."""
@@ -41,15 +42,15 @@ class Mixture:
     `regret` and `square` (learners, E, C, K); `usual` (C, K): the usual error.
     """
 
-    steps: Array
-    given: Array
-    said: Array
-    regret: Array
-    square: Array
-    usual: Array
+    steps: Floats
+    given: Floats
+    said: Floats
+    regret: Floats
+    square: Floats
+    usual: Floats
 
     @staticmethod
-    def fresh(methods: int, steps: Array) -> Mixture:
+    def fresh(methods: int, steps: Floats) -> Mixture:
         members, past, knots = methods + 1, int(steps[-1]), len(steps)
         return Mixture(
             steps=steps,
@@ -60,7 +61,7 @@ class Mixture:
             usual=np.full((CHANNELS, knots), np.nan),
         )
 
-    def learnt(self, value: Array) -> Self:
+    def learnt(self, value: Floats) -> Self:
         """After the truth, shape (channels,): every step's forecast of this very point is scored."""
         ago = self.steps.astype(int) - 1
         knots = np.arange(len(ago))
@@ -89,7 +90,7 @@ class Mixture:
             square=kept * self.square + gains**2,
         )
 
-    def weights(self, active: Array) -> Array:
+    def weights(self, active: Floats) -> Floats:
         """Shape (learners, E, C, K); nothing for members that are silent."""
         members = active.shape[0]
         steady = np.maximum(self.regret[0], 0.0) / (1 + self.square[0])
@@ -101,7 +102,7 @@ class Mixture:
         equal = active / np.maximum(active.sum(axis=0), 1)
         return np.where(total > 0, raw / np.where(total > 0, total, 1.0), equal)
 
-    def mixed(self, paths: Array, *, again: bool = False) -> tuple[Self, Array]:
+    def mixed(self, paths: Floats, *, again: bool = False) -> tuple[Self, Floats]:
         """Weigh *paths* of the methods (E - 1, C, K); gives the state that remembers them, and the means (C, K).
 
         *again*: for the same point as before, in the place of what was said then.
@@ -123,18 +124,18 @@ class Mixture:
         return state, said.mean(axis=0)
 
 
-def _combined(weights: Array, paths: Array) -> Array:
+def _combined(weights: Floats, paths: Floats) -> Floats:
     """What each learner makes of *paths*, shape (learners, C, K)."""
-    combined: Array = np.sum(weights * np.where(np.isfinite(paths), paths, 0.0), axis=1)
+    combined: Floats = np.sum(weights * np.where(np.isfinite(paths), paths, 0.0), axis=1)
     return combined
 
 
-def _median(values: Array) -> Array:
+def _median(values: Floats) -> Floats:
     """Along the first axis, of what is known; NaN where nothing is."""
     ranked = np.sort(values, axis=0)
     number = np.isfinite(values).sum(axis=0)
     low, high = np.maximum(number - 1, 0) // 2, number // 2
     high = np.minimum(high, len(values) - 1)
     middle = np.take_along_axis(ranked, low[None], 0)[0] + np.take_along_axis(ranked, high[None], 0)[0]
-    median: Array = middle / 2
+    median: Floats = middle / 2
     return median

@@ -7,20 +7,11 @@ from typing import Self
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.forecast.arima import Arima
 from slaplanner.core.forecast.calibration import LEVELS, ROLES, Calibration
 from slaplanner.core.forecast.direct import Direct
-from slaplanner.core.forecast.features import (
-    CHANNELS,
-    ISL,
-    LARGEST,
-    OSL,
-    PREFILL,
-    REQUESTS,
-    Array,
-    Expert,
-    Lookback,
-)
+from slaplanner.core.forecast.features import CHANNELS, ISL, LARGEST, OSL, PREFILL, REQUESTS, Expert, Lookback
 from slaplanner.core.forecast.kalman import Kalman
 from slaplanner.core.forecast.mixture import Mixture
 from slaplanner.core.forecast.plateaus import RecentWindow, RunMean
@@ -33,7 +24,7 @@ _MOST_KNOTS = 8
 """Steps of the horizon that are learnt one by one; a longer path is straight between them."""
 
 
-def knots(horizon_steps: int) -> Array:
+def knots(horizon_steps: int) -> Floats:
     """The learnt steps: all of a short horizon, else denser where it begins.
 
     >>> knots(3).tolist()
@@ -46,7 +37,7 @@ def knots(horizon_steps: int) -> Array:
     return np.unique(np.round(np.geomspace(1, horizon_steps, _MOST_KNOTS)))
 
 
-def experts(policy: PredictorPolicy, steps: Array) -> tuple[Expert, ...]:
+def experts(policy: PredictorPolicy, steps: Floats) -> tuple[Expert, ...]:
     """What a policy's predictor is made of, before the first point; *steps* as `knots` gives them."""
     match policy.type:
         case PredictorType.CONSTANT:
@@ -76,16 +67,16 @@ def experts(policy: PredictorPolicy, steps: Array) -> tuple[Expert, ...]:
 class Learner:
     """`outlook` (channels, knots): means after the last point; `bounds` (roles, knots, levels)."""
 
-    steps: Array
+    steps: Floats
     experts: tuple[Expert, ...]
     mixture: Mixture | None
     """None: one method, whose token rates are the products of its means."""
     calibration: Calibration
-    last: Array
+    last: Floats
     points: int
     """Points with a known number of requests."""
-    outlook: Array
-    bounds: Array
+    outlook: Floats
+    bounds: Floats
 
     @staticmethod
     def of(members: tuple[Expert, ...], horizon_steps: int) -> Learner:
@@ -102,7 +93,7 @@ class Learner:
             bounds=np.full((ROLES, len(steps), len(LEVELS)), np.nan),
         )
 
-    def learnt(self, value: Array, lookback: Lookback, *, least: int) -> Self:
+    def learnt(self, value: Floats, lookback: Lookback, *, least: int) -> Self:
         """After one more point, shape (channels,); the last value stands in before *least* points."""
         seen = np.log1p(value) if lookback.log1p else value
         learnt = replace(

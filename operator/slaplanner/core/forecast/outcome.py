@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.forecast.calibration import LEVELS
-from slaplanner.core.forecast.features import Array
 from slaplanner.core.forecast.state import ForecastState
 from slaplanner.core.model import PredictorType
 from slaplanner.core.reasons import Reason
@@ -52,11 +52,11 @@ class TokenForecast:
         return bounds[left] + share * (bounds[right] - bounds[left])
 
 
-def uppers(demands: Sequence[TokenForecast], levels: tuple[float, ...]) -> Array:
+def uppers(demands: Sequence[TokenForecast], levels: tuple[float, ...]) -> Floats:
     """`TokenForecast.upper` of several levels at every step of the horizon, shape (demands, steps, levels)."""
     bounds = np.array([demand.bounds_tokens for demand in demands])
     left, right, share = _places(levels)
-    low: Array = bounds.take(left, axis=-1)
+    low: Floats = bounds.take(left, axis=-1)
     return low + share * (bounds.take(right, axis=-1) - low)
 
 
@@ -77,7 +77,7 @@ def _place(level: float) -> tuple[int, int, float]:
 
 
 @lru_cache(maxsize=8)
-def _places(levels: tuple[float, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+def _places(levels: tuple[float, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
     """`_place` of each level."""
     left, right, share = zip(*map(_place, levels), strict=True)
     return np.array(left, dtype=np.intp), np.array(right, dtype=np.intp), np.array(share)
@@ -100,6 +100,8 @@ class Forecast:
     decode: TokenForecast
     reason: Reason = Reason.FORECAST
     message: str = ""
+    lifted_from: float | None = None
+    """Requests of the coming interval as they were forecast, where the last half minute brought more; else None."""
     state: ForecastState | None = field(default=None, repr=False, compare=False)
     """What was learnt up to the last point; pass it to the next forecast."""
     error: Exception | None = field(default=None, repr=False, compare=False)

@@ -7,7 +7,8 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, Lookback
 from slaplanner.core.forecast.smoothing import flat, unknown
 
 _GAUSSIAN = 1.25
@@ -23,9 +24,9 @@ class RunMean:
     """
 
     tunings: tuple[tuple[float, float], ...]
-    mean: Array
-    count: Array
-    deviation: Array
+    mean: Floats
+    count: Floats
+    deviation: Floats
 
     MEMORY = 0.05
 
@@ -38,7 +39,7 @@ class RunMean:
     def names(self) -> tuple[str, ...]:
         return tuple(f"run mean {jump:g}/{most:g}" for jump, most in self.tunings)
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         jump, most = np.array(self.tunings).T[:, :, None]
         error = np.abs(value - self.mean)
         usual = np.where(np.isnan(self.deviation), error, self.deviation)
@@ -54,7 +55,7 @@ class RunMean:
             deviation=np.where(gap, self.deviation, deviation),
         )
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         return flat(self.mean, steps)
 
 
@@ -62,7 +63,7 @@ class RunMean:
 class RecentWindow:
     """Mean and median of the last 5 and the last 20 known points."""
 
-    values: Array
+    values: Floats
     """Newest last; filled with the first point at the start."""
 
     @staticmethod
@@ -73,12 +74,12 @@ class RecentWindow:
     def names(self) -> tuple[str, ...]:
         return ("mean of 5", "mean of 20", "median of 5", "median of 20")
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         moved = np.concatenate([self.values[1:], value[None]])
         moved = np.where(np.isnan(moved), value, moved)
         return replace(self, values=np.where(np.isnan(value), self.values, moved))
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         recent, ranked = self.values[-5:], np.sort(self.values, axis=0)
         level = np.stack(
             [

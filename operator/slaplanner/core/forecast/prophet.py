@@ -10,8 +10,9 @@ from typing import Self
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ForecastError
-from slaplanner.core.forecast.features import CHANNELS, DECODE, OSL, PREFILL, REQUESTS, Array, Lookback
+from slaplanner.core.forecast.features import CHANNELS, DECODE, OSL, PREFILL, REQUESTS, Lookback
 from slaplanner.core.model import PredictorPolicy
 from slaplanner.core.reasons import Reason
 
@@ -29,7 +30,7 @@ assert (PREFILL, DECODE) == (OSL + 1, OSL + 2)
 class Prophet:
     """The path that the last fit gave, shape (channels, steps), and how many points came since."""
 
-    path: Array
+    path: Floats
     age: int = 0
 
     @staticmethod
@@ -40,17 +41,17 @@ class Prophet:
     def names(self) -> tuple[str, ...]:
         return ("Prophet",)
 
-    def seen(self, value: Array) -> Self:  # noqa: ARG002 - the path stands until the next fit
+    def seen(self, value: Floats) -> Self:  # noqa: ARG002 - the path stands until the next fit
         return replace(self, age=self.age + 1)
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         at = self.age + steps.astype(int) - 1
         inside = at < self.path.shape[1]
         path = np.where(inside, self.path[:, np.minimum(at, self.path.shape[1] - 1)], np.nan)
         return path[None]
 
 
-def fit(values: Array, *, end_s: float, step_s: float, steps: int) -> Prophet:
+def fit(values: Floats, *, end_s: float, step_s: float, steps: int) -> Prophet:
     """Fit requests, ISL and OSL, each by itself, with the package's own defaults.
 
     Args:

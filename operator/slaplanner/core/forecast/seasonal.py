@@ -7,7 +7,8 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, Lookback
 from slaplanner.core.forecast.smoothing import flat
 
 DAY_S = 86_400.0
@@ -23,7 +24,7 @@ class Seasonal:
 
     label: str
     period_s: float
-    last: Array
+    last: Floats
 
     @staticmethod
     def of(label: str, period_s: float) -> Seasonal:
@@ -36,10 +37,10 @@ class Seasonal:
             *(f"change of last {self.label} {reach}" for reach in _REACHES),
         )
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         return type(self)(self.label, self.period_s, np.where(np.isnan(value), self.last, value))
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:
         period = round(self.period_s / lookback.step_s)
         ahead, reach = int(steps[-1]), max(_REACHES)
         silent = np.full((1 + len(_REACHES), CHANNELS, len(steps)), np.nan)
@@ -61,7 +62,7 @@ class Seasonal:
         return np.stack(paths)
 
 
-def _mean(sums: Array, counts: Array, at: Array, width: int) -> Array:
+def _mean(sums: Floats, counts: Floats, at: Floats, width: int) -> Floats:
     """Mean of the known points within *width* of each index, shape (indices, channels)."""
     first, last = at - width - 1, at + width
     started = (first >= 0)[:, None]

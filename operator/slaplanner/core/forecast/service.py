@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ForecastError
 from slaplanner.core.forecast import arima, prophet
 from slaplanner.core.forecast.calibration import LEVELS
@@ -18,7 +19,6 @@ from slaplanner.core.forecast.features import (
     ISL,
     PREFILL,
     REQUESTS,
-    Array,
     Expert,
     Lookback,
     point,
@@ -49,6 +49,7 @@ def forecast(
     horizon_steps: int = 1,
     isl_tokens: float = 3000.0,
     osl_tokens: float = 150.0,
+    forget_last: bool = False,
 ) -> Forecast:
     """Extend *series* by *horizon_steps* intervals.
 
@@ -59,6 +60,7 @@ def forecast(
         horizon_steps: see `outcome.horizon_steps`.
         isl_tokens: mean input length while the history has none.
         osl_tokens: mean output length while the history has none.
+        forget_last: the last point only stands in for one that is not known yet: the state to keep ends before it.
 
     Returns:
         Always a usable forecast: never NaN, negative or infinite. When the method cannot answer, the
@@ -68,6 +70,10 @@ def forecast(
     lengths = (isl_tokens, osl_tokens)
     try:
         with np.errstate(all="ignore"):
+            kept = None
+            if forget_last:
+                before = _until(series, len(series) - 1)
+                kept = state = _advanced(before, policy, state, steps, most=HURRY_POINTS)
             learnt = _advanced(series, policy, state, steps, most=HURRY_POINTS)
             reason, message = _standing(learnt)
             return told(
@@ -78,7 +84,7 @@ def forecast(
                 lengths=lengths,
                 reason=reason,
                 message=message,
-                state=learnt,
+                state=kept or learnt,
             )
     except Exception as error:  # noqa: BLE001 - a plan goes on whatever a forecaster does; the reason says so
         return _last_value(series, policy, steps, lengths, error)
@@ -190,7 +196,7 @@ def _fitted(series: Series, state: ForecastState) -> ForecastState:
     )
 
 
-def _window(series: Series, length: int, *, log1p: bool) -> Array:
+def _window(series: Series, length: int, *, log1p: bool) -> Floats:
     """The newest points from the first traffic on, shape (points, channels)."""
     values = points(series, max(0, len(series) - length), len(series))
     begun = np.flatnonzero(values[:, REQUESTS] > 0)
@@ -266,7 +272,7 @@ def told(
     )
 
 
-def _every_step(rows: Array, learnt: Array, horizon: int) -> Array:
+def _every_step(rows: Floats, learnt: Floats, horizon: int) -> Floats:
     """Paths at every step of the horizon, from those at the *learnt* ones; steps are the last axis."""
     if len(learnt) == horizon == learnt[-1]:
         return rows

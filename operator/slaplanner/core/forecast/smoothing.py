@@ -11,17 +11,18 @@ from typing import Self
 
 import numpy as np
 
-from slaplanner.core.forecast.features import CHANNELS, Array, Lookback
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, Lookback
 
 
-def unknown(members: int) -> Array:
+def unknown(members: int) -> Floats:
     """Nothing is known yet, shape (members, channels)."""
     return np.full((members, CHANNELS), np.nan)
 
 
-def flat(level: Array, steps: Array) -> Array:
+def flat(level: Floats, steps: Floats) -> Floats:
     """The same level at every step."""
-    path: Array = np.repeat(level[..., None], len(steps), axis=-1)
+    path: Floats = np.repeat(level[..., None], len(steps), axis=-1)
     return path
 
 
@@ -30,7 +31,7 @@ class Smoothing:
     """Simple exponential smoothing; a weight of 1 is the last value."""
 
     weights: tuple[float, ...]
-    level: Array
+    level: Floats
 
     @staticmethod
     def of(*weights: float) -> Smoothing:
@@ -40,12 +41,12 @@ class Smoothing:
     def names(self) -> tuple[str, ...]:
         return tuple("last value" if weight == 1 else f"smoothed {weight:g}" for weight in self.weights)
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         weight = np.array(self.weights)[:, None]
         moved = np.where(np.isnan(self.level), value, self.level + weight * (value - self.level))
         return replace(self, level=np.where(np.isnan(value), self.level, moved))
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         return flat(self.level, steps)
 
 
@@ -54,8 +55,8 @@ class DampedTrend:
     """Level and trend, the trend dying away: (weight of the level, of the trend, damping) each."""
 
     tunings: tuple[tuple[float, float, float], ...]
-    level: Array
-    trend: Array
+    level: Floats
+    trend: Floats
 
     @staticmethod
     def of(*tunings: tuple[float, float, float]) -> DampedTrend:
@@ -67,7 +68,7 @@ class DampedTrend:
             f"damped trend {level:g}/{trend:g}/{damping:g}" for level, trend, damping in self.tunings
         )
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         alpha, beta, phi = np.array(self.tunings).T[:, :, None]
         expected = self.level + phi * self.trend
         error = np.where(np.isnan(value), 0.0, value - expected)
@@ -78,10 +79,10 @@ class DampedTrend:
             trend=np.where(first, 0.0, phi * self.trend + alpha * beta * error),
         )
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         phi = np.array(self.tunings)[:, 2, None]
-        reach: Array = phi * (1 - phi**steps) / (1 - phi)
-        path: Array = self.level[:, :, None] + self.trend[:, :, None] * reach[:, None, :]
+        reach: Floats = phi * (1 - phi**steps) / (1 - phi)
+        path: Floats = self.level[:, :, None] + self.trend[:, :, None] * reach[:, None, :]
         return path
 
 
@@ -92,9 +93,9 @@ class AdaptiveGain:
     After Trigg and Leach, Exponential smoothing with an adaptive response rate (1967).
     """
 
-    level: Array
-    error: Array
-    size: Array
+    level: Floats
+    error: Floats
+    size: Floats
 
     MEMORY = 0.3
     LEAST = 0.2
@@ -108,7 +109,7 @@ class AdaptiveGain:
     def names(self) -> tuple[str, ...]:
         return ("adaptive gain",)
 
-    def seen(self, value: Array) -> Self:
+    def seen(self, value: Floats) -> Self:
         gone = np.isnan(value) | np.isnan(self.level)
         miss = np.where(gone, 0.0, value - self.level)
         error = np.where(gone, self.error, self.error + self.MEMORY * (miss - self.error))
@@ -118,5 +119,5 @@ class AdaptiveGain:
         level = np.where(np.isnan(self.level), value, self.level + weight * miss)
         return replace(self, level=level, error=error, size=size)
 
-    def paths(self, lookback: Lookback, steps: Array) -> Array:  # noqa: ARG002 - the protocol's
+    def paths(self, lookback: Lookback, steps: Floats) -> Floats:  # noqa: ARG002 - the protocol's
         return flat(self.level, steps)

@@ -13,11 +13,12 @@ from enum import StrEnum
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
 from slaplanner.core.profiles.hardware import MEMORY_SHARE, Hardware
 from slaplanner.core.profiles.outliers import contradicted
 from slaplanner.core.profiles.protocol import PrefillProfile
-from slaplanner.core.profiles.tables import DecodeTable, FloatArray, PrefillTable, ProfileTables
+from slaplanner.core.profiles.tables import DecodeTable, PrefillTable, ProfileTables
 from slaplanner.core.wording import figure
 
 LATENCY_NOISE = 0.05
@@ -99,11 +100,11 @@ def implied_gpus(tables: ProfileTables) -> float:
     return float(gpus[np.argmin(tables.decode.kv_usage)])
 
 
-def _prefill_gpus(table: PrefillTable) -> FloatArray:
+def _prefill_gpus(table: PrefillTable) -> Floats:
     return np.asarray(1000 * table.isl_tokens / (table.ttft_ms * table.throughput_per_gpu))
 
 
-def _decode_gpus(table: DecodeTable) -> FloatArray:
+def _decode_gpus(table: DecodeTable) -> Floats:
     return np.asarray(1000 * table.concurrency / (table.itl_ms * table.throughput_per_gpu))
 
 
@@ -270,7 +271,7 @@ def _gpus(count: int) -> str:
     return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
-def _worst_fall(latencies: FloatArray) -> int | None:
+def _worst_fall(latencies: Floats) -> int | None:
     """Index before the largest relative fall beyond noise; None if there is none."""
     if len(latencies) < 2:
         return None

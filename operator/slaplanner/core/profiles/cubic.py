@@ -14,11 +14,12 @@ import numpy as np
 from scipy.interpolate import griddata
 from scipy.spatial import QhullError
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ProfileFormatError
 from slaplanner.core.profiles.grids import decode_grid, prefill_grid
 from slaplanner.core.profiles.piecewise import PiecewiseCubic
 from slaplanner.core.profiles.protocol import BestDecode, DecodeGrid, PrefillGrid
-from slaplanner.core.profiles.tables import DecodeTable, FloatArray, PrefillTable
+from slaplanner.core.profiles.tables import DecodeTable, PrefillTable
 
 RESOLUTION = 100
 """Cells per axis of Dynamo's decode grid."""
@@ -63,13 +64,13 @@ class CubicPrefill:
     def ttft_ms(self, isl_tokens: float) -> float:
         return self._ttft(self._clip(isl_tokens))
 
-    def ttft_row_ms(self, isl_tokens: FloatArray) -> FloatArray:
+    def ttft_row_ms(self, isl_tokens: Floats) -> Floats:
         return self._ttft.row(np.minimum(np.maximum(isl_tokens, self._isl_range[0]), self._isl_range[1]))
 
     def throughput_per_gpu(self, isl_tokens: float) -> float:
         return self._throughput(self._clip(isl_tokens))
 
-    def tabulate(self, isl_tokens: Sequence[float] | FloatArray | None = None) -> PrefillGrid:
+    def tabulate(self, isl_tokens: Sequence[float] | Floats | None = None) -> PrefillGrid:
         return prefill_grid(self, isl_tokens)
 
     def _clip(self, isl_tokens: float) -> float:
@@ -112,9 +113,9 @@ class CubicDecode:
     def itl_curve_ms(self, context_tokens: float) -> Callable[[float], float]:
         return lambda concurrency: self.itl_ms(concurrency=concurrency, context_tokens=context_tokens)
 
-    def itl_row_ms(self, concurrency: FloatArray, *, context_tokens: float) -> FloatArray:
+    def itl_row_ms(self, concurrency: Floats, *, context_tokens: float) -> Floats:
         kv_usage = np.clip(concurrency * context_tokens / self._max_kv_tokens, 0.0, 1.0)
-        row: FloatArray = self._itl[self._row(context_tokens)]
+        row: Floats = self._itl[self._row(context_tokens)]
         return row[np.rint(kv_usage * (RESOLUTION - 1)).astype(np.intp)]
 
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:
@@ -139,8 +140,8 @@ class CubicDecode:
     def tabulate(
         self,
         *,
-        kv_usage: Sequence[float] | FloatArray | None = None,
-        context_tokens: Sequence[float] | FloatArray | None = None,
+        kv_usage: Sequence[float] | Floats | None = None,
+        context_tokens: Sequence[float] | Floats | None = None,
     ) -> DecodeGrid:
         return decode_grid(self, kv_usage=kv_usage, context_tokens=context_tokens)
 
@@ -157,7 +158,7 @@ def _nearest(share: float) -> int:
     return round(min(max(share, 0.0), 1.0) * (RESOLUTION - 1))
 
 
-def _sampled(table: DecodeTable, values: FloatArray) -> FloatArray:
+def _sampled(table: DecodeTable, values: Floats) -> Floats:
     """The cubic surfaces through *values* on the grid; holes take the nearest point.
 
     *values* has the shape (points, quantities), the result (context, kv, quantities).

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.profiles.protocol import DecodeGrid, DecodeProfile, PrefillGrid, PrefillProfile
-from slaplanner.core.profiles.tables import FloatArray
 
 DEFAULT_ISL_POINTS = 513
 DEFAULT_KV_POINTS = 129
 DEFAULT_CONTEXT_POINTS = 65
 
 
-def prefill_grid(profile: PrefillProfile, isl_tokens: Sequence[float] | FloatArray | None) -> PrefillGrid:
+def prefill_grid(profile: PrefillProfile, isl_tokens: Sequence[float] | Floats | None) -> PrefillGrid:
     """Both prefill curves at *isl_tokens* (see `PrefillProfile.tabulate`)."""
     if isl_tokens is None:
         isl_tokens = np.linspace(0.0, profile.isl_range[1], DEFAULT_ISL_POINTS)
@@ -29,8 +29,8 @@ def prefill_grid(profile: PrefillProfile, isl_tokens: Sequence[float] | FloatArr
 def decode_grid(
     profile: DecodeProfile,
     *,
-    kv_usage: Sequence[float] | FloatArray | None,
-    context_tokens: Sequence[float] | FloatArray | None,
+    kv_usage: Sequence[float] | Floats | None,
+    context_tokens: Sequence[float] | Floats | None,
 ) -> DecodeGrid:
     """Both decode surfaces on the product of the axes (see `DecodeProfile.tabulate`)."""
     if kv_usage is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slaplanner.core.profiles.tables import FloatArray
+from slaplanner.core.arrays import Floats
 
 
 class OperatingPoint(NamedTuple):
@@ -31,9 +31,9 @@ class LoadCurve:
     def __init__(
         self,
         *,
-        concurrency: FloatArray,
-        itl_ms: FloatArray,
-        throughput_per_gpu: FloatArray,
+        concurrency: Floats,
+        itl_ms: Floats,
+        throughput_per_gpu: Floats,
         last_measured: float,
     ) -> None:
         """`concurrency` rises strictly, `itl_ms` never falls; equally many knots of each, at least one."""
@@ -59,7 +59,7 @@ class LoadCurve:
         share = (concurrency - before) / (self._concurrency[i] - before)
         return itl + share * (self._itl[i] - itl)
 
-    def itl_row_ms(self, concurrency: FloatArray) -> FloatArray:
+    def itl_row_ms(self, concurrency: Floats) -> Floats:
         """`itl_ms` at many loads at once, which differs from it in the last digit at most."""
         return np.interp(concurrency, *self._row)
 

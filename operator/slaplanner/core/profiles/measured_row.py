@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.profiles.isotonic import never_falling
-from slaplanner.core.profiles.tables import DecodeTable, FloatArray
+from slaplanner.core.profiles.tables import DecodeTable
 
 SAME_CONTEXT = 0.05
 """Relative difference up to which contexts belong to one row. Sweeps step by 10 % and more."""
@@ -26,28 +27,28 @@ class MeasuredRow:
     """One context length; arrays of shape (points,), load rising strictly, ITL never falling."""
 
     context_tokens: float
-    concurrency: FloatArray
-    load: FloatArray
-    itl_ms: FloatArray
-    throughput: FloatArray
+    concurrency: Floats
+    load: Floats
+    itl_ms: Floats
+    throughput: Floats
     """Output tokens/s/GPU."""
     last_measured_load: float
     """The highest load that was measured; points beyond it were completed from other rows."""
 
     @property
-    def gpus(self) -> FloatArray:
+    def gpus(self) -> Floats:
         """GPUs per replica that concurrency, ITL and throughput imply together."""
         return 1000 * self.concurrency / (self.itl_ms * self.throughput)
 
-    def itl_at(self, load: FloatArray) -> FloatArray:
+    def itl_at(self, load: Floats) -> Floats:
         """ITL at *load*; outside the row, that of its first or last point."""
         return np.interp(load, self.load, self.itl_ms)
 
-    def gpus_at(self, load: FloatArray) -> FloatArray:
+    def gpus_at(self, load: Floats) -> Floats:
         """Implied GPUs at *load*; outside the row, those of its first or last point."""
         return np.interp(load, self.load, self.gpus)
 
-    def throughput_at(self, load: FloatArray) -> FloatArray:
+    def throughput_at(self, load: Floats) -> Floats:
         """Throughput at *load*, between its neighbouring points; outside, that of the first or last one."""
         concurrency = np.interp(load, self.load, self.concurrency)
         throughput = 1000 * concurrency / (self.itl_at(load) * self.gpus_at(load))

@@ -21,13 +21,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.profiles.completed_rows import completed
 from slaplanner.core.profiles.grids import decode_grid
 from slaplanner.core.profiles.load_curve import LoadCurve
 from slaplanner.core.profiles.measured_row import measured_rows
 from slaplanner.core.profiles.protocol import BestDecode, DecodeGrid
 from slaplanner.core.profiles.row_pair import RowPair
-from slaplanner.core.profiles.tables import DecodeTable, FloatArray
+from slaplanner.core.profiles.tables import DecodeTable
 
 CURVES_KEPT = 128
 """Curves kept for the contexts asked last; a plan asks for a handful, a table for each row once."""
@@ -67,7 +68,7 @@ class MonotoneDecode:
     def itl_curve_ms(self, context_tokens: float) -> Callable[[float], float]:
         return self._curve(context_tokens).itl_ms
 
-    def itl_row_ms(self, concurrency: FloatArray, *, context_tokens: float) -> FloatArray:
+    def itl_row_ms(self, concurrency: Floats, *, context_tokens: float) -> Floats:
         return self._curve(context_tokens).itl_row_ms(concurrency)
 
     def throughput_per_gpu(self, *, concurrency: float, context_tokens: float) -> float:
@@ -89,8 +90,8 @@ class MonotoneDecode:
     def tabulate(
         self,
         *,
-        kv_usage: Sequence[float] | FloatArray | None = None,
-        context_tokens: Sequence[float] | FloatArray | None = None,
+        kv_usage: Sequence[float] | Floats | None = None,
+        context_tokens: Sequence[float] | Floats | None = None,
     ) -> DecodeGrid:
         return decode_grid(self, kv_usage=kv_usage, context_tokens=context_tokens)
 

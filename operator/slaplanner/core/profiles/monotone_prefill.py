@@ -17,12 +17,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.profiles.grids import prefill_grid
 from slaplanner.core.profiles.isotonic import never_falling
 from slaplanner.core.profiles.outliers import contradicted
 from slaplanner.core.profiles.piecewise import PiecewiseCubic
 from slaplanner.core.profiles.protocol import PrefillGrid
-from slaplanner.core.profiles.tables import FloatArray, PrefillTable
+from slaplanner.core.profiles.tables import PrefillTable
 
 
 class MonotonePrefill:
@@ -68,7 +69,7 @@ class MonotonePrefill:
         # PCHIP keeps within the two knots but for the last bit.
         return min(max(self._curve.on(i, isl_tokens), self._ttft[i]), self._ttft[i + 1])
 
-    def ttft_row_ms(self, isl_tokens: FloatArray) -> FloatArray:
+    def ttft_row_ms(self, isl_tokens: Floats) -> Floats:
         first, last = self.isl_range
         beyond = self._ttft[-1] + self._slope_beyond * np.maximum(isl_tokens - last, 0.0)
         if self._curve is None:
@@ -87,7 +88,7 @@ class MonotonePrefill:
         low, high = sorted(self._throughput[i : i + 2])
         return min(max(throughput, low), high)
 
-    def tabulate(self, isl_tokens: Sequence[float] | FloatArray | None = None) -> PrefillGrid:
+    def tabulate(self, isl_tokens: Sequence[float] | Floats | None = None) -> PrefillGrid:
         return prefill_grid(self, isl_tokens)
 
 

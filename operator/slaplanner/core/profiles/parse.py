@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ProfileFormatError
-from slaplanner.core.profiles.tables import MAX_POINTS, DecodeTable, FloatArray, PrefillTable
+from slaplanner.core.profiles.tables import MAX_POINTS, DecodeTable, PrefillTable
 
 MAX_FILE_BYTES = 4 << 20
 """A profile of 100 points is 10 KiB of JSON; a ConfigMap holds 1 MiB at most."""
@@ -52,7 +53,7 @@ _BROKEN_ARCHIVE = (
 )
 """What `zipfile` raises on what is no archive: each part of the directory can point anywhere."""
 
-Arrays = Mapping[str, FloatArray]
+Arrays = Mapping[str, Floats]
 
 _PREFILL_KEYS = ("prefill_isl", "prefill_ttft", "prefill_thpt_per_gpu")
 _DECODE_KEYS = ("x_kv_usage", "y_context_length", "z_itl", "z_thpt_per_gpu", "max_kv_tokens")
@@ -165,7 +166,7 @@ def decode_table(data: bytes, *, source: str, tp: int | None = None) -> DecodeTa
     return table
 
 
-def _mocker_decode(arrays: Arrays, tp: int | None, source: str) -> tuple[dict[str, FloatArray], float]:
+def _mocker_decode(arrays: Arrays, tp: int | None, source: str) -> tuple[dict[str, Floats], float]:
     """Columns of the mocker's grid, thinned out to what a table may have, and the size of the KV cache.
 
     Of the grid's `decode_itl[kv tokens, context]`; its largest KV load is taken for the size of the cache.
@@ -226,7 +227,7 @@ def _row(found: Arrays, tp: int | None, *, source: str) -> Arrays:
 
 
 def _wants_milliseconds(
-    name: str, latency: FloatArray, gpus: FloatArray, *, source: str, are_seconds: bool, longest_s: float
+    name: str, latency: Floats, gpus: Floats, *, source: str, are_seconds: bool, longest_s: float
 ) -> None:
     """Refuse latencies in seconds: they imply replicas of a thousand times as many GPUs.
 
@@ -287,8 +288,8 @@ def _opened(data: bytes, *, source: str) -> Iterator[zipfile.ZipFile]:
         raise ProfileFormatError(f"{source}: found a broken archive ({exc}), wanted an NPZ file") from exc
 
 
-def _from_npz(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, FloatArray]:
-    arrays: dict[str, FloatArray] = {}
+def _from_npz(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, Floats]:
+    arrays: dict[str, Floats] = {}
     with _opened(data, source=source) as archive:
         for member in archive.infolist():
             key = member.filename.removesuffix(".npy")
@@ -300,7 +301,7 @@ def _from_npz(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, F
     return arrays
 
 
-def _from_npy(data: bytes, *, key: str, source: str, most: int) -> FloatArray:
+def _from_npy(data: bytes, *, key: str, source: str, most: int) -> Floats:
     """One array, from the plain layout that numpy writes for numbers."""
     file = io.BytesIO(data)
     try:
@@ -328,7 +329,7 @@ def _from_npy(data: bytes, *, key: str, source: str, most: int) -> FloatArray:
     return numbers.reshape(shape, order="F" if by_columns else "C")
 
 
-def _from_json(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, FloatArray]:
+def _from_json(data: bytes, keys: tuple[str, ...], *, source: str) -> dict[str, Floats]:
     document = _object(data, source=source)
     keys = tuple(key for key in keys if key != _TP)  # of rows, which JSON does not have
     return {key: _from_list(document[key], key=key, source=source) for key in keys if key in document}
@@ -346,7 +347,7 @@ def _object(data: bytes, *, source: str) -> dict[str, Any]:
     return document
 
 
-def _from_list(value: Any, *, key: str, source: str) -> FloatArray:
+def _from_list(value: Any, *, key: str, source: str) -> Floats:
     numbers = value if isinstance(value, list) else [value]
     wrong = [item for item in numbers if type(item) not in (int, float)]
     if wrong or (not isinstance(value, list) and key != "max_kv_tokens"):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ProfileNotFound
 from slaplanner.core.model import Interpolation
-from slaplanner.core.profiles.tables import FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +35,19 @@ class BestDecode:
 class PrefillGrid:
     """TTFT and throughput at the given prompt lengths; arrays of shape (isl,)."""
 
-    isl_tokens: FloatArray
-    ttft_ms: FloatArray
-    throughput_per_gpu: FloatArray
+    isl_tokens: Floats
+    ttft_ms: Floats
+    throughput_per_gpu: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodeGrid:
     """ITL and throughput on a full grid; tables of shape (context, kv)."""
 
-    context_tokens: FloatArray
-    kv_usage: FloatArray
-    itl_ms: FloatArray
-    throughput_per_gpu: FloatArray
+    context_tokens: Floats
+    kv_usage: Floats
+    itl_ms: Floats
+    throughput_per_gpu: Floats
     max_kv_tokens: float
 
 
@@ -67,7 +67,7 @@ class PrefillProfile(Protocol):
         """Time to first token of one prompt on an idle replica."""
         ...
 
-    def ttft_row_ms(self, isl_tokens: FloatArray) -> FloatArray:
+    def ttft_row_ms(self, isl_tokens: Floats) -> Floats:
         """`ttft_ms` of many lengths, but for the last digit; shape as *isl_tokens*."""
         ...
 
@@ -75,7 +75,7 @@ class PrefillProfile(Protocol):
         """Input tokens/s/GPU at this prompt length."""
         ...
 
-    def tabulate(self, isl_tokens: Sequence[float] | FloatArray | None = None) -> PrefillGrid:
+    def tabulate(self, isl_tokens: Sequence[float] | Floats | None = None) -> PrefillGrid:
         """Both curves at these lengths; default: 513 equal steps from 0 to the longest measured one."""
         ...
 
@@ -105,7 +105,7 @@ class DecodeProfile(Protocol):
         """`itl_ms` over concurrency at one context, for those who ask for many loads."""
         ...
 
-    def itl_row_ms(self, concurrency: FloatArray, *, context_tokens: float) -> FloatArray:
+    def itl_row_ms(self, concurrency: Floats, *, context_tokens: float) -> Floats:
         """`itl_ms` at many loads of one context, but for the last digit; shape as *concurrency*."""
         ...
 
@@ -124,8 +124,8 @@ class DecodeProfile(Protocol):
     def tabulate(
         self,
         *,
-        kv_usage: Sequence[float] | FloatArray | None = None,
-        context_tokens: Sequence[float] | FloatArray | None = None,
+        kv_usage: Sequence[float] | Floats | None = None,
+        context_tokens: Sequence[float] | Floats | None = None,
     ) -> DecodeGrid:
         """Both surfaces on a full grid.
 

@@ -14,9 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.errors import ProfileFormatError
-
-FloatArray = npt.NDArray[np.float64]
 
 MAX_POINTS = 2_000
 """Points per array; Dynamo's profiler writes some 10 to 100, and fits of many more cost seconds."""
@@ -28,7 +27,7 @@ MAX_TOKENS = 1e12
 """No token count of a real profile is near it; beyond it lies overflow."""
 
 
-def _column(name: str, values: Sequence[float] | FloatArray) -> FloatArray:
+def _column(name: str, values: Sequence[float] | Floats) -> Floats:
     """One validated column as a read-only array of floats."""
     try:
         array = np.array(values, dtype=np.float64)
@@ -54,7 +53,7 @@ def _column(name: str, values: Sequence[float] | FloatArray) -> FloatArray:
     return array
 
 
-def _equal_lengths(columns: dict[str, FloatArray]) -> None:
+def _equal_lengths(columns: dict[str, Floats]) -> None:
     if len({column.size for column in columns.values()}) != 1:
         found = ", ".join(f"{name} {column.size}" for name, column in columns.items())
         raise ProfileFormatError(
@@ -66,18 +65,18 @@ def _equal_lengths(columns: dict[str, FloatArray]) -> None:
 class PrefillTable:
     """One row per measured prompt length; all arrays of shape (points,)."""
 
-    isl_tokens: FloatArray
-    ttft_ms: FloatArray
-    throughput_per_gpu: FloatArray
+    isl_tokens: Floats
+    ttft_ms: Floats
+    throughput_per_gpu: Floats
     """Input tokens/s/GPU."""
 
     @classmethod
     def of(
         cls,
         *,
-        isl_tokens: Sequence[float] | FloatArray,
-        ttft_ms: Sequence[float] | FloatArray,
-        throughput_per_gpu: Sequence[float] | FloatArray,
+        isl_tokens: Sequence[float] | Floats,
+        ttft_ms: Sequence[float] | Floats,
+        throughput_per_gpu: Sequence[float] | Floats,
     ) -> Self:
         """Validate and keep the three columns.
 
@@ -114,12 +113,12 @@ class PrefillTable:
 class DecodeTable:
     """One row per measured (load, context); scattered, not a grid; all arrays of shape (points,)."""
 
-    kv_usage: FloatArray
+    kv_usage: Floats
     """Share of the KV cache in use, 0 to 1."""
-    context_tokens: FloatArray
+    context_tokens: Floats
     """Mean tokens in the cache per request (ISL + OSL / 2)."""
-    itl_ms: FloatArray
-    throughput_per_gpu: FloatArray
+    itl_ms: Floats
+    throughput_per_gpu: Floats
     """Output tokens/s/GPU."""
     max_kv_tokens: float
     """Tokens that the KV cache of one replica holds."""
@@ -128,10 +127,10 @@ class DecodeTable:
     def of(
         cls,
         *,
-        kv_usage: Sequence[float] | FloatArray,
-        context_tokens: Sequence[float] | FloatArray,
-        itl_ms: Sequence[float] | FloatArray,
-        throughput_per_gpu: Sequence[float] | FloatArray,
+        kv_usage: Sequence[float] | Floats,
+        context_tokens: Sequence[float] | Floats,
+        itl_ms: Sequence[float] | Floats,
+        throughput_per_gpu: Sequence[float] | Floats,
         max_kv_tokens: float,
     ) -> Self:
         """Validate and keep the four columns and the size of the KV cache.
@@ -164,7 +163,7 @@ class DecodeTable:
         return int(self.kv_usage.size)
 
     @property
-    def concurrency(self) -> FloatArray:
+    def concurrency(self) -> Floats:
         """Requests in flight on one replica, per row."""
         return self.kv_usage * self.max_kv_tokens / self.context_tokens
 

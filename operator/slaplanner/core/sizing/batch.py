@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.profiles import DecodeProfile
-from slaplanner.core.sizing.arrays import Floats
 from slaplanner.core.sizing.lengths import LengthDistribution
 
 KV_LIMIT = 0.97

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from slaplanner.core.sizing.arrays import Floats
+from slaplanner.core.arrays import Floats
 
 LEAST_STEPS = 4
 LEAST_REQUESTS = 20.0

@@ -21,9 +21,9 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtri
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role, Sla
 from slaplanner.core.profiles import Profile
-from slaplanner.core.sizing.arrays import Floats
 from slaplanner.core.sizing.batch import LIFE_SHARE, Batch, mean_context_tokens
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.experience import ENGINE_MARGIN

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.special import ndtr, ndtri
 
-from slaplanner.core.sizing.arrays import Floats
+from slaplanner.core.arrays import Floats
 
 _PER_OCTAVE = 4
 LEVELS = 2.0 ** (np.arange(-6 * _PER_OCTAVE, _PER_OCTAVE + 1) / _PER_OCTAVE)

@@ -7,8 +7,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.readings import Histogram
-from slaplanner.core.sizing.arrays import Floats
 
 LEAST_COUNT = 20.0
 """Requests below which the mean alone is believed: a handful shows no shape."""

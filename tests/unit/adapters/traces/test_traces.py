@@ -193,14 +193,14 @@ def test_an_empty_slice_says_what_there_is() -> None:
 
 def test_empty_intervals_count_zero_and_have_no_lengths() -> None:
     load = per_interval(_parse(_line(0, 10, 2), _line(1000, 30, 4), _line(25_000, 7, 1)), interval_s=10)
-    assert load.requests.tolist() == [2, 0, 1]
+    assert load.requests == (2, 0, 1)
     np.testing.assert_array_equal(load.isl_tokens, [20, np.nan, 7])
     np.testing.assert_array_equal(load.osl_tokens, [3, np.nan, 1])
 
 
 def test_requests_before_the_start_are_not_counted() -> None:
     load = per_interval(_parse(*[_line(1000 * second) for second in range(40)]), interval_s=10, start_s=5)
-    assert load.requests.tolist() == [10, 10, 10, 5]
+    assert load.requests == (10, 10, 10, 5)
 
 
 def test_one_interval_only_is_its_own_message() -> None:
@@ -211,8 +211,8 @@ def test_one_interval_only_is_its_own_message() -> None:
 def test_repeating_a_trace_multiplies_its_load_and_nothing_else() -> None:
     trace = _parse(_line(0, 100, 10), _line(70_000, 300, 30))
     once, thrice = per_interval(trace, interval_s=60), per_interval(trace.repeated(3), interval_s=60)
-    assert thrice.requests.tolist() == (3 * once.requests).tolist()
-    assert thrice.isl_tokens.tolist() == once.isl_tokens.tolist()
+    assert thrice.requests == tuple(3 * count for count in once.requests)
+    assert thrice.isl_tokens == once.isl_tokens
     with pytest.raises(ValueError, match="1 or more times, found 0"):
         trace.repeated(0)
 

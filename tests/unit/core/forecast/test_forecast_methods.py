@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.forecast import arima
 from slaplanner.core.forecast.direct import Direct
-from slaplanner.core.forecast.features import CHANNELS, Array, Expert, Lookback, point
+from slaplanner.core.forecast.features import CHANNELS, Expert, Lookback, point
 from slaplanner.core.forecast.kalman import Kalman
 from slaplanner.core.forecast.plateaus import RecentWindow, RunMean
 from slaplanner.core.forecast.seasonal import DAY_S, Seasonal
@@ -118,7 +119,7 @@ def test_a_median_ignores_a_spike_and_the_last_value_does_not() -> None:
     assert _path(Smoothing.of(1.0), load)[0] == 1000.0
 
 
-def _days(number: int, shape: Array) -> Series:
+def _days(number: int, shape: Floats) -> Series:
     load = np.tile(shape, number)
     step_s = DAY_S / len(shape)
     return Series(
@@ -130,7 +131,7 @@ def _days(number: int, shape: Array) -> Series:
     )
 
 
-def _seasonal(series: Series) -> Array:
+def _seasonal(series: Series) -> Floats:
     expert = Seasonal.of("day", DAY_S)
     for index in range(len(series)):
         expert = expert.seen(point(series, index))

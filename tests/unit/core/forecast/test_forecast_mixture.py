@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slaplanner.core.forecast.features import CHANNELS, ISL, PREFILL, REQUESTS, Array
+from slaplanner.core.arrays import Floats
+from slaplanner.core.forecast.features import CHANNELS, ISL, PREFILL, REQUESTS
 from slaplanner.core.forecast.mixture import Mixture
 
 STEPS = np.array([1.0, 2.0])
 
 
-def _led(truth: Array, *members: Array) -> tuple[Mixture, Array]:
+def _led(truth: Floats, *members: Floats) -> tuple[Mixture, Floats]:
     """The mixture led along *truth* (points, C) with what each member says (points, C, K)."""
     mixture = Mixture.fresh(len(members), STEPS)
     said = np.full((CHANNELS, len(STEPS)), np.nan)
@@ -22,7 +23,7 @@ def _led(truth: Array, *members: Array) -> tuple[Mixture, Array]:
     return mixture, said
 
 
-def _says(points: int, near: float, far: float) -> Array:
+def _says(points: int, near: float, far: float) -> Floats:
     """The same of every channel at every point: *near* one step ahead, *far* two steps ahead."""
     return np.broadcast_to([near, far], (points, CHANNELS, 2)).copy()
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
 from slaplanner_lab.engine import Engine, EngineTables
-from slaplanner_lab.engine.state import Floats
 
 MAX_KV = 4000.0
 TABLES = EngineTables(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -27,9 +27,10 @@ from slaplanner_lab.simulation.loop import (
 from slaplanner_lab.simulation.miss_causes import causes
 from slaplanner_lab.simulation.planners import PolicyPlanner, Verdict
 from slaplanner_lab.simulation.score import met, score
+from slaplanner_lab.simulation.telemetry import SCRAPE_S
 from slaplanner_lab.simulation.timeline import timeline
 from slaplanner_lab.simulation.traffic import Traffic
-from tests.profile_data import LLAMA_8B, PROFILES
+from tests.profile_data import LLAMA_8B, MODELLED_32B, PROFILES
 from tests.theory import mean_wait_mdc
 
 INTERVAL_S = 30.0
@@ -257,3 +258,36 @@ def test_a_lost_worker_under_the_planner_is_replaced_and_loses_no_request() -> N
     assert ready[90.0] == ready[120.0] + 1
     assert ready[150.0] == ready[90.0]
     assert run.unfinished == 0
+
+
+@pytest.mark.parametrize("after_plan_s", [40.0, 75.0, 110.0, 145.0])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_load_that_doubles_between_two_plans_is_ordered_for_within_20_s(
+    after_plan_s: float, seed: int
+) -> None:
+    """At Dynamo's interval of 180 s; without glances the order waits for the next plan."""
+    interval_s, base, rng = 180.0, 10 * 180.0, np.random.default_rng(seed)
+    step_s = base + after_plan_s
+    times = [rng.uniform(0.0, step_s, int(20 * step_s)), rng.uniform(step_s, step_s + 400.0, 40 * 400)]
+    arrival_s = np.sort(np.concatenate(times))
+    traffic = Traffic(
+        arrival_s=arrival_s,
+        isl_tokens=np.full(arrival_s.size, 2000.0),
+        osl_tokens=np.full(arrival_s.size, 200.0),
+    )
+    profile = load_profile(PROFILES / MODELLED_32B).profile
+    asked = policy(
+        sla=Sla(ttft_ms=1000.0, itl_ms=30.0), interval_s=interval_s, window_s=interval_s, startup_s=120.0
+    )
+    played = replace(scenario(traffic, start=(3, 2)), policy=asked, tables=EngineTables.of(profile))
+
+    def first_order_s(*, glances: bool) -> float:
+        run = simulate(played, PolicyPlanner(policy=asked, profile=profile, glances=glances))
+        asked_at = [(look.at_s, sum(look.asked.values())) for look in run.looks if look.at_s >= base]
+        before = asked_at[0][1]
+        assert run.budget_violations == 0
+        return next(at_s for at_s, count in asked_at if at_s > step_s and count > before)
+
+    visible_s = step_s + SCRAPE_S
+    assert first_order_s(glances=True) <= visible_s + 20.0
+    assert first_order_s(glances=False) >= base + interval_s

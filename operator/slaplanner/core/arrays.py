@@ -1,4 +1,4 @@
-"""The array type of sizing."""
+"""The array type of the package: what is computed with has 64 bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A progress bar on standard error; silent where nobody watches."""
+"""What goes to a terminal: the width of tables on standard output, and a progress bar on standard error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+WIDTH_WHEN_PIPED = 140
+"""Rich would fold to 80 columns, and a script or a log has no edge."""
+
+
+def console_for_tables(console: Console | None = None) -> Console:
+    """*console*, else standard output; where that is no terminal, of a width that folds nothing."""
+    out = console or Console()
+    return out if out.is_terminal else Console(width=WIDTH_WHEN_PIPED, file=out.file)
 
 
 class Bar:
