@@ -18,7 +18,7 @@ from slaplanner.core.errors import MetricsError
 from slaplanner.core.readings import Series
 from slaplanner.settings import PrometheusConnection, SettingsError
 from slaplanner_lab.cli.inputs import check_writable
-from slaplanner_lab.cli.progress import Bar
+from slaplanner_lab.cli.terminal import Bar
 from slaplanner_lab.drawn_trace import DrawError, DrawnTrace, LengthWindow, draw
 
 WINDOW_S: Final = 3600
