@@ -123,6 +123,8 @@ class Reason(StrEnum):
     """Prometheus answered with an error of the request (4xx)."""
     CONNECTION_UNKNOWN = "ConnectionUnknown"
     """The policy names a connection that the administrator did not configure."""
+    CONNECTION_NOT_ALLOWED = "ConnectionNotAllowed"
+    """The administrator's settings do not let policies of this namespace use the connection."""
     NO_SERIES = "NoSeries"
     """No series matches, and nothing shows that the frontend is merely idle."""
     SERIES_UNDER_OTHER_LABELS = "SeriesUnderOtherLabels"

@@ -235,7 +235,10 @@ class RequestQueries:
         alive = figure(answers, "up")
         is_up = f" {alive:g} targets up{target} are up and expose none of it." if alive else ""
         if found or missing:
-            listed = [f"there are: {self._nearest(found)}"] if found else []
+            nearest = self._nearest(found)
+            listed = [f"there are: {nearest}"] if nearest else []
+            if found and not nearest:
+                listed = ["those that come near belong to other namespaces"]
             told = "; ".join([*listed, *missing[:MAX_SHOWN]])
             return Unknown(
                 Reason.SERIES_UNDER_OTHER_LABELS,
@@ -258,7 +261,11 @@ class RequestQueries:
         """Names and labels of others' series, those that differ least from ours first."""
         ours = f"{Expressions(self.scope).prefix} {(self.scope.model or '').lower()} {self.scope.dynamo_namespace}"
         names = ("series", MODEL, NAMESPACE)
-        found = {tuple(row.labels.get(name, "")[:200] for name in names) for row in rows}
+        found = {
+            tuple(row.labels.get(name, "")[:200] for name in names)
+            for row in rows
+            if self.scope.may_tell(row.labels)
+        }
         near = sorted(
             found, key=lambda values: (-SequenceMatcher(None, ours, " ".join(values)).ratio(), values)
         )

@@ -250,7 +250,7 @@ class Expressions:
             found["model_counters"] = self.scope.same_model(*counters)
             found["model_gauges"] = self.scope.same_model(*gauges)
         return {
-            name: f"topk(50, count by (series,{MODEL},{NAMESPACE})"
+            name: f"topk(50, count by (series,namespace,{MODEL},{NAMESPACE})"
             f"({_with_name(f'last_over_time({selector}[{window}])')}))"
             for name, selector in found.items()
             if selector is not None
