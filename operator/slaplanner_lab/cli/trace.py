@@ -14,6 +14,7 @@ from slaplanner.adapters.prometheus import Client, Scope
 from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.history import read_history
 from slaplanner.adapters.prometheus.lengths import read_lengths
+from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.readings import Series
 from slaplanner.settings import PrometheusConnection, SettingsError
@@ -47,7 +48,13 @@ Examples:
 @click.option("--prometheus", required=True, metavar="URL", help="The Prometheus that scrapes the frontends.")
 @click.option("--dynamo-namespace", metavar="NAME", help="Of the deployment: NAMESPACE-DEPLOYMENT as a rule.")
 @click.option("--model", metavar="NAME", help="The served model, in any case.")
-@click.option("--prefix", metavar="NAME", help="Of the frontend's metrics, where DYN_METRICS_PREFIX is set.")
+@click.option(
+    "--prefix",
+    default=FRONTEND_PREFIX,
+    show_default=True,
+    metavar="NAME",
+    help="Of the frontend's metrics, where DYN_METRICS_PREFIX is set.",
+)
 @click.option("--days", type=click.FloatRange(min=0, min_open=True, max=92), default=7.0, show_default=True)
 @click.option(
     "--interval",
@@ -70,7 +77,7 @@ def import_trace(
     prometheus: str,
     dynamo_namespace: str | None,
     model: str | None,
-    prefix: str | None,
+    prefix: str,
     days: float,
     interval: int,
     end: float | None,
@@ -89,8 +96,7 @@ def import_trace(
         connection = PrometheusConnection(
             url=prometheus, bearer_token_file=bearer_token_file, read_timeout_s=60.0
         )
-        fields = {"prefix": prefix} if prefix else {}
-        scope = Scope(dynamo_namespace=dynamo_namespace, model=model, **fields)
+        scope = Scope(dynamo_namespace=dynamo_namespace, model=model, prefix=prefix)
         client = Client("prometheus", connection)
         history = read_history(
             client,
