@@ -228,3 +228,17 @@ def test_the_reference_page_is_up_to_date() -> None:
     assert page.read_text() == settings_reference(), (
         "run: python -m slaplanner.settings_reference > docs/reference/settings.md"
     )
+
+
+@pytest.mark.parametrize(
+    "selector",
+    ["shard=a", "shard==a", "shard != b", "a in (b, c),d notin (e)", "shard", "!shard", "x.io/y=", "a,b=c"],
+)
+def test_a_label_selector_is_taken(selector: str):
+    assert parse_settings(f"policySelector: '{selector}'").policy_selector == selector
+
+
+@pytest.mark.parametrize("selector", ["shard=a b", "=a", "a in b", "a in (b", "a,", "a=-b", "a|b", "Ä=b"])
+def test_what_is_no_label_selector_is_refused_before_the_api_server_does_it(selector: str):
+    with pytest.raises(SettingsError, match="policySelector"):
+        parse_settings(f"policySelector: '{selector}'")
