@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slaplanner.api.yaml_documents import DocumentError, read_documents
+from slaplanner.yaml_documents import DocumentError, read_documents
 
 T = TypeVar("T")
 
