@@ -32,6 +32,10 @@ class Load:
     """Requests arrive and produce no token."""
     served_share: float = 1.0
     """Below 1 there is back-pressure: more arrive than are completed."""
+    edges_s: tuple[float, ...] = ()
+    """Of both latencies' buckets, beside the infinite one; for loads that do not change."""
+    edges_tokens: tuple[float, ...] = ()
+    """Of both lengths' buckets, likewise."""
 
 
 @dataclass(slots=True)
@@ -94,6 +98,11 @@ class PlayedLoads:
             played.totals = played.at(now_s)
             played.load, played.since_s = load, now_s
 
+    def add(self, dynamo_namespace: str, played: _Played) -> None:
+        """Show what is played already."""
+        with self._lock:
+            self._played[dynamo_namespace] = played
+
     def change(self, dynamo_namespace: str, **fields: float | bool) -> None:
         """Change some figures of the load that is played."""
         load = self._played[dynamo_namespace].load
@@ -133,4 +142,38 @@ def _sample(played: _Played, at_s: float, *, stamp: bool) -> Iterator[str]:
     for name, total in _SUMS.items():
         yield line(f"{name}_count", figures[name])
         yield line(f"{name}_sum", figures[total])
+        for edge, reached in _edges(played.load, name):
+            yield line(f"{name}_bucket", figures[name] if reached else 0.0, le=f"{edge}")
         yield line(f"{name}_bucket", figures[name], le="+Inf")
+
+
+def _edges(load: Load, name: str) -> Iterator[tuple[float, bool]]:
+    """The finite edges of a histogram, and whether its one value lies at or below them."""
+    value, edges = {
+        "time_to_first_token_seconds": (load.ttft_s, load.edges_s),
+        "inter_token_latency_seconds": (load.itl_s, load.edges_s),
+        "input_sequence_tokens": (load.isl, load.edges_tokens),
+        "output_sequence_tokens": (load.osl, load.edges_tokens),
+    }.get(name, (0.0, ()))
+    for edge in edges:
+        yield edge, value <= edge
+
+
+def continued(
+    loads: PlayedLoads,
+    dynamo_namespace: str,
+    load: Load,
+    *,
+    since_s: float,
+    until_s: float,
+    step_s: float,
+    model: str = "meta/llama-70b",
+) -> Iterator[str]:
+    """A load that began at *since_s*: its past up to *until_s* in OpenMetrics, and its page goes on from there."""
+    played = _Played({"model": model, "dynamo_namespace": dynamo_namespace}, load, since_s, shown_past=True)
+    loads.add(dynamo_namespace, played)
+    at_s = since_s
+    while at_s < until_s:
+        for line in _sample(played, at_s, stamp=False):
+            yield f"{line} {at_s:.3f}"
+        at_s += step_s

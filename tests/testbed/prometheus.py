@@ -34,6 +34,7 @@ class PrometheusServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._scrape_interval_ms = round(scrape_interval_s * 1000)
         self._http = loopback_session()
+        self._rules = directory / "rules.yml"
         self._targets: dict[str, Target] = {}
         self._jobs: set[str] = set()
         self._config = directory / "prometheus.yml"
@@ -93,6 +94,20 @@ class PrometheusServer:
         self._targets = {f"{target.job} {target.address}": target for target in targets}
         self._reload()
 
+    def set_rules(self, groups: Mapping[str, object]) -> None:
+        """Evaluate these rules, `{"groups": [...]}`, with every scrape."""
+        self._rules.write_text(yaml.safe_dump(dict(groups)))
+        self._reload()
+
+    def firing(self) -> dict[str, set[str]]:
+        """Alerts that fire now -> the namespaces that they name; an empty one for those that name none."""
+        found: dict[str, set[str]] = {}
+        for one in self.query('ALERTS{alertstate="firing"}'):
+            labels = one["metric"]
+            assert isinstance(labels, dict)
+            found.setdefault(labels["alertname"], set()).add(labels.get("namespace", ""))
+        return found
+
     def query(self, expression: str) -> list[dict[str, object]]:
         """The instant vector of *expression* now; raises `requests.HTTPError` for a bad one."""
         answer = self._http.get(
@@ -101,6 +116,17 @@ class PrometheusServer:
         answer.raise_for_status()
         result: list[dict[str, object]] = answer.json()["data"]["result"]
         return result
+
+    def samples(self, series: str, *, until_s: float, window_s: float) -> list[float]:
+        """When the one series of the selector *series* was sampled in a window, in Unix seconds."""
+        answer = self._http.get(
+            f"{self.url}/api/v1/query",
+            params={"query": f"{series}[{round(1000 * window_s)}ms]", "time": f"{until_s:.3f}"},
+            timeout=REQUEST_TIMEOUT_S,
+        )
+        answer.raise_for_status()
+        (found,) = answer.json()["data"]["result"]
+        return [float(at_s) for at_s, _ in found["values"]]
 
     def wait_for(self, expression: str, *, timeout_s: float = 60) -> list[dict[str, object]]:
         """Poll *expression* until its instant vector is not empty, and return it."""
@@ -127,7 +153,12 @@ class PrometheusServer:
         self._jobs |= {target.job for target in self._targets.values()}
         interval = f"{self._scrape_interval_ms}ms"
         document = {
-            "global": {"scrape_interval": interval, "scrape_timeout": interval},
+            "global": {
+                "scrape_interval": interval,
+                "scrape_timeout": interval,
+                "evaluation_interval": interval,
+            },
+            "rule_files": [str(self._rules)] if self._rules.exists() else [],
             "scrape_configs": [
                 {
                     "job_name": job,
