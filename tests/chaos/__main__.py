@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 import traceback
-from pathlib import Path
 
 from tests.chaos.faults import FAULTS
 from tests.chaos.page import write_soak, write_table
@@ -21,7 +20,10 @@ def main() -> int:
     parser.add_argument("--only", help="faults whose names hold this text; writes nothing")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="play at random for that long instead")
     chosen = parser.parse_args()
-    with Bed(say=print) as bed, Stage(bed.control_plane, bed.prometheus, Path(bed.directory)) as stage:
+    with (
+        Bed(say=print) as bed,
+        Stage(bed.control_plane, bed.prometheus, bed.directory, elects=chosen.soak is None) as stage,
+    ):
         if chosen.soak is not None:
             write_soak(soak(stage, chosen.soak))
             return 0

@@ -184,10 +184,24 @@ def api_server(name: str, sees: str, refusal: Refusal, *words: str, short: bool 
 
 
 KEPT = "the status stays as it was; the log says `APIUnavailable`"
+AWAY = "the status stays as it was; an operator that cannot renew its lease ends and is started anew"
 api_server("answers 500 to everything", KEPT, Refusal(status=500), "APIUnavailable")
 api_server("asks for rest (429, Retry-After)", KEPT, Refusal(status=429, retry_after_s=1), "429", short=True)
-api_server("takes requests and never answers", KEPT, Refusal(hold=True), "APIUnavailable")
 api_server("refuses the operator's token (401)", "the status stays as it was", Refusal(status=401))
+
+
+@fault(
+    "the API server takes requests and never answers",
+    "the operator cannot renew its lease: it ends and is started anew",
+    restarts=True,
+)
+def api_server_hangs(stage: Stage) -> Iterator[None]:
+    ended = stage.operator
+    stage.api.refuse(Refusal(hold=True))
+    wait_until(lambda: ended.process.poll() is not None, what="the operator to end", timeout_s=PATIENCE_S)
+    stage.api.open()
+    stage.restarted(ended)
+    yield
 
 
 @fault("every connection to the API server is cut, ten times", "nothing: plans go on")
@@ -243,18 +257,18 @@ def status_conflicts(stage: Stage) -> Iterator[None]:
     stage.api.open()
 
 
-@fault("the API server is killed and comes back", KEPT)
+@fault("the API server is killed and comes back", AWAY, restarts=True)
 def api_server_killed(stage: Stage) -> Iterator[None]:
     stage.control_plane.stop_api_server()
-    stage.logs("APIUnavailable")
+    time.sleep(5)
     stage.control_plane.start_api_server()
     yield
 
 
-@fault("the API server's etcd is killed and comes back", KEPT)
+@fault("the API server's etcd is killed and comes back", AWAY, restarts=True)
 def etcd_killed(stage: Stage) -> Iterator[None]:
     stage.control_plane.etcd.stop(grace_s=0)
-    stage.logs("APIUnavailable")
+    time.sleep(5)
     stage.control_plane.etcd.start()
     yield
 
@@ -274,9 +288,10 @@ def right_revoked(stage: Stage) -> Iterator[None]:
 
 @fault("the operator's token is rotated", "nothing but a restart's pause", restarts=True)
 def token_rotated(stage: Stage) -> Iterator[None]:
-    stage.operator.stop()
+    ended = stage.operator
     stage.renew_token()
-    stage.start_operator()
+    ended.stop()
+    stage.restarted(ended)
     yield
 
 
@@ -293,18 +308,20 @@ def mid_plan(stage: Stage) -> None:
 @fault("SIGKILL in the middle of a plan", "a pause until the next operator plans", restarts=True)
 def killed_mid_plan(stage: Stage) -> Iterator[None]:
     mid_plan(stage)
-    stage.operator.kill()
+    ended = stage.operator
+    ended.kill()
     stage.metrics.open()
-    stage.start_operator()
+    stage.restarted(ended)
     yield
 
 
 @fault("SIGTERM in the middle of a plan", "exit code 0; a pause until the next operator plans", restarts=True)
 def ended_mid_plan(stage: Stage) -> Iterator[None]:
     mid_plan(stage)
-    stage.operator.stop()
+    ended = stage.operator
+    ended.stop()
     stage.metrics.open()
-    stage.start_operator()
+    stage.restarted(ended)
     yield
 
 
@@ -316,34 +333,41 @@ def ended_mid_plan(stage: Stage) -> Iterator[None]:
 )
 def killed_mid_write(stage: Stage) -> Iterator[None]:
     a_write_of_the_deployment(stage, Refusal(lose_answer=True, matches=writes_of(GRAPHS)))
-    stage.operator.kill()
+    ended = stage.operator
+    ended.kill()
     stage.api.open()
-    stage.start_operator()
+    stage.restarted(ended)
     yield
 
 
-@fault("the operator is frozen for longer than its lease and thaws", "it stands by until it leads again")
+@fault(
+    "the operator is frozen for longer than its lease and thaws", "it ends and is started anew", restarts=True
+)
 def frozen(stage: Stage) -> Iterator[None]:
-    stage.operator.process.send_signal(signal.SIGSTOP)
+    ended = stage.operator
+    ended.process.send_signal(signal.SIGSTOP)
     time.sleep(20)
-    stage.operator.process.send_signal(signal.SIGCONT)
+    ended.process.send_signal(signal.SIGCONT)
+    stage.restarted(ended)
     yield
 
 
-@fault("somebody else takes the lease", "it writes nothing until the lease has run out", short=True)
+@fault(
+    "somebody else takes the lease",
+    "it ends, is started anew, and writes nothing until the lease has run out",
+    short=True,
+    restarts=True,
+)
 def lease_lost(stage: Stage) -> Iterator[None]:
+    ended = stage.operator
     taken = {"spec": {"holderIdentity": "somebody-else", "leaseTransitions": 99}}
     patch = ("patch", "lease", "slaplanner", f"--namespace={NAMESPACE}", "--type=merge")
     stage.control_plane.kubectl(*patch, f"--patch={json.dumps(taken)}")
-    wait_until(
-        lambda: "slaplanner_leader 0.0" in stage.operator.metrics(),
-        what="the operator to stand by",
-        timeout_s=PATIENCE_S,
-    )
+    stage.restarted(ended)
     yield
 
 
-@fault("the lease is deleted", "nothing: it is made again")
+@fault("the lease is deleted", "nothing: it is made again", restarts=True)
 def lease_deleted(stage: Stage) -> Iterator[None]:
     stage.control_plane.kubectl("delete", "lease", "slaplanner", f"--namespace={NAMESPACE}")
     yield
@@ -352,6 +376,7 @@ def lease_deleted(stage: Stage) -> Iterator[None]:
 @fault("the leader is killed beside a standby", "the standby leads after the lease", restarts=True)
 def standby_takes_over(stage: Stage) -> Iterator[None]:
     leader = stage.operator
+    stage.let_go(leader)
     stage.start_operator()
     leader.kill()
     wait_until(
@@ -372,8 +397,9 @@ def two_operators(stage: Stage) -> Iterator[None]:
     )
     stage.plans_again()
     stage.follows_the_load()
+    stage.let_go(second)
     second.stop()
-    stage.forget_ended_operators()
+    wait_until(lambda: stage.operator is not second, what="the first alone")
     yield
 
 

@@ -41,6 +41,5 @@ def play(stage: Stage, fault: Fault) -> Played:
     meanwhile.within(BUDGET_GPUS)
     ids = [int(decision["id"]) for decision in stage.scene.status()["decisions"]]
     assert len(set(ids)) == len(ids), f"a decision's id was used twice: {ids}"
-    stage.forget_ended_operators()
     assert stage.operator.answer("/healthz") == "ok\n", "the operator is not well"
     return Played(fault=fault, recovery_s=recovery_s, versions=len(meanwhile.seen))

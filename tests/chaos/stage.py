@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,7 @@ from tests.testbed import (
     PrometheusServer,
     Served,
     Target,
+    TestBedError,
     dynamo_kubeconfig,
     install_dynamo,
     wait_until,
@@ -47,13 +49,19 @@ LEASE = "slaplanner"
 class Stage:
     """Real parts with doors between them, an operator that can be ended and started, and a watch on the budget."""
 
-    def __init__(self, control_plane: ControlPlane, prometheus: PrometheusServer, scratch: Path) -> None:
+    def __init__(
+        self, control_plane: ControlPlane, prometheus: PrometheusServer, scratch: Path, *, elects: bool = True
+    ) -> None:
         self.control_plane = control_plane
         self.prometheus = prometheus
         self.scratch = scratch
         self.load = 60.0
         self._parts = contextlib.ExitStack()
+        self._elects = elects
         self._operators: list[tuple[OperatorProgram, contextlib.ExitStack]] = []
+        self._leaving: list[OperatorProgram] = []
+        self._over = threading.Event()
+        self._kubelet = threading.Thread(target=self._restart_whoever_ended, name="kubelet")
 
     def __enter__(self) -> Self:
         plane, parts = self.control_plane, self._parts
@@ -78,6 +86,7 @@ class Stage:
         self.scene.play(Load(requests_s=self.load, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012))
         wait_scraped(self.scene, self.prometheus)
         self.start_operator()
+        self._kubelet.start()
         self.scene.apply(self.policy())
         self.wait_size()
         return self
@@ -85,6 +94,9 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self.api.open()
         self.metrics.open()
+        self._over.set()
+        if self._kubelet.is_alive():
+            self._kubelet.join()
         for _, running in reversed(self._operators):
             running.close()
         self._parts.close()
@@ -99,7 +111,8 @@ class Stage:
         """The one that was started last."""
         return self._operators[-1][0]
 
-    def start_operator(self, *, elects: bool = True) -> OperatorProgram:
+    def start_operator(self, *, elects: bool | None = None) -> OperatorProgram:
+        elects = self._elects if elects is None else elects
         election = {"namespace": NAMESPACE, "name": LEASE, "leaseSeconds": 12}
         running = contextlib.ExitStack()
         program = running.enter_context(
@@ -124,11 +137,27 @@ class Stage:
             Credentials(server=self.api.url, certificate_authority=None, token=user["user"]["token"]),
         )
 
-    def forget_ended_operators(self) -> None:
-        ended = [one for one in self._operators if one[0].process.poll() is not None]
-        for one in ended:
-            one[1].close()
-            self._operators.remove(one)
+    def restarted(self, ended: OperatorProgram) -> None:
+        """Wait until another operator runs in the place of one that ended, or is about to."""
+        wait_until(
+            lambda: ended.process.poll() is not None and all(one[0] is not ended for one in self._operators),
+            what="the operator to be started anew",
+            timeout_s=PATIENCE_S,
+        )
+
+    def let_go(self, program: OperatorProgram) -> None:
+        """This one is not started again when it ends."""
+        self._leaving.append(program)
+
+    def _restart_whoever_ended(self) -> None:
+        """As the kubelet does. An operator that lost its lease ends by itself."""
+        while not self._over.wait(0.2):
+            for one in [one for one in self._operators if one[0].process.poll() is not None]:
+                with contextlib.suppress(AssertionError, TestBedError):  # then it is tried again
+                    if one[0] not in self._leaving:
+                        self.start_operator()
+                    self._operators.remove(one)
+                    one[1].close()
 
     # What is awaited.
 
@@ -192,9 +221,6 @@ class Stage:
         self.control_plane.start_api_server()
         self.scene.apply_profile()
         self.scene.apply(graph(replicas=self.size), self.policy())
-        self.forget_ended_operators()
-        if not self._operators:
-            self.start_operator()
 
     def versions(self, *, since: int) -> BudgetWatch:
         """Every version of the deployment from a revision on, as etcd keeps them: no outage hides one."""
