@@ -108,9 +108,21 @@ bench-sizing-held-out: $(READY)  ## The same on scenarios beside those of the bo
 bench-bursts: $(READY)  ## The bursts of scenario (b) in sixteen other orders: about a minute
 	$(BIN)/python -m benchmarks.bursts
 
+.PHONY: bench-robust
+bench-robust: $(READY)  ## Sixty random scenarios that nobody tuned for, beside rivals: about ten minutes
+	$(BIN)/python -m benchmarks.robust --page
+
 .PHONY: bench-simulate
 bench-simulate: $(READY)  ## Time and memory of simulations and dry-runs of a day: about two minutes
 	$(BIN)/python -m benchmarks.simulate
+
+.PHONY: bench-glance
+bench-glance: $(READY)  ## Glances between plans at intervals of 60 and 180 s: some minutes
+	$(BIN)/python -m benchmarks.glance
+
+.PHONY: bench-scale
+bench-scale: bed  ## 100, 300 and 1,000 policies under one operator; writes docs/benchmarks/scale.md: about an hour
+	$(BIN)/python -m benchmarks.scale --write
 
 .PHONY: bench-live
 bench-live: bed  ## The live fleet under the operator beside the simulator: ten real minutes

@@ -94,6 +94,11 @@ class PlayedLoads:
             played.totals = played.at(now_s)
             played.load, played.since_s = load, now_s
 
+    def add(self, dynamo_namespace: str, played: _Played) -> None:
+        """Show what is played already."""
+        with self._lock:
+            self._played[dynamo_namespace] = played
+
     def change(self, dynamo_namespace: str, **fields: float | bool) -> None:
         """Change some figures of the load that is played."""
         load = self._played[dynamo_namespace].load
@@ -134,3 +139,23 @@ def _sample(played: _Played, at_s: float, *, stamp: bool) -> Iterator[str]:
         yield line(f"{name}_count", figures[name])
         yield line(f"{name}_sum", figures[total])
         yield line(f"{name}_bucket", figures[name], le="+Inf")
+
+
+def continued(
+    loads: PlayedLoads,
+    dynamo_namespace: str,
+    load: Load,
+    *,
+    since_s: float,
+    until_s: float,
+    step_s: float,
+    model: str = "meta/llama-70b",
+) -> Iterator[str]:
+    """A load that began at *since_s*: its past up to *until_s* in OpenMetrics, and its page goes on from there."""
+    played = _Played({"model": model, "dynamo_namespace": dynamo_namespace}, load, since_s, shown_past=True)
+    loads.add(dynamo_namespace, played)
+    at_s = since_s
+    while at_s < until_s:
+        for line in _sample(played, at_s, stamp=False):
+            yield f"{line} {at_s:.3f}"
+        at_s += step_s

@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any
 
 from slaplanner.api.conditions import set_conditions
-from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
+from slaplanner.api.status import StatusFigures
+from slaplanner.api.status_schema import StartupStatus, TargetStatus
 from slaplanner.core.attainment import Attainment, Share
 from slaplanner.core.correction import Correction, Factor
 from slaplanner.core.decision import Decision, RoleDecision
@@ -97,7 +98,7 @@ def sample_figures(**changes: Any) -> StatusFigures:
         generation=3,
         policy=POLICY,
         conditions=set_conditions([], [], generation=3, planned=True, now_s=NOON),
-        target=TargetFacts(
+        target=TargetStatus(
             name="llama-70b",
             kind="DynamoGraphDeployment",
             api_version="nvidia.com/v1beta1",
@@ -116,7 +117,7 @@ def sample_figures(**changes: Any) -> StatusFigures:
             Expectation(role=Role.PREFILL, ttft_ms=312.34, itl_ms=None, utilisation=0.9031),
             Expectation(role=Role.DECODE, ttft_ms=None, itl_ms=27.77, utilisation=None),
         ),
-        startup=Startup(seconds=123.456, source="Measured"),
+        startup=StartupStatus(seconds=123.456, source="Measured"),
         last_hour=Attainment(ttft=Share(lower_percent=97.123, upper_percent=99.567)),
         last_day=Attainment(
             ttft=Share(lower_percent=99.6, upper_percent=99.6),

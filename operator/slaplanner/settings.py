@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,12 @@ OWN_QUERY_PARAMETERS: Final = frozenset(
     {"query", "time", "start", "end", "step", "timeout", "partial_response", "deny_partial_response"}
 )
 """Parameters that the operator's own queries carry."""
+
+ANY: Final = "*"
+"""In the lists of who may use a connection: everybody, or everything."""
+
+NAMESPACE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""What Kubernetes allows as the name of a namespace."""
 
 LEAST_LEASE_S: Final = 12.0
 MOST_LEASE_S: Final = 300.0
@@ -122,6 +129,9 @@ class PrometheusConnection:
     a gateway allows nothing else."""
     connect_timeout_s: float = 2.0
     """Seconds to reach the server: longer means that it is away."""
+    allowed_namespaces: tuple[str, ...] = (ANY,)
+    """Namespaces whose policies may read through this connection; `*`: all of them. Give each tenant a
+    connection of its own where one must not see the traffic of another."""
     read_timeout_s: float = 4.0
     """Seconds without a byte of the answer, at most 100: a plan that takes longer looks stuck to the liveness
     probe. At most 4 lets a plan end within the 5 seconds that are left after the signal to stop."""
@@ -136,12 +146,22 @@ class PrometheusConnection:
             _check_header(name, value)
         for name, value in self.query_parameters.items():
             _check_query_parameter(name, value)
+        _check_namespaces("allowedNamespaces", self.allowed_namespaces)
         _check_positive("connectTimeoutSeconds", self.connect_timeout_s)
         _check_positive("readTimeoutSeconds", self.read_timeout_s)
         if self.read_timeout_s > MOST_READ_TIMEOUT_S:
             raise ValueError(
                 f"readTimeoutSeconds: found {self.read_timeout_s:g}, wanted at most {MOST_READ_TIMEOUT_S:g}"
             )
+
+    def allows(self, namespace: str) -> bool:
+        """Whether policies of the Kubernetes *namespace* may read through it."""
+        return not {ANY, namespace}.isdisjoint(self.allowed_namespaces)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether policies of any namespace may read through it."""
+        return ANY in self.allowed_namespaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +176,21 @@ class EtcdConnection:
     """Certificate to show to the server."""
     basic_auth: BasicAuth | None = None
     """User name and password, where etcd's authentication is on."""
+    allowed_namespaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By Kubernetes namespace: the fleets (`dynamoNamespace`) whose keys its policies may write. `*` is any
+    namespace, or any fleet. Absent: nobody may write, because whoever writes a fleet's keys sizes that fleet."""
 
     def __post_init__(self) -> None:
         if not self.endpoints:
             raise ValueError("found no endpoints, wanted at least one")
         for endpoint in self.endpoints:
             _check_url(endpoint)
+        _check_namespaces("allowedNamespaces", self.allowed_namespaces)
+
+    def allows(self, namespace: str, *, fleet: str) -> bool:
+        """Whether policies of the Kubernetes *namespace* may write the keys of *fleet*."""
+        fleets = {*self.allowed_namespaces.get(namespace, ()), *self.allowed_namespaces.get(ANY, ())}
+        return not {ANY, fleet}.isdisjoint(fleets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,6 +385,12 @@ def _check_query_parameter(name: str, value: str) -> None:
         raise ValueError(
             f"found a query parameter {name!r} that is empty or not printable, wanted plain text"
         )
+
+
+def _check_namespaces(key: str, namespaces: Iterable[str]) -> None:
+    for name in namespaces:
+        if name != ANY and not NAMESPACE_NAME.fullmatch(name):
+            raise ValueError(f"{key}: found {name!r}, wanted the name of a namespace, or {ANY}")
 
 
 def _check_positive(key: str, value: float) -> None:

@@ -70,6 +70,7 @@ prometheus:
       usernameFile: /etc/slaplanner/mimir/username
       passwordFile: /etc/slaplanner/mimir/password
     headers: {{X-Scope-OrgID: tenant-a}}
+    allowedNamespaces: [tenant-a]
 etcd:
   default:
     endpoints: [https://etcd.serving.svc:2379]
@@ -77,6 +78,7 @@ etcd:
     clientCertificate:
       certFile: /etc/slaplanner/etcd/tls.crt
       keyFile: /etc/slaplanner/etcd/tls.key
+    allowedNamespaces: {{serving: [serving-llama]}}
 profileDirectories: [/profiles]
 watchedNamespaces: [serving]
 ```
@@ -142,6 +144,8 @@ def _default(entry: dataclasses.Field[Any]) -> str:
         return f"`{str(entry.default).lower()}`"
     if isinstance(entry.default, Enum):
         return f"`{entry.default.value}`"
+    if isinstance(entry.default, tuple):
+        return f"`[{', '.join(map(repr, entry.default))}]`"
     return f"`{entry.default:g}`"
 
 

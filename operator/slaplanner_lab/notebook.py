@@ -59,7 +59,7 @@ def simulate(
     """Play *trace* through a simulated fleet, request by request, with *planner* in charge.
 
     Args:
-        policy: mode `disagg`; GPUs per replica are its `roles[].gpusPerReplica`, else 1.
+        policy: of any mode (see `setup.scenario_of`); GPUs per replica are its `roles[].gpusPerReplica`, else 1.
         profile: what the planner believes of one replica.
         trace: the requests; prompts longer than the profile knows are cut to its longest.
         planner: another way to decide; None: the policy's own.
@@ -74,8 +74,7 @@ def simulate(
         progress: told the share that is played.
 
     Raises:
-        PolicyError: the mode has not both roles.
-        ProfileNotFound: a profile lacks one of them.
+        ProfileNotFound: a profile lacks a stage of the mode.
 
     Returns:
         What happened; `slaplanner.score` says what it is worth.

@@ -50,7 +50,7 @@ _VOLATILE = {
 }
 _PER_REQUEST = re.compile(
     r"_(requests(_started)?_total|failures_total|time_to_first_token_seconds|inter_token_latency_seconds"
-    r"|(input|output)_sequence_tokens|request_duration_seconds|output_tokens_total|cached_tokens)$"
+    r"|(input|output)_sequence_tokens|request_duration_seconds|output_tokens_total|cached_tokens|kv_transfer_estimated_latency_seconds)$"
 )
 
 _OF_REQUESTS = re.compile(r"^dynamo_frontend_\w+_requests$|^dynamo_frontend_model_ready$")
@@ -99,7 +99,15 @@ class Recorder:
     def refuse(self, situation: str, status: int, before: str, after: str) -> None:
         """Note how a request was answered that no worker could serve, and where it was counted."""
         counted = sorted(name for (name, part) in _changes(before, after) if part in {"value", "count"})
-        self.refusals[situation] = {"status": status, "counted": counted}
+        ready = [
+            int(sample.value)
+            for name, _, samples in _metrics(after)
+            for sample in samples
+            if name.endswith("_model_ready") and sample.labels["model"] == SPOKEN
+        ]
+        self.refusals[situation] = {"status": status, "counted": counted} | (
+            {"model_ready": min(ready)} if ready else {}
+        )
 
     def facts(self, version: str) -> Facts:
         """All of it, in an order that stays."""

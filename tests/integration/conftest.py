@@ -97,6 +97,7 @@ def etcd_scene(
     assert etcd.tls is not None
     connection = {
         "endpoints": [etcd.endpoint],
+        "allowedNamespaces": {scene.namespace: [scene.dynamo_namespace]},
         "caFile": str(etcd.tls.ca),
         "clientCertificate": {
             "certFile": str(etcd.tls.client.certificate),

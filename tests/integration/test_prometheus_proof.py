@@ -16,6 +16,7 @@ from slaplanner.adapters.prometheus import (
     MetricsSource,
     Scope,
     observe,
+    read_attainment,
     read_history,
 )
 from slaplanner.core.readings import Known, Observation, Reading, Unknown
@@ -232,6 +233,113 @@ def test_no_router_at_all_is_no_zero_and_the_frontend_is_named(big: Story) -> No
     seen = routed(big).observed()
     assert reason(seen.requests) is Reason.SERIES_UNDER_OTHER_LABELS
     assert "dynamo_frontend_requests_started_total" in message(seen.requests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routed:
+    """What one router with separate prefill and decode workers counts, as 1.4.2 and 1.6.1 do."""
+
+    story: Story
+    per_scrape: float = 30.0
+    osl_tokens: float = 150.0
+    pod: str = "a"
+
+    def count(self, *, legs: float = 2.0, transfers: bool = True, started: bool = True) -> None:
+        """*legs*: how often a request is counted in the mean; the legs of prefill end after one token."""
+        labels = {"dynamo_namespace": f"{underscored(self.story)}_5f3a9c21", "pod": self.pod}
+        timeline, second = self.story.timeline, legs - 1.0
+        once, both = rising(self.per_scrape), rising(self.per_scrape * legs)
+        prefill = rising(self.per_scrape * second)
+        timeline.add(f"{ROUTER}_requests_total", labels, both)
+        if started:
+            timeline.add(f"{ROUTER}_requests_started_total", labels, both)
+        if transfers:
+            timeline.histogram(f"{ROUTER}_kv_transfer_estimated_latency_seconds", labels, prefill, each=0.02)
+        timeline.histogram(f"{ROUTER}_input_sequence_tokens", labels, both, each=3000)
+        output = f"{ROUTER}_output_sequence_tokens"
+        timeline.add(f"{output}_count", labels, both)
+        timeline.add(f"{output}_sum", labels, lambda back: self.osl_tokens * once(back) + prefill(back))
+        for edge, reached in (("100", prefill), ("210", both), ("+Inf", both)):
+            timeline.add(f"{output}_bucket", {**labels, "le": edge}, reached)
+        first = f"{ROUTER}_time_to_first_token_seconds"
+        timeline.histogram(first, labels, both, each=0.0, edges=(0.0022,))
+
+
+@pytest.mark.parametrize("shown", ["transfers", "frontend", "both"])
+def test_a_router_that_counts_both_legs_of_a_request_is_read_as_one_request(big: Story, shown: str) -> None:
+    """Since 1.4. Its transfers from prefill to decode tell how many; else the frontend of the same process."""
+    Routed(story=big).count(transfers=shown != "frontend")
+    if shown != "transfers":
+        busy = frontend(big)
+        busy.register()
+        busy.start(rising(30))
+    seen = routed(big).observed()
+    assert known(seen.requests) == about(360)
+    assert known(seen.isl_tokens) == about(3000)
+    assert known(seen.osl_tokens) == pytest.approx(150, rel=0.01)
+    assert seen.osl_histogram is not None
+    assert seen.osl_histogram.counts[0] == pytest.approx(0, abs=1)
+    assert seen.osl_histogram.total == about(360)
+    assert reason(seen.ttft_ms) is Reason.NOT_REPORTED
+    assert seen.ttft_histogram is None
+    assert sum(seen.arrivals) == about(30 * len(seen.arrivals))
+    found = read_history(
+        big.client, big.scope, end_s=big.timeline.end_s, interval_s=60, points=10, deadline=deadline()
+    )
+    assert found.requests == pytest.approx((120,) * 10)
+    assert found.osl_tokens == pytest.approx((150,) * 10)
+    attained = read_attainment(
+        big.client, big.scope, at_s=big.timeline.end_s, ttft_ms=500, itl_ms=50, deadline=deadline()
+    )
+    assert attained[3600].ttft is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "started"),
+    [
+        pytest.param((), True, id="nothing-tells"),
+        pytest.param(("frontend",), True, id="a-frontend-that-counts-as-many"),
+        pytest.param(("transfers",), False, id="an-older-router"),
+        pytest.param(("transfers", "frontend"), True, id="transfers-and-a-frontend-that-counts-as-many"),
+    ],
+)
+def test_a_router_that_counts_each_request_once_is_not_halved(
+    big: Story, shown: tuple[str, ...], *, started: bool
+) -> None:
+    """1.2 counts once; aggregated workers have one leg."""
+    once = Routed(story=big)
+    once.count(legs=1.0, transfers=False, started=started)
+    labels = {"dynamo_namespace": f"{underscored(big)}_5f3a9c21", "pod": "a"}
+    if "transfers" in shown:
+        big.timeline.histogram(
+            f"{ROUTER}_kv_transfer_estimated_latency_seconds", labels, rising(30), each=0.02
+        )
+    if "frontend" in shown:
+        busy = frontend(big)
+        busy.register()
+        busy.start(rising(30))
+    seen = routed(big).observed()
+    assert known(seen.requests) == about(360)
+    assert known(seen.osl_tokens) == about(150)
+    found = read_history(
+        big.client, big.scope, end_s=big.timeline.end_s, interval_s=60, points=5, deadline=deadline()
+    )
+    assert found.requests == pytest.approx((120,) * 5)
+    assert found.osl_tokens == pytest.approx((150,) * 5)
+
+
+def test_some_requests_need_no_second_leg(big: Story) -> None:
+    """Short prompts that decode workers read themselves, and frontends of two versions side by side."""
+    Routed(story=big).count(legs=1.4)
+    Routed(story=big, pod="b", osl_tokens=300).count(legs=1.0, transfers=False, started=False)
+    seen = routed(big).observed()
+    assert known(seen.requests) == about(720)
+    assert known(seen.osl_tokens) == pytest.approx(225, rel=0.01)
+    found = read_history(
+        big.client, big.scope, end_s=big.timeline.end_s, interval_s=60, points=5, deadline=deadline()
+    )
+    assert found.requests == pytest.approx((240,) * 5)
+    assert found.osl_tokens == pytest.approx((225,) * 5)
 
 
 @pytest.mark.parametrize("joined", ["-5f3a9c21", "_5f3a9c21"], ids=["dashes", "underscores"])

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from slaplanner.adapters.deployment import DeploymentConditions, KubernetesApi, combined, report_conditions
-from slaplanner.adapters.deployment.own_conditions import MET, PLANNED, Status
+from slaplanner.adapters.deployment.own_conditions import MET, PLANNED
 from slaplanner.core.errors import ActuationError
-from slaplanner.core.reasons import Reason
+from slaplanner.core.reasons import ConditionStatus, Reason
 from tests.stored_graph import StoredGraph
 from tests.testbed import Cluster, Served
 
@@ -22,13 +22,13 @@ def graph(graph: StoredGraph) -> StoredGraph:
     return graph
 
 
-def verdict(policy: str, met: Status = "True") -> DeploymentConditions:
+def verdict(policy: str, met: str = "True") -> DeploymentConditions:
     return DeploymentConditions(
         policy=policy,
-        planned="True",
+        planned=ConditionStatus.TRUE,
         planned_reason="Planned",
         planned_message="the last plan ran on known figures",
-        met=met,
+        met=ConditionStatus(met),
         met_reason="Met" if met == "True" else "Missed",
         met_message=f"TTFT 420 ms of 500 ms: {met}",
     )
@@ -67,7 +67,7 @@ def test_nothing_is_written_when_nothing_changed(graph: StoredGraph) -> None:
 
 def test_others_and_ours_survive_each_other(graph: StoredGraph) -> None:
     for round_number in range(3):
-        status: Status = "False" if round_number % 2 else "True"
+        status = "False" if round_number % 2 else "True"
         report(graph, verdict("a", met=status))
         graph.report(ready=bool(round_number % 2))
         conditions = graph.conditions()

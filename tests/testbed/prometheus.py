@@ -102,6 +102,17 @@ class PrometheusServer:
         result: list[dict[str, object]] = answer.json()["data"]["result"]
         return result
 
+    def samples(self, series: str, *, until_s: float, window_s: float) -> list[float]:
+        """When the one series of the selector *series* was sampled in a window, in Unix seconds."""
+        answer = self._http.get(
+            f"{self.url}/api/v1/query",
+            params={"query": f"{series}[{round(1000 * window_s)}ms]", "time": f"{until_s:.3f}"},
+            timeout=REQUEST_TIMEOUT_S,
+        )
+        answer.raise_for_status()
+        (found,) = answer.json()["data"]["result"]
+        return [float(at_s) for at_s, _ in found["values"]]
+
     def wait_for(self, expression: str, *, timeout_s: float = 60) -> list[dict[str, object]]:
         """Poll *expression* until its instant vector is not empty, and return it."""
         found: list[dict[str, object]] = []

@@ -10,14 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slaplanner.api.status_schema import MESSAGE_CHARS
+from slaplanner.api.status_schema import MESSAGE_CHARS, Condition
 from slaplanner.core.decision import Finding
 from slaplanner.core.readiness import NEEDED, compute_ready
-from slaplanner.core.reasons import ConditionType, Reason
-
-Condition = dict[str, Any]
-
-_STATUS = {True: "True", False: "False", None: "Unknown"}
+from slaplanner.core.reasons import ConditionStatus, ConditionType, Reason
 
 
 def set_conditions(
@@ -27,7 +23,7 @@ def set_conditions(
     generation: int,
     planned: bool,
     now_s: float,
-) -> list[Condition]:
+) -> list[dict[str, Any]]:
     """The whole list after *findings*, `Ready` computed, in the order of `ConditionType`.
 
     `Ready` and what it needs are present from the first write, as Unknown while nobody found anything.
@@ -78,7 +74,6 @@ _WAITS: Mapping[ConditionType, str] = {
     ConditionType.PROFILE_LOADED: "the profile is read once the target is resolved",
     ConditionType.METRICS_AVAILABLE: "Prometheus is asked once target and profile are there",
 }
-_TRUTH = {word: truth for truth, word in _STATUS.items()}
 _REASONS = frozenset(Reason)
 
 
@@ -89,7 +84,7 @@ def _as_finding(kind: ConditionType, condition: Mapping[str, Any] | None) -> Fin
     reason = condition.get("reason")
     return Finding(
         type=kind,
-        status=_TRUTH.get(str(condition.get("status"))),
+        status=ConditionStatus.truth_of(condition.get("status")),
         reason=Reason(reason) if reason in _REASONS else Reason.PENDING,
         message=str(condition.get("message", "")),
     )
@@ -97,14 +92,14 @@ def _as_finding(kind: ConditionType, condition: Mapping[str, Any] | None) -> Fin
 
 def _condition(
     finding: Finding, before: Mapping[str, Any] | None, *, generation: int, now_s: float
-) -> Condition:
-    status = _STATUS[finding.status]
-    stays = before is not None and before.get("status") == status and before.get("lastTransitionTime")
-    return {
-        "type": str(finding.type),
-        "status": status,
-        "observedGeneration": generation,
-        "lastTransitionTime": before["lastTransitionTime"] if stays and before else rfc3339(now_s),
-        "reason": str(finding.reason),
-        "message": shortened(finding.message),
-    }
+) -> dict[str, Any]:
+    status = ConditionStatus.of(holds=finding.status)
+    stands = before.get("lastTransitionTime") if before and before.get("status") == status else None
+    return Condition(
+        type=finding.type,
+        status=status,
+        observed_generation=generation,
+        last_transition_time=stands or rfc3339(now_s),
+        reason=finding.reason,
+        message=shortened(finding.message),
+    ).model_dump(mode="json", by_alias=True)

@@ -8,14 +8,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer
 
 from slaplanner.api.fields import ListMap, Part
 from slaplanner.core.model import Role
+from slaplanner.core.reasons import ConditionStatus
 
 DECISIONS_KEPT = 10
 MESSAGE_CHARS = 1024
 PLANNER_STATE_BYTES = 4096
+
+
+def significant(value: float) -> float | int:
+    """Three significant digits: more would be noise, and each digit that moves costs a write to every watcher.
+
+    >>> significant(1234.5), significant(0.012345), significant(30.0)
+    (1230, 0.0123, 30)
+    """
+    rounded = float(f"{value:.3g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+Figure = Annotated[float, PlainSerializer(significant)]
+"""A measured or computed figure; it is rounded once, when the status is written."""
 
 _ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 
@@ -24,13 +39,13 @@ def _said(description: str) -> Any:
     return Field(default=None, description=description)
 
 
-class ConditionStatus(Part):
+class Condition(Part):
     """metav1.Condition."""
 
     type: Annotated[str, Field(max_length=316)] = Field(description="Type of the condition, in CamelCase.")
-    status: Annotated[str, Field(max_length=16, json_schema_extra={"enum": ["True", "False", "Unknown"]})] = (
-        Field(description="True, False or Unknown.")
-    )
+    status: Annotated[
+        str, Field(max_length=16, json_schema_extra={"enum": [str(status) for status in ConditionStatus]})
+    ] = Field(description="True, False or Unknown.")
     observed_generation: Annotated[int, Field(ge=0)] | None = _said(
         "metadata.generation of the policy that the condition was set for."
     )
@@ -66,7 +81,7 @@ class RoleStatus(Part):
     current: int | None = _said("Replicas that the target asks for now.")
     ready: int | None = _said("Replicas that serve requests now. Absent: not reported.")
     desired: int | None = _said("Replicas that the last plan decided on.")
-    raw: float | None = _said(
+    raw: Figure | None = _said(
         "Replicas that the load needs, before rounding, bounds, stabilisation and budget."
     )
     limited_by: str | None = _said("Why desired differs from raw, as one word. Absent: it does not.")
@@ -83,21 +98,21 @@ class GpusStatus(Part):
 class ObservedStatus(Part):
     """What the last observation showed."""
 
-    window_seconds: float | None = _said("Seconds that the observation looked back on.")
-    requests_per_second: float | None = _said("Requests that arrived, per second. Absent: unknown.")
-    isl: float | None = _said("Mean input sequence length, in tokens. Absent: unknown.")
-    osl: float | None = _said("Mean output sequence length, in tokens. Absent: unknown.")
-    ttft: float | None = _said("Mean time to first token, in milliseconds. Absent: unknown.")
-    itl: float | None = _said("Mean inter-token latency, in milliseconds. Absent: unknown.")
-    cached_tokens: float | None = _said("Mean prompt tokens per request that a prefix cache served.")
+    window_seconds: Figure | None = _said("Seconds that the observation looked back on.")
+    requests_per_second: Figure | None = _said("Requests that arrived, per second. Absent: unknown.")
+    isl: Figure | None = _said("Mean input sequence length, in tokens. Absent: unknown.")
+    osl: Figure | None = _said("Mean output sequence length, in tokens. Absent: unknown.")
+    ttft: Figure | None = _said("Mean time to first token, in milliseconds. Absent: unknown.")
+    itl: Figure | None = _said("Mean inter-token latency, in milliseconds. Absent: unknown.")
+    cached_tokens: Figure | None = _said("Mean prompt tokens per request that a prefix cache served.")
 
 
 class TokenRateStatus(Part):
     """The forecast load of one stage."""
 
     name: Role = Field(description="The stage: prefill counts input tokens, decode output tokens.")
-    mean: float | None = _said("The forecast's mean, in tokens per second.")
-    upper: float | None = _said(
+    mean: Figure | None = _said("The forecast's mean, in tokens per second.")
+    upper: Figure | None = _said(
         "What is not exceeded with the probability spec.sla.attainment, in tokens per second."
     )
 
@@ -108,10 +123,10 @@ class ForecastStatus(Part):
     predictor: str | None = _said(
         "Method that was asked for; the condition ForecastAvailable says whether it could."
     )
-    horizon_seconds: float | None = _said("How far ahead the figures lie, in seconds.")
-    requests_per_second: float | None = _said("Mean of the requests, per second.")
-    isl: float | None = _said("Mean input sequence length, in tokens.")
-    osl: float | None = _said("Mean output sequence length, in tokens.")
+    horizon_seconds: Figure | None = _said("How far ahead the figures lie, in seconds.")
+    requests_per_second: Figure | None = _said("Mean of the requests, per second.")
+    isl: Figure | None = _said("Mean input sequence length, in tokens.")
+    osl: Figure | None = _said("Mean output sequence length, in tokens.")
     token_rates: Annotated[tuple[TokenRateStatus, ...], ListMap("name")] | None = _said("Load per stage.")
 
 
@@ -119,14 +134,14 @@ class UtilisationStatus(Part):
     """How full one role will be."""
 
     name: Role = Field(description="The role.")
-    value: float | None = _said("Forecast load over what the replicas carry inside the targets; 1 is full.")
+    value: Figure | None = _said("Forecast load over what the replicas carry inside the targets; 1 is full.")
 
 
 class ExpectedStatus(Part):
     """What the decided size should give."""
 
-    ttft: float | None = _said("Mean time to first token at the decided size, in milliseconds.")
-    itl: float | None = _said("Mean inter-token latency at the decided size, in milliseconds.")
+    ttft: Figure | None = _said("Mean time to first token at the decided size, in milliseconds.")
+    itl: Figure | None = _said("Mean inter-token latency at the decided size, in milliseconds.")
     utilisation: Annotated[tuple[UtilisationStatus, ...], ListMap("name")] | None = _said(
         "How full each role will be."
     )
@@ -136,16 +151,16 @@ class CorrectionStatus(Part):
     """How the observed latency of one stage compares with the profile's."""
 
     name: Role = Field(description="The stage: prefill is about TTFT, decode about ITL.")
-    factor: float | None = _said("Factor on the profile's latency as it is used: smoothed and bounded.")
-    raw: float | None = _said("Last observed latency over the profile's.")
+    factor: Figure | None = _said("Factor on the profile's latency as it is used: smoothed and bounded.")
+    raw: Figure | None = _said("Last observed latency over the profile's.")
     ignored: str | None = _said("Why the last observation was not learnt from. Absent: it was.")
 
 
 class ShareStatus(Part):
     """A share that is known to lie between two figures."""
 
-    lower: float | None = _said("At least this share met the target, in percent.")
-    upper: float | None = _said("At most this share met the target, in percent.")
+    lower: Figure | None = _said("At least this share met the target, in percent.")
+    upper: Figure | None = _said("At most this share met the target, in percent.")
 
 
 class MarginalsStatus(Part):
@@ -158,8 +173,8 @@ class MarginalsStatus(Part):
 class BudgetLeftStatus(Part):
     """A share of the allowed misses that is known to lie between two figures."""
 
-    lower: float | None = _said("At least this share is left, in percent. Below 0: overspent.")
-    upper: float | None = _said("At most this share is left, in percent. Below 0: overspent.")
+    lower: Figure | None = _said("At least this share is left, in percent. Below 0: overspent.")
+    upper: Figure | None = _said("At most this share is left, in percent. Below 0: overspent.")
 
 
 class ErrorBudgetStatus(Part):
@@ -246,7 +261,7 @@ class AcknowledgedStatus(Part):
 class StartupStatus(Part):
     """How long a new replica takes until it serves."""
 
-    seconds: float | None = _said("Start-up time that plans reckon with, in seconds.")
+    seconds: Figure | None = _said("Start-up time that plans reckon with, in seconds.")
     source: str | None = _said("Where it comes from: Spec, Measured or Default.")
 
 
@@ -271,7 +286,7 @@ class Status(Part):
     """What the operator found, expects and decided."""
 
     observed_generation: int | None = _said("metadata.generation that the last plan was made for.")
-    conditions: Annotated[tuple[ConditionStatus, ...], ListMap("type")] | None = _said(
+    conditions: Annotated[tuple[Condition, ...], ListMap("type")] | None = _said(
         "Ready and what it is computed from, and what else users should know."
     )
     target: TargetStatus | None = _said("The target as it was found.")

@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slaplanner.adapters.deployment import DeploymentConditions
-from slaplanner.adapters.deployment.own_conditions import MET, Status, said_by
+from slaplanner.adapters.deployment.own_conditions import MET, said_by
 from slaplanner.controller.planning import PlanResult
 from slaplanner.controller.records import Record
 from slaplanner.core.model import Policy, Role
 from slaplanner.core.readings import Known, Observation
-from slaplanner.core.reasons import ConditionType
+from slaplanner.core.reasons import ConditionStatus, ConditionType
 from slaplanner.core.wording import figure
 
 AGREEING_PLANS = 3
 """One bad window is no breach; three in a row are worth telling whoever watches the deployment."""
 
-_REASONS: Mapping[Status, str] = {"True": "TargetsMet", "False": "TargetsMissed"}
+_REASONS: Mapping[ConditionStatus, str] = {
+    ConditionStatus.TRUE: "TargetsMet",
+    ConditionStatus.FALSE: "TargetsMissed",
+}
 
 
 def sighted(before: tuple[bool, ...], policy: Policy, plan: PlanResult) -> tuple[bool, ...]:
@@ -39,13 +42,13 @@ def verdict(
     met, reason, message = _previous(record, plan)
     agreeing = len(sightings) == AGREEING_PLANS and len(set(sightings)) == 1
     if agreeing and seen is not None and plan.traffic is not None:
-        before, met = met, "True" if seen else "False"
+        before, met = met, ConditionStatus.of(holds=seen)
         reason = _REASONS[met]
         if before != met:
             message = _latencies(policy, plan.traffic.observation)
     return DeploymentConditions(
         policy=record.name,
-        planned=ready["status"],
+        planned=ConditionStatus(ready["status"]),
         planned_reason=ready["reason"],
         planned_message=ready["message"],
         met=met,
@@ -54,7 +57,7 @@ def verdict(
     )
 
 
-def _previous(record: Record, plan: PlanResult) -> tuple[Status, str, str]:
+def _previous(record: Record, plan: PlanResult) -> tuple[ConditionStatus, str, str]:
     """What this policy said of `SLAMet` until now, also through the operator before this one."""
     if record.report.verdict is not None:
         return record.report.verdict.met, record.report.verdict.met_reason, record.report.verdict.met_message
@@ -63,7 +66,7 @@ def _previous(record: Record, plan: PlanResult) -> tuple[Status, str, str]:
     for decided, reason in _REASONS.items():
         if status == decided and words is not None:
             return decided, reason, words
-    return "Unknown", "Observing", f"{AGREEING_PLANS} plans must agree"
+    return ConditionStatus.UNKNOWN, "Observing", f"{AGREEING_PLANS} plans must agree"
 
 
 def sla_met(policy: Policy, observation: Observation) -> bool | None:

@@ -21,9 +21,9 @@ from slaplanner.core.expected_latency import Expectation
 from slaplanner.core.model import Policy, Role, Sla
 from slaplanner.core.plan import startup_seconds
 from slaplanner.core.readings import Known, Observation, Reading
+from slaplanner.core.reasons import ConditionStatus
 
 _WINDOWS = {HOUR_S: "1h", DAY_S: "24h"}
-_STATUSES = ("True", "False", "Unknown")
 
 
 def show(
@@ -64,7 +64,7 @@ def show_conditions(record: Record, conditions: Iterable[Mapping[str, Any]]) -> 
         return
     for condition in conditions:
         labels = (record.namespace, record.name, condition["type"])
-        for status in _STATUSES:
+        for status in ConditionStatus:
             metrics.CONDITION.labels(*labels, status).set(condition["status"] == status)
         _drop(metrics.CONDITION_REASON, labels)
         metrics.CONDITION_REASON.labels(*labels, condition["reason"]).set(1)

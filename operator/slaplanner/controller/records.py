@@ -261,7 +261,7 @@ class Records:
         core = replace(policy.to_core(), replica_ceiling=self.settings.replica_ceiling)
         if self.settings.observe:
             core = replace(core, actuation=Actuation.OBSERVE)
-        resolved = Resolved(policy=policy, core=core, claim=_claim(policy))
+        resolved = Resolved(policy=policy, core=core, claim=_claim(policy, self.settings))
         return Manifest(document=document, resolved=resolved, trouble=None, deleted=deleted)
 
     def _index(self, record: Record) -> None:
@@ -284,12 +284,12 @@ def _form(document: Mapping[str, Any]) -> tuple[object, object]:
     return metadata.get("generation"), metadata.get("annotations") or {}
 
 
-def _claim(policy: SLAPolicy) -> Claim | None:
+def _claim(policy: SLAPolicy, settings: Settings) -> Claim | None:
     metadata, spec = policy.metadata, policy.spec
     namespace, target = metadata.namespace, spec.target_ref.name
     if spec.connector.virtual is not None:
-        # Policies of all namespaces may publish in one etcd.
-        namespace, target = "", published_place(spec.connector.virtual)
+        # Policies of several namespaces may publish in one etcd.
+        namespace, target = "", published_place(policy, spec.connector.virtual, settings=settings)
     if target is None:
         return None
     return Claim(

@@ -14,10 +14,9 @@ from typing import Any
 from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.api.conditions import set_conditions, shortened
-from slaplanner.api.figures import Startup, StatusFigures, TargetFacts
 from slaplanner.api.policy import KIND, SLAPolicy
-from slaplanner.api.status import build_status
-from slaplanner.api.status_diff import nothing_but_the_clock
+from slaplanner.api.status import StatusFigures, build_status, nothing_but_the_clock
+from slaplanner.api.status_schema import StartupStatus, TargetStatus
 from slaplanner.controller import events, metrics, plan_metrics
 from slaplanner.controller.backoff import READY
 from slaplanner.controller.deployment_conditions import sighted, verdict
@@ -29,13 +28,11 @@ from slaplanner.controller.records import Record, Records
 from slaplanner.core.decision import Decision, Finding
 from slaplanner.core.errors import InternalError, PlanningError
 from slaplanner.core.model import DEFAULT_STARTUP_S, Actuation, Policy
-from slaplanner.core.reasons import ConditionType, Reason
+from slaplanner.core.reasons import ConditionStatus, ConditionType, Reason
 from slaplanner.core.state import to_document
 from slaplanner.virtual.policy_document import ACKNOWLEDGED_FIELD, PUBLISHED_FIELD
 
 logger = logging.getLogger(__name__)
-
-_TRUTH: Mapping[str, bool | None] = {"True": True, "False": False}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -207,7 +204,7 @@ class Reporter:
             startup=_startup(task.core, plan),
             last_hour=attainment.get(HOUR_S),
             last_day=attainment.get(DAY_S),
-            planner_state=to_document(plan.state) | ({"seen": digest} if digest else {}),
+            planner_state=to_document(plan.state, digest=digest),
         )
 
     def _post_events(
@@ -304,7 +301,7 @@ def _without_publications(status: Mapping[str, Any]) -> dict[str, Any]:
 def _conditions_before(record: Record) -> dict[ConditionType, tuple[bool | None, str]]:
     known = frozenset(ConditionType)
     return {
-        ConditionType(condition["type"]): (_TRUTH.get(condition["status"]), condition["reason"])
+        ConditionType(condition["type"]): (ConditionStatus.truth_of(condition["status"]), condition["reason"])
         for condition in (record.report.status or {}).get("conditions") or ()
         if condition["type"] in known
     }
@@ -322,11 +319,11 @@ def _moves(record: Record, decision: Decision, outcome: ScalingOutcome) -> list[
     return told
 
 
-def _facts(policy: SLAPolicy, plan: PlanResult) -> TargetFacts | None:
+def _facts(policy: SLAPolicy, plan: PlanResult) -> TargetStatus | None:
     if plan.target is None:
         return None
     identity = plan.target.identity
-    return TargetFacts(
+    return TargetStatus(
         name=identity.name,
         kind=policy.spec.target_ref.kind.value if policy.spec.target_ref.name else KIND,
         api_version=identity.api_version,
@@ -336,13 +333,13 @@ def _facts(policy: SLAPolicy, plan: PlanResult) -> TargetFacts | None:
     )
 
 
-def _startup(core: Policy, plan: PlanResult) -> Startup | None:
+def _startup(core: Policy, plan: PlanResult) -> StartupStatus | None:
     if core.startup_s is not None:
-        return Startup(seconds=core.startup_s, source="Spec")
+        return StartupStatus(seconds=core.startup_s, source="Spec")
     measured = plan.target.fleet.startup_s if plan.target else None
     if measured is not None:
-        return Startup(seconds=measured, source="Measured")
-    return Startup(seconds=DEFAULT_STARTUP_S, source="Default")
+        return StartupStatus(seconds=measured, source="Measured")
+    return StartupStatus(seconds=DEFAULT_STARTUP_S, source="Default")
 
 
 def _target_reference(target: TargetState, policy: SLAPolicy) -> dict[str, Any]:

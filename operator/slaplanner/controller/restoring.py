@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from slaplanner.controller.schedule import last_slot_s
-from slaplanner.core.state import PlannerState, caught_up, read_back
+from slaplanner.core.state import PlannerState, caught_up, digest_in, read_back
 
 CLOCKS_DIFFER_S = 60.0
 """How far the clock of the node that wrote a planner state may have been ahead of this one's."""
@@ -42,13 +41,12 @@ def restored(text: object, *, uid: str, interval_s: float, now_s: float) -> Rest
         state = read_back(document, latest_s=now_s + interval_s + CLOCKS_DIFFER_S)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         return Restored(state=PlannerState(), problem=f"{type(error).__name__}: {error}")
-    digest = document.get("seen") if isinstance(document, Mapping) else None
     # The latest slot is planned next, perhaps again, which decides the same. So the memory ends one slot
     # before it: what it says of the slot itself would hold that slot's growth up.
     slot_s = last_slot_s(now_s=now_s, uid=uid, interval_s=interval_s)
     return Restored(
         state=caught_up(state, to_s=slot_s - interval_s),
-        digest=str(digest or "") if state.planned_at_s is not None else None,
+        digest=digest_in(document) if state.planned_at_s is not None else None,
     )
 
 

@@ -21,6 +21,7 @@ from slaplanner.controller.health import Liveness, ProbeServer
 from slaplanner.controller.reconciler import Reconciler
 from slaplanner.controller.records import Record, Records
 from slaplanner.controller.report import Reporter
+from slaplanner.controller.schedule import last_slot_s
 from slaplanner.controller.unforeseen_errors import DefectLog
 from slaplanner.controller.watches import Watches
 from slaplanner.controller.world import open_world
@@ -110,6 +111,7 @@ class Operator:
             ("silent timers", self.tick_for_silent_timers()),
             ("refits", self._reconciler.refits.work()),
             ("glances", glances.work()),
+            ("slots", self.tick_at_slots()),
             ("events", self._events.work()),
         ):
             self._resources.callback(asyncio.create_task(work, name=name).cancel)
@@ -180,6 +182,18 @@ class Operator:
                     self._fallback_tick(record), name=f"tick {record.name}"
                 )
 
+    async def tick_at_slots(self) -> None:
+        """Run for ever, and plan in the second in which the grid says so.
+
+        A policy's own heartbeat may come five seconds later. Plans of the same second also share their questions.
+        """
+        while True:
+            await asyncio.sleep(1.0 - time.time() % 1.0)
+            now_s = time.time()
+            for record in self.records:
+                if _slot_has_come(record, now_s=now_s):
+                    self._run(self._tick(record), name=f"slot {record.name}")
+
     async def _fallback_tick(self, record: Record) -> None:
         """A heartbeat, unless the policy does not exist any more.
 
@@ -230,3 +244,12 @@ class Operator:
                 "conditions stay on the target of a deleted policy",
                 extra={"policy": record.who, "error": str(error)},
             )
+
+
+def _slot_has_come(record: Record, *, now_s: float) -> bool:
+    """Whether a point of the policy's grid lies after its last plan and after its last heartbeat."""
+    resolved, planned_at_s = record.manifest.resolved, record.memory.attempted_at_s
+    if resolved is None or planned_at_s is None or record.manifest.deleted or record.timer.ticking:
+        return False
+    slot_s = last_slot_s(now_s=now_s, uid=record.uid, interval_s=resolved.core.interval_s)
+    return slot_s > planned_at_s and now_s - slot_s < time.monotonic() - record.timer.ticked_at_s

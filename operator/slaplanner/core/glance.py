@@ -23,6 +23,10 @@ from slaplanner.core.wording import figure
 SPAN_S = 30.0
 """Seconds that a glance looks back: two samples at the usual scrape interval of 15 s, six at 5 s."""
 
+MOST_RISE = 2.0
+"""Times the busiest interval of the history, or the forecast: as far as half a minute is believed. Beyond it the
+next plan of the grid, which sees a whole interval, has to say so."""
+
 SURE = 4.0
 """Standard deviations beyond which a count is no chance. A glance every 5 s is 17,280 a day, of which
 chance then raises half a false alarm."""
@@ -222,8 +226,9 @@ def lifted(
     """*forecast*, raised to the rate of the last half minute where that shows that it is too low.
 
     Only for plans between two points of the grid: at a point of the grid the newest interval is in the history
-    already. The whole path and its bounds are multiplied by the same factor, because the errors of
-    a forecast grow with the load.
+    already. The whole path and its bounds are raised by the same amount. They are not multiplied: after a silence the
+    bound may be ten times the mean, and would then be ten times what was measured. Half a minute does not tell a
+    burst from a step, so nothing beyond `MOST_RISE` times of what a whole interval ever had is believed.
     """
     history = observation.history
     if history is None or now_s - history.end_s < SPAN_S / 2 or observation.arrivals_step_s <= 0.0:
@@ -231,28 +236,17 @@ def lifted(
     rate_per_s = _rate_above(forecast, observation, policy, burstiness)
     if rate_per_s is None:
         return forecast
-    requests = rate_per_s * policy.interval_s
-    forecast = replace(forecast, lifted_from=forecast.requests[0])
-    if forecast.requests[0] <= 0.0:
-        steady = [requests * length for length in (forecast.isl_tokens[0], forecast.osl_tokens[0])]
-        prefill, decode = (
-            TokenForecast(
-                mean_tokens=(tokens,) * len(demand.mean_tokens),
-                bounds_tokens=tuple(
-                    tuple(max(bound, tokens) for bound in row) for row in demand.bounds_tokens
-                ),
-            )
-            for tokens, demand in zip(steady, (forecast.prefill, forecast.decode), strict=True)
-        )
-        return replace(
-            forecast, requests=(requests,) * len(forecast.requests), prefill=prefill, decode=decode
-        )
-    factor = requests / forecast.requests[0]
+    known = max([forecast.requests[0], *(count for count in history.requests if math.isfinite(count))])
+    wanted = rate_per_s * policy.interval_s
+    more = (min(wanted, MOST_RISE * known) if known > 0.0 else wanted) - forecast.requests[0]
+    if more <= 0.0:
+        return forecast
     return replace(
         forecast,
-        requests=tuple(factor * value for value in forecast.requests),
-        prefill=_times(forecast.prefill, factor),
-        decode=_times(forecast.decode, factor),
+        lifted_from=forecast.requests[0],
+        requests=tuple(value + more for value in forecast.requests),
+        prefill=_raised(forecast.prefill, more * forecast.isl_tokens[0]),
+        decode=_raised(forecast.decode, more * forecast.osl_tokens[0]),
     )
 
 
@@ -276,8 +270,8 @@ def _rate_above(
     return max(rates, default=None)
 
 
-def _times(demand: TokenForecast, factor: float) -> TokenForecast:
+def _raised(demand: TokenForecast, tokens: float) -> TokenForecast:
     return TokenForecast(
-        mean_tokens=tuple(factor * tokens for tokens in demand.mean_tokens),
-        bounds_tokens=tuple(tuple(factor * tokens for tokens in row) for row in demand.bounds_tokens),
+        mean_tokens=tuple(mean + tokens for mean in demand.mean_tokens),
+        bounds_tokens=tuple(tuple(bound + tokens for bound in row) for row in demand.bounds_tokens),
     )

@@ -6,6 +6,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class ConditionStatus(StrEnum):
+    """Whether a condition holds, in Kubernetes' words."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+    @classmethod
+    def of(cls, *, holds: bool | None) -> ConditionStatus:
+        """The word for *holds*; None is unknown."""
+        return cls.UNKNOWN if holds is None else cls.TRUE if holds else cls.FALSE
+
+    @classmethod
+    def truth_of(cls, word: object) -> bool | None:
+        """What *word* says; None for `Unknown` and for anything that is no such word."""
+        return {str(cls.TRUE): True, str(cls.FALSE): False}.get(word) if isinstance(word, str) else None
+
+
 class ConditionType(StrEnum):
     """The conditions of an SLAPolicy. `Ready` is computed from the others."""
 
@@ -105,6 +123,8 @@ class Reason(StrEnum):
     """Prometheus answered with an error of the request (4xx)."""
     CONNECTION_UNKNOWN = "ConnectionUnknown"
     """The policy names a connection that the administrator did not configure."""
+    CONNECTION_NOT_ALLOWED = "ConnectionNotAllowed"
+    """The administrator's settings do not let policies of this namespace use the connection."""
     NO_SERIES = "NoSeries"
     """No series matches, and nothing shows that the frontend is merely idle."""
     SERIES_UNDER_OTHER_LABELS = "SeriesUnderOtherLabels"

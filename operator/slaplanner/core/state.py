@@ -139,8 +139,11 @@ def caught_up(state: PlannerState, *, to_s: float) -> PlannerState:
     )
 
 
-def to_document(state: PlannerState) -> dict[str, Any]:
-    """The persistent part as plain JSON values, short keys, times to the second."""
+def to_document(state: PlannerState, *, digest: str | None = None) -> dict[str, Any]:
+    """The persistent part as plain JSON values, short keys, times to the second.
+
+    *digest*: of what the plan depended on, for whoever asks later whether that has changed.
+    """
     return {
         "v": VERSION,
         "uid": state.target,
@@ -159,7 +162,49 @@ def to_document(state: PlannerState) -> dict[str, Any]:
         **({"gone": round(state.unserved_at_s)} if state.unserved_at_s is not None else {}),
         **({"rival": kept} if (kept := rivalry.to_document(state.rivalry)) else {}),
         "roles": {memory.role.value: _role_document(memory) for memory in state.roles},
+        **({"seen": digest} if digest else {}),
     }
+
+
+def digest_in(document: object) -> str:
+    """The digest that `to_document` was given; "" when there was none."""
+    return str(document.get("seen") or "") if isinstance(document, Mapping) else ""
+
+
+def timeless(document: object) -> object:
+    """A document of `to_document` without what moves when a plan decides the same again.
+
+    That is the time of the plan, the number of decisions, and the stamps of recommendations that the plan
+    repeated. What is not of that shape is left as it is.
+    """
+    if not isinstance(document, dict):
+        return document
+    rest = {key: value for key, value in document.items() if key not in ("at", "n")}
+    planned_at = document.get("at")
+    if rest.get("gone") == planned_at:
+        rest["gone"] = None
+    if isinstance(roles := rest.get("roles"), dict):
+        rest["roles"] = {name: _timeless_role(role, planned_at) for name, role in roles.items()}
+    return rest
+
+
+def _timeless_role(role: object, planned_at: object) -> object:
+    if not isinstance(role, dict):
+        return role
+    return {
+        key: [["now", *entry[1:]] if _stamped(entry, planned_at) else entry for entry in entries]
+        if key in _RECOMMENDATIONS and isinstance(entries, list)
+        else entries
+        for key, entries in role.items()
+    }
+
+
+def _stamped(entry: object, at: object) -> bool:
+    return isinstance(entry, list) and entry[:1] == [at]
+
+
+_RECOMMENDATIONS = frozenset({"hi", "lo"})
+"""Keys of a role whose newest entry is stamped anew by each plan that repeats it."""
 
 
 def from_document(document: object) -> PlannerState:

@@ -30,7 +30,8 @@ def virtual_connector(
     """The connector of *policy*, whose spec says *virtual*.
 
     Raises:
-        TargetError: the policy names an etcd connection that nobody configured.
+        TargetError: the policy names an etcd connection that nobody configured, or a fleet that its namespace
+            may not size.
     """
     roles = policy.to_core().roles
     metrics = policy.spec.metrics
@@ -49,7 +50,7 @@ def virtual_connector(
         ),
         now_s=now_s,
         open_channel=(
-            partial(open_etcd_channel, _etcd(virtual, settings), virtual.dynamo_namespace)
+            partial(open_etcd_channel, _etcd(policy, virtual, settings), virtual.dynamo_namespace)
             if virtual.backend is VirtualBackend.ETCD
             else None
         ),
@@ -68,9 +69,9 @@ def virtual_version(policy: SLAPolicy, *, settings: Settings, now_s: float) -> s
     return f"{policy.metadata.annotations.get(ACKNOWLEDGED_ANNOTATION, '')} {now_s // interval_s:.0f}"
 
 
-def published_place(virtual: VirtualSpec) -> str | None:
-    """Where a policy publishes, if other policies could publish there too."""
-    if virtual.backend is not VirtualBackend.ETCD:
+def published_place(policy: SLAPolicy, virtual: VirtualSpec, *, settings: Settings) -> str | None:
+    """Where a policy publishes, if other policies could publish there too; None also where it may not."""
+    if virtual.backend is not VirtualBackend.ETCD or not _may_write(policy, virtual, settings):
         return None
     return f"etcd {_connection(virtual)} {virtual.dynamo_namespace}"
 
@@ -79,13 +80,28 @@ def _connection(virtual: VirtualSpec) -> str:
     return virtual.etcd.connection if virtual.etcd is not None else DEFAULT_CONNECTION
 
 
-def _etcd(virtual: VirtualSpec, settings: Settings) -> EtcdConnection:
-    name = _connection(virtual)
+def _etcd(policy: SLAPolicy, virtual: VirtualSpec, settings: Settings) -> EtcdConnection:
+    name, namespace, fleet = _connection(virtual), policy.metadata.namespace, virtual.dynamo_namespace
     connection = settings.etcd.get(name)
     if connection is None:
-        known = ", ".join(sorted(settings.etcd)) or "none"
+        # Names of connections tell of tenants, so only those are listed that this fleet may use.
+        usable = (each for each, etcd in settings.etcd.items() if etcd.allows(namespace, fleet=fleet))
         raise TargetError(
-            f"found etcd connection {name!r} in the policy, wanted one that the administrator configured: {known}",
+            f"found etcd connection {name!r} in the policy, wanted one that the administrator configured: "
+            f"{', '.join(sorted(usable)) or 'none'}",
             reason=Reason.CONNECTION_UNKNOWN,
         )
+    if not _may_write(policy, virtual, settings):
+        raise TargetError(
+            f"policies of namespace {namespace!r} may not size fleet {fleet!r} through the etcd connection {name!r}, "
+            f"wanted `{namespace}: [{fleet}]` in its allowedNamespaces in the operator's settings",
+            reason=Reason.CONNECTION_NOT_ALLOWED,
+        )
     return connection
+
+
+def _may_write(policy: SLAPolicy, virtual: VirtualSpec, settings: Settings) -> bool:
+    connection = settings.etcd.get(_connection(virtual))
+    return connection is not None and connection.allows(
+        policy.metadata.namespace, fleet=virtual.dynamo_namespace
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from slaplanner.adapters.traces.times import TimeUnit
-from slaplanner.core.model import Pause, PredictorType, Role
+from slaplanner.core.model import Pause, Policy, PredictorType, Role
 from slaplanner.core.profiles import ProfileTables
 from slaplanner_lab.cli.engine_options import buckets_of, fleet_error, itl_buckets, ttft_buckets
 from slaplanner_lab.cli.inputs import (
@@ -29,7 +29,7 @@ from slaplanner_lab.cli.simulate_tables import print_comparison, print_csv, prin
 from slaplanner_lab.cli.terminal import Bar
 from slaplanner_lab.engine import COMPILED, EngineError
 from slaplanner_lab.rivals.compare import Comparison, compare, predictors, tasks
-from slaplanner_lab.simulation.loop import ROLES, PrometheusSilent, Run, Scenario, WorkerLost
+from slaplanner_lab.simulation.loop import PrometheusSilent, Run, Scenario, WorkerLost
 from slaplanner_lab.simulation.loop import simulate as play
 from slaplanner_lab.simulation.planners import PolicyPlanner
 from slaplanner_lab.simulation.score import score
@@ -51,8 +51,6 @@ def _loss(
                 raise ValueError(at_s)  # noqa: TRY301 - told as the others
         except ValueError as error:
             raise click.BadParameter(f"found {value!r}, wanted ROLE@SECONDS as in decode@900") from error
-        if fault.role not in ROLES:
-            raise click.BadParameter(f"found {value!r}, wanted a worker of prefill or decode")
         faults.append(fault)
     return tuple(faults)
 
@@ -102,7 +100,7 @@ Examples:
     type=REPLICAS,
     help="Replicas at the start; default: what the first minute needs.",
 )
-@click.option("--start-decode", type=REPLICAS, help="The same for decode.")
+@click.option("--start-decode", type=REPLICAS, help="The same for decode; in mode agg, its workers.")
 @click.option(
     "--unscored",
     type=SECONDS,
@@ -185,11 +183,13 @@ def simulate(
             fleet=fleet.profile,
             error=fleet_error,
             buckets=buckets_of(ttft_buckets=ttft_buckets, itl_buckets=itl_buckets),
-            start=_given({Role.PREFILL: start_prefill, Role.DECODE: start_decode}),
+            start=_given(
+                {Role.PREFILL: start_prefill, Role.DECODE: start_decode, Role.AGG: start_decode}, policy
+            ),
             copies=amplify,
             seed=seed,
             unscored_s=unscored,
-            faults=(*lose, *(PrometheusSilent(at_s=at_s) for at_s in silence)),
+            faults=(*_of_mode(lose, policy), *(PrometheusSilent(at_s=at_s) for at_s in silence)),
         )
     if policy.pause is not Pause.NONE:
         click.echo(PAUSED, err=True)
@@ -207,8 +207,21 @@ def simulate(
         click.echo(f"wrote {report}", err=True)
 
 
-def _given(start: Mapping[Role, int | None]) -> dict[Role, int]:
-    return {role: count for role, count in start.items() if count is not None}
+def _of_mode(losses: tuple[WorkerLost, ...], policy: Policy) -> tuple[WorkerLost, ...]:
+    """*losses*, refused where the mode has no such worker."""
+    roles = policy.mode.roles
+    for loss in losses:
+        if loss.role not in roles:
+            wanted = " or ".join(role.value for role in roles)
+            raise click.BadParameter(
+                f"found a worker of {loss.role.value}, wanted one of {wanted}: the policy's mode is {policy.mode.value}",
+                param_hint="--lose",
+            )
+    return losses
+
+
+def _given(start: Mapping[Role, int | None], policy: Policy) -> dict[Role, int]:
+    return {role: count for role in policy.mode.roles if (count := start[role]) is not None}
 
 
 def _compared(scenario: Scenario, measured: ProfileTables) -> Comparison:

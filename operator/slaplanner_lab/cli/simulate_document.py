@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from slaplanner.core.model import Role
 from slaplanner_lab.rivals.compare import Comparison, RivalResult
-from slaplanner_lab.simulation.loop import ROLES, Run, Tick
+from slaplanner_lab.simulation.loop import Run, Tick
 from slaplanner_lab.simulation.miss_causes import causes
 from slaplanner_lab.simulation.score import AttainmentPercent, Percentiles, Score, score
 from slaplanner_lab.simulation.timeline import Timeline, timeline
@@ -77,7 +76,7 @@ def _plan(tick: Tick) -> dict[str, Any]:
                 "present": tick.present[role],
                 "waiting": tick.waiting[role],
             }
-            for role in ROLES
+            for role in tick.asked
         },
         "kvUsage": _figure(tick.kv_usage),
         "forecast": None
@@ -110,7 +109,7 @@ def _entry(entry: RivalResult) -> dict[str, Any]:
         "runs": entry.runs,
         "attainment": _attainment(entry.score.attainment),
         "gpuHours": {
-            **{role.value: _figure(entry.score.gpu_hours[role]) for role in (Role.PREFILL, Role.DECODE)},
+            **{role.value: _figure(entry.score.gpu_hours[role]) for role in entry.score.gpu_hours},
             "total": _figure(entry.score.total_gpu_hours),
         },
         "moves": entry.score.moves,

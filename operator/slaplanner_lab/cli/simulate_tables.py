@@ -11,7 +11,7 @@ from rich.table import Table
 from slaplanner.core.model import Policy
 from slaplanner_lab.cli.terminal import console_for_tables
 from slaplanner_lab.rivals.compare import Comparison
-from slaplanner_lab.simulation.loop import ROLES, Run
+from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.score import Percentiles, Score
 
 
@@ -77,11 +77,18 @@ def print_csv(run: Run) -> None:
     writer = csv.writer(sys.stdout)
     names = ("asked", "ready", "present", "waiting")
     writer.writerow(
-        ["t", "reason", *(f"{role.value}_{name}" for role in ROLES for name in names), "kv_usage"]
+        [
+            "t",
+            "reason",
+            *(f"{role.value}_{name}" for role in run.scenario.roles for name in names),
+            "kv_usage",
+        ]
     )
     for tick in run.ticks:
         figures = (
-            counts[role] for role in ROLES for counts in (tick.asked, tick.ready, tick.present, tick.waiting)
+            counts[role]
+            for role in tick.asked
+            for counts in (tick.asked, tick.ready, tick.present, tick.waiting)
         )
         writer.writerow([f"{tick.at_s:g}", tick.verdict.reason, *figures, f"{tick.kv_usage:.3f}"])
 

@@ -15,7 +15,7 @@ from slaplanner_lab.drawing.report_plots import (
     rival_figure,
 )
 from slaplanner_lab.rivals.compare import Comparison, Kind
-from slaplanner_lab.simulation.loop import ROLES, Run
+from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.miss_causes import Cause, causes
 from slaplanner_lab.simulation.score import Score, score
 
@@ -101,7 +101,7 @@ def _cards(result: Score, promised: float) -> str:
     def share(value: float, words: str) -> str:
         return card(f"{value:.2f} %", words, "good" if value >= promised else "bad")
 
-    hours = " + ".join(f"{result.gpu_hours[role]:.1f} {role.value}" for role in ROLES)
+    hours = " + ".join(f"{result.gpu_hours[role]:.1f} {role.value}" for role in result.gpu_hours)
     return (
         '<div class="cards">'
         + "".join(

@@ -18,7 +18,7 @@ from slaplanner.core.model import Role
 from slaplanner_lab.simulation.loop import Run
 
 INK, FAINT, GRID = "#1c2733", "#6b7785", "#e3e8ee"
-COLOURS = {Role.PREFILL: "#2a6fbb", Role.DECODE: "#d9772b"}
+COLOURS = {Role.PREFILL: "#2a6fbb", Role.DECODE: "#d9772b", Role.AGG: "#7a5195"}
 GOOD, BAD = "#2f9e5f", "#c8443a"
 STYLE: Any = {
     "font.family": "sans-serif",

@@ -27,7 +27,7 @@ from slaplanner_lab.drawing.report_axes import (
     unit_seconds,
 )
 from slaplanner_lab.rivals.compare import Comparison, Kind
-from slaplanner_lab.simulation.loop import ROLES, PrometheusSilent, Run, WorkerLost
+from slaplanner_lab.simulation.loop import PrometheusSilent, Run, WorkerLost
 from slaplanner_lab.simulation.timeline import timeline
 
 KIND_COLOURS = {
@@ -88,11 +88,11 @@ def load_figure(run: Run) -> Figure:
 
 def replica_figure(run: Run) -> Figure:
     """Replicas asked for, ready, and those that cost and do not serve; what broke."""
-    figure, axes = panels(2, height_in=1.3)
+    figure, axes = panels(len(run.scenario.roles), height_in=1.3)
     last_s = run.scenario.traffic.last_arrival_s
     looks = [look for look in run.looks if look.at_s <= last_s]
     times = [*(look.at_s / unit_seconds(run) for look in looks), last_s / unit_seconds(run)]
-    for axis, role in zip(axes, ROLES, strict=True):
+    for axis, role in zip(axes, run.scenario.roles, strict=True):
         ready, present, asked = (
             [*counts, counts[-1]]
             for counts in (

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slaplanner.core.arrays import Floats
-from slaplanner.core.model import Role
+from slaplanner.core.model import Mode, Role
 from slaplanner_lab.engine import kernels
 from slaplanner_lab.engine.heaps_and_queues import tree_update
 from slaplanner_lab.engine.state import (
+    AGG,
     DECODE,
     DRAINING,
     FREE,
@@ -26,6 +27,7 @@ from slaplanner_lab.engine.state import (
     PREFILL,
     QUEUE,
     READY,
+    ROLES,
     STARTING,
     TOTALS,
     Arena,
@@ -36,7 +38,7 @@ from slaplanner_lab.engine.state import (
 )
 from slaplanner_lab.engine.tables import EngineTables
 
-INDEX = {Role.PREFILL: PREFILL, Role.DECODE: DECODE}
+INDEX = {Role.PREFILL: PREFILL, Role.DECODE: DECODE, Role.AGG: AGG}
 """The roles that workers of this model play."""
 
 
@@ -99,6 +101,8 @@ class Engine:
         start_s: the clock's first reading.
         gap_edges_s: upper edges of the buckets in which `gap_counts` counts the gaps between
             tokens; a last, infinite one is added when it is absent.
+        mode: which stages are played. In mode `prefill` a request is complete with its first token, and
+            none is too large; in mode `decode` it comes with its first token. What the other stage does is never short then.
 
     Prompts beyond the profile's longest are cut to it; an OSL below 1 counts as 1. A request that
     with all its tokens exceeds the KV of a worker is refused on arrival. While a role has no ready
@@ -107,13 +111,19 @@ class Engine:
     """
 
     def __init__(
-        self, tables: EngineTables, *, start_s: float = 0.0, gap_edges_s: Sequence[float] = ()
+        self,
+        tables: EngineTables,
+        *,
+        start_s: float = 0.0,
+        gap_edges_s: Sequence[float] = (),
+        mode: Mode = Mode.DISAGG,
     ) -> None:
         edges = np.asarray([*gap_edges_s], dtype=np.float64)
         if edges.size == 0 or np.isfinite(edges[-1]):
             edges = np.append(edges, np.inf)
         workers = 8
         self.tables = tables
+        self.mode = mode
         self._arena = Arena(
             requests=empty_requests(64),
             workers=empty_workers(workers),
@@ -122,8 +132,8 @@ class Engine:
             tree=_new_tree(workers),
             firsts=np.zeros(64, np.int64),
             lasts=np.zeros(64, np.int64),
-            present=np.zeros(2, np.int64),
-            worker_s=np.zeros(2),
+            present=np.zeros(ROLES, np.int64),
+            worker_s=np.zeros(ROLES),
             gap_edges_s=edges,
             gap_counts=np.zeros(edges.size),
             ttft_s=np.ascontiguousarray(tables.ttft_ms, dtype=np.float64) / 1e3,
@@ -135,6 +145,7 @@ class Engine:
                     math.log(tables.context_ratio),
                     tables.kv_step,
                     tables.max_kv_tokens,
+                    float(mode is Mode.DECODE),
                 ]
             ),
         )
@@ -179,9 +190,9 @@ class Engine:
         for field in ("prefill_start_s", "first_token_s", "admitted_s", "last_token_s"):
             requests[field] = np.nan
         requests["context_tokens"] = requests["isl_tokens"]
-        requests["remaining_tokens"] = requests["osl_tokens"] - 1
+        requests["remaining_tokens"] = 0 if self.mode is Mode.PREFILL else requests["osl_tokens"] - 1
         whole = requests["isl_tokens"].astype(np.int64) + requests["osl_tokens"]
-        requests["refused"] = whole > self.tables.max_kv_tokens
+        requests["refused"] = (whole > self.tables.max_kv_tokens) & (self.mode is not Mode.PREFILL)
         self._arena.totals["submitted"] = end
         return range(begin, end)
 
@@ -255,6 +266,12 @@ class Engine:
         return self.submitted - int(totals["lasts"][0]) - int(totals["refused"][0])
 
     @property
+    def first_pending(self) -> int:
+        """Requests that have arrived, were accepted, and wait for their first token."""
+        totals = self._arena.totals
+        return self.arrived - int(totals["firsts"][0]) - int(totals["refused"][0])
+
+    @property
     def preempted(self) -> int:
         """How often a batch outgrew its KV."""
         return int(self._arena.totals["preempted"][0])
@@ -304,16 +321,15 @@ class Engine:
     def gauges(self, role: Role) -> RoleGauges:
         """*role* as it is now."""
         slots, index = self._arena.workers, INDEX[role]
-        mine = slots["role"] == index
-        phases = [
-            int(np.count_nonzero(mine & (slots["phase"] == phase))) for phase in (STARTING, READY, DRAINING)
-        ]
-        up = np.flatnonzero(mine & np.isin(slots["phase"], (READY, DRAINING)))
+        phase = np.where(slots["role"] == index, slots["phase"], FREE)
+        phases = [int(np.count_nonzero(phase == one)) for one in (STARTING, READY, DRAINING)]
+        up = np.flatnonzero((phase == READY) | (phase == DRAINING))
+        prompts = int(np.count_nonzero(slots["serving"][up] != NONE))
         if role is Role.PREFILL:
-            running = int(np.count_nonzero(slots["serving"][up] != NONE))
+            running = prompts
             usage = running / up.size if up.size else 0.0
         else:
-            running = int(slots["running"][up].sum())
+            running = int(slots["running"][up].sum()) + prompts
             held = slots["base_tokens"][up] + slots["running"][up] * slots["v"][up]
             usage = float(held.mean()) / self.tables.max_kv_tokens if up.size else 0.0
         return RoleGauges(
@@ -321,7 +337,7 @@ class Engine:
             ready=phases[1],
             draining=phases[2],
             running=running,
-            waiting=int(self._arena.queues["length"][index]),
+            waiting=int(self._arena.queues["length"][DECODE if role is Role.DECODE else PREFILL]),
             kv_usage=usage,
             worker_s=float(self._arena.worker_s[index]),
         )

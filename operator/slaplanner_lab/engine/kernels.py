@@ -10,11 +10,15 @@ profile's ITL at the batch's KV usage and mean context, looked up again whenever
 has grown by a step. A request goes to the ready worker that holds the fewest KV tokens; where even
 that one lacks room, requests wait in one FIFO queue. A batch that outgrows its KV loses its newest
 sequence, as engines preempt; what it held must be prefilled again, before new prompts.
+
+Agg: a worker does both. It takes the next prompt of the one queue when it serves none and holds the
+fewest KV tokens, and serves it in chunks: each step of its batch then takes the ITL and one chunk's share
+of the prompt's prefill time, so prompts slow the batch down and the batch slows prompts down.
 """
 
 from __future__ import annotations
 
-from math import inf, log
+from math import ceil, inf, log
 
 from slaplanner_lab.engine.compiled import kernel
 from slaplanner_lab.engine.heaps_and_queues import (
@@ -26,6 +30,7 @@ from slaplanner_lab.engine.heaps_and_queues import (
     tree_update,
 )
 from slaplanner_lab.engine.state import (
+    AGG,
     DECODE,
     DRAINING,
     FREE,
@@ -35,6 +40,7 @@ from slaplanner_lab.engine.state import (
     MAX_KV,
     NONE,
     PREFILL,
+    PREFILLED,
     READY,
     SHORTEST_CONTEXT,
     STARTING,
@@ -52,6 +58,9 @@ CONTEXT_GROWTH_STEP = 0.1
 
 LEAST_STEP_TOKENS = 32.0
 """...but not more often than every so many tokens."""
+
+CHUNK_TOKENS = 2048.0
+"""Prompt tokens that a worker of both roles puts into one step, as engines with chunked prefill do."""
 
 SAME_V = 1e-6
 """Sequences whose ends are nearer than this, in tokens, end together."""
@@ -98,7 +107,7 @@ def record_gap(a: Arena, gap_s: float, tokens: float) -> None:
 def account(a: Arena, now_s: float) -> None:
     """Bring the worker-seconds up to *now_s*: every worker that exists, whatever it does."""
     elapsed_s = now_s - a.totals["present_since_s"][0]
-    for role in range(2):
+    for role in range(a.worker_s.size):
         a.worker_s[role] += a.present[role] * elapsed_s
     a.totals["present_since_s"][0] = now_s
 
@@ -119,13 +128,32 @@ def retire(a: Arena, worker: int, now_s: float) -> None:
 
 
 @kernel
+def reserved_tokens(a: Arena, worker: int) -> float:
+    """KV of the prompt that an agg worker serves; 0 where it serves none."""
+    serving = a.workers["serving"][worker]
+    if a.workers["role"][worker] != AGG or serving == NONE:
+        return 0.0
+    return float(a.requests["context_tokens"][serving])
+
+
+@kernel
+def moves(a: Arena, worker: int) -> bool:
+    """Whether the worker's virtual time goes on: it has a batch, or a prompt beside it."""
+    workers = a.workers
+    return bool(
+        workers["running"][worker] > 0
+        or (workers["role"][worker] == AGG and workers["serving"][worker] != NONE)
+    )
+
+
+@kernel
 def kv_tokens(a: Arena, worker: int, now_s: float) -> float:
-    """KV held by *worker* at *now_s*, between its events too."""
+    """KV held by *worker* at *now_s*, between its events too; that of the prompt in service with it."""
     record = a.workers[worker]
     if record["running"] == 0:
-        return 0.0
+        return reserved_tokens(a, worker)
     v = record["v"] + (now_s - record["v_s"]) / record["itl_s"]
-    return float(record["base_tokens"] + record["running"] * v)
+    return float(record["base_tokens"] + record["running"] * v) + reserved_tokens(a, worker)
 
 
 @kernel
@@ -148,7 +176,7 @@ def flow(a: Arena, worker: int, now_s: float, v: float) -> None:
 @kernel
 def flow_until(a: Arena, worker: int, now_s: float) -> None:
     """Let the batch gain tokens until *now_s*."""
-    if a.workers["running"][worker] > 0:
+    if moves(a, worker):
         elapsed_s = now_s - a.workers["v_s"][worker]
         v = a.workers["v"][worker] + elapsed_s / a.workers["itl_s"][worker]
         flow(a, worker, now_s, min(v, a.workers["v_stop"][worker]))
@@ -162,20 +190,27 @@ def pace(a: Arena, worker: int, now_s: float) -> None:
     running = workers["running"][worker]
     if running == 0:
         workers["base_tokens"][worker] = 0.0
+    if not moves(a, worker):
         workers["v"][worker] = 0.0
         set_event(a, worker, inf)
         return
     v = workers["v"][worker]
-    held = workers["base_tokens"][worker] + running * v
-    max_kv = a.scales[MAX_KV]
-    itl_s = seconds_per_token(a, held, running)
-    step = min(
-        KV_GROWTH_STEP * max_kv / running,
-        max(LEAST_STEP_TOKENS, CONTEXT_GROWTH_STEP * held / running),
-    )
-    stop = min(v + step, a.requests["finish_v"][workers["root"][worker]])
-    if running > 1:
-        stop = min(stop, v + max(0.0, max_kv - held) / running)
+    stop = inf
+    itl_s = 0.0
+    if running > 0:
+        held = workers["base_tokens"][worker] + running * v
+        max_kv = a.scales[MAX_KV]
+        itl_s = seconds_per_token(a, held, running)
+        step = min(
+            KV_GROWTH_STEP * max_kv / running,
+            max(LEAST_STEP_TOKENS, CONTEXT_GROWTH_STEP * held / running),
+        )
+        stop = min(v + step, a.requests["finish_v"][workers["root"][worker]])
+        if running > 1:
+            stop = min(stop, v + max(0.0, max_kv - held - reserved_tokens(a, worker)) / running)
+    if workers["role"][worker] == AGG and workers["serving"][worker] != NONE:
+        itl_s += workers["chunk_s"][worker]
+        stop = min(stop, workers["prefill_end_v"][worker])
     workers["itl_s"][worker] = itl_s
     workers["v_stop"][worker] = stop
     set_event(a, worker, now_s + (stop - v) * itl_s)
@@ -266,9 +301,46 @@ def serve(a: Arena, worker: int, now_s: float) -> None:
 
 
 @kernel
+def serve_agg(a: Arena, now_s: float) -> None:
+    """Give waiting prompts, in order, to the agg workers that serve none, the one with the fewest tokens first."""
+    workers, queues, requests = a.workers, a.queues, a.requests
+    room = a.scales[MAX_KV] * (1.0 - WATERMARK)
+    while queues["head"][PREFILL] != NONE:
+        best = NONE
+        least = inf
+        for worker in range(workers.size):
+            if (
+                workers["phase"][worker] == READY
+                and workers["role"][worker] == AGG
+                and workers["serving"][worker] == NONE
+            ):
+                held = kv_tokens(a, worker, now_s)
+                if held < least:
+                    least = held
+                    best = worker
+        if best == NONE:
+            return
+        running = workers["running"][best]
+        tokens = requests["context_tokens"][queues["head"][PREFILL]]
+        if running > 0 and least + tokens + running + 1 > room:
+            return
+        flow_until(a, best, now_s)
+        request = queue_pop(queues, PREFILL, requests)
+        if requests["prefill_start_s"][request] != requests["prefill_start_s"][request]:
+            requests["prefill_start_s"][request] = now_s
+        chunks = max(1.0, ceil(tokens / CHUNK_TOKENS))
+        workers["serving"][best] = request
+        workers["chunk_s"][best] = prefill_seconds(a, tokens) / chunks
+        workers["prefill_end_v"][best] = workers["v"][best] + chunks
+        pace(a, best, now_s)
+
+
+@kernel
 def serve_idle(a: Arena, now_s: float) -> None:
-    """Let idle prefill workers, the oldest slot first, take what waits."""
+    """Let idle prefill workers, the oldest slot first, take what waits; then those that do both."""
     workers = a.workers
+    if a.present[AGG] > 0:
+        serve_agg(a, now_s)
     for worker in range(workers.size):
         if a.queues["head"][PREFILL] == NONE:
             return
@@ -288,22 +360,34 @@ def finish(a: Arena, request: int, now_s: float) -> None:
 
 
 @kernel
-def end_prefill(a: Arena, worker: int, now_s: float) -> None:
-    """The prompt is done: its first token leaves, the rest is decode's."""
+def first_token(a: Arena, request: int, now_s: float) -> None:
+    """The prompt is done: its first token leaves, unless it left before a preemption."""
     requests, totals = a.requests, a.totals
-    request = a.workers["serving"][worker]
-    a.workers["serving"][worker] = NONE
     if requests["first_token_s"][request] != requests["first_token_s"][request]:
         requests["first_token_s"][request] = now_s
         requests["paused_s"][request] = now_s
         requests["context_tokens"][request] += 1.0
         a.firsts[totals["firsts"][0]] = request
         totals["firsts"][0] += 1
-    if requests["remaining_tokens"][request] <= 0.0:
+
+
+@kernel
+def hand_over(a: Arena, request: int, now_s: float) -> None:
+    """A prompt is done, the rest is decode's."""
+    first_token(a, request, now_s)
+    if a.requests["remaining_tokens"][request] <= 0.0:
         finish(a, request, now_s)
     else:
-        queue_append(a.queues, DECODE, requests, request)
+        queue_append(a.queues, DECODE, a.requests, request)
         admit(a, now_s)
+
+
+@kernel
+def end_prefill(a: Arena, worker: int, now_s: float) -> None:
+    """A prefill worker is done with its prompt."""
+    request = a.workers["serving"][worker]
+    a.workers["serving"][worker] = NONE
+    hand_over(a, request, now_s)
     if a.workers["phase"][worker] == DRAINING:
         retire(a, worker, now_s)
     else:
@@ -312,14 +396,18 @@ def end_prefill(a: Arena, worker: int, now_s: float) -> None:
 
 @kernel
 def prefill_again(a: Arena, request: int, now_s: float) -> None:
-    """A sequence lost its KV: what it held is prefilled again, before new prompts."""
+    """A sequence lost its KV: what it held is prefilled again, before new prompts.
+
+    Where prompts come with their prefill done, this one comes back at once.
+    """
     a.requests["paused_s"][request] = now_s
-    queue_put_first(a.queues, PREFILL, a.requests, request)
+    queue = DECODE if a.scales[PREFILLED] > 0.0 else PREFILL
+    queue_put_first(a.queues, queue, a.requests, request)
 
 
 @kernel
 def step_decode(a: Arena, worker: int, now_s: float) -> None:
-    """A batch reached its next event: ends, growth beyond the KV, or a new pace."""
+    """A batch reached its next event: ends, growth beyond the KV, the end of a prompt beside it, or a new pace."""
     requests, workers = a.requests, a.workers
     flow(a, worker, now_s, workers["v_stop"][worker])
     v = workers["v"][worker]
@@ -329,17 +417,28 @@ def step_decode(a: Arena, worker: int, now_s: float) -> None:
         leave(a, worker, request)
         finish(a, request, now_s)
         freed = True
+    reserved = reserved_tokens(a, worker)
     while (
         workers["running"][worker] > 1
-        and workers["base_tokens"][worker] + workers["running"][worker] * (v + 1.0) > a.scales[MAX_KV]
+        and workers["base_tokens"][worker] + workers["running"][worker] * (v + 1.0) + reserved
+        > a.scales[MAX_KV]
     ):
         request = workers["newest"][worker]
         leave(a, worker, request)
         prefill_again(a, request, now_s)
         a.totals["preempted"][0] += 1
         freed = True
+    serving = workers["serving"][worker]
+    if workers["role"][worker] == AGG and serving != NONE and workers["prefill_end_v"][worker] <= v + SAME_V:
+        workers["serving"][worker] = NONE
+        first_token(a, serving, now_s)
+        if requests["remaining_tokens"][serving] <= 0.0:
+            finish(a, serving, now_s)
+        else:
+            join(a, worker, serving, now_s)
+        freed = True
     pace(a, worker, now_s)
-    if workers["phase"][worker] == DRAINING and workers["running"][worker] == 0:
+    if workers["phase"][worker] == DRAINING and not moves(a, worker):
         retire(a, worker, now_s)
     if freed:
         admit(a, now_s)
@@ -351,10 +450,10 @@ def get_ready(a: Arena, worker: int, now_s: float) -> None:
     """A worker's start is over."""
     a.workers["phase"][worker] = READY
     set_event(a, worker, inf)
-    if a.workers["role"][worker] == PREFILL:
-        serve_idle(a, now_s)
-    else:
+    if a.workers["role"][worker] == DECODE:
         admit(a, now_s)
+    else:
+        serve_idle(a, now_s)
 
 
 @kernel
@@ -395,29 +494,34 @@ def drain_worker(a: Arena, worker: int, now_s: float) -> None:
 def fail_worker(a: Arena, worker: int, now_s: float) -> None:
     """The worker is gone at once, with the KV of what it ran; its requests are prefilled again."""
     workers = a.workers
+    flow_until(a, worker, now_s)
     request = workers["serving"][worker]
     if request != NONE:
         workers["serving"][worker] = NONE
         queue_put_first(a.queues, PREFILL, a.requests, request)
         a.totals["migrated"][0] += 1
-    flow_until(a, worker, now_s)
     while workers["newest"][worker] != NONE:
         request = workers["newest"][worker]
         leave(a, worker, request)
         prefill_again(a, request, now_s)
         a.totals["migrated"][0] += 1
     retire(a, worker, now_s)
+    admit(a, now_s)
     serve_idle(a, now_s)
 
 
 @kernel
 def arrive(a: Arena, request: int) -> None:
-    """A request comes in: queued for prefill, or refused when no worker could ever hold it."""
+    """A request comes in: queued for prefill (decode, where that is done), or refused when no worker could hold it."""
     if a.requests["refused"][request]:
         a.totals["refused"][0] += 1
         return
-    queue_append(a.queues, PREFILL, a.requests, request)
-    serve_idle(a, a.requests["arrival_s"][request])
+    arrival_s = a.requests["arrival_s"][request]
+    if a.scales[PREFILLED] > 0.0:
+        hand_over(a, request, arrival_s)
+    else:
+        queue_append(a.queues, PREFILL, a.requests, request)
+        serve_idle(a, arrival_s)
 
 
 @kernel

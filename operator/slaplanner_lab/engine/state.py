@@ -22,6 +22,8 @@ NONE = -1
 
 PREFILL = 0
 DECODE = 1
+AGG = 2
+ROLES = 3
 
 FREE = 0
 STARTING = 1
@@ -57,7 +59,9 @@ WORKER = np.dtype(
         ("phase", np.int8),
         ("born", np.int64),  # order of creation
         ("event_s", np.float64),  # when something happens here next; infinite when nothing does
-        ("serving", np.int32),  # prefill: the request in service
+        ("serving", np.int32),  # prefill, agg: the request whose prompt is in service
+        ("chunk_s", np.float64),  # agg: what a chunk of that prompt adds to a step
+        ("prefill_end_v", np.float64),  # agg: v at the end of that prompt
         ("running", np.int32),  # decode: sequences in the batch
         ("root", np.int32),  # decode: heap of the batch by finish_v
         ("newest", np.int32),  # decode: end of the batch's list in order of admission
@@ -93,7 +97,10 @@ TOTALS = np.dtype(
 
 
 class Arena(NamedTuple):
-    """All of it. Times in seconds, lengths in tokens; `totals` has one record, roles index by 0, 1."""
+    """All of it. Times in seconds, lengths in tokens; `totals` has one record, roles index from 0 on.
+
+    There are two queues, for prefill and for decode; a worker of both takes from the first.
+    """
 
     requests: Records
     workers: Records
@@ -111,8 +118,8 @@ class Arena(NamedTuple):
     scales: Floats
 
 
-ISL_STEP, SHORTEST_CONTEXT, LOG_CONTEXT_RATIO, KV_STEP, MAX_KV = range(5)
-"""What stands where in `Arena.scales`."""
+ISL_STEP, SHORTEST_CONTEXT, LOG_CONTEXT_RATIO, KV_STEP, MAX_KV, PREFILLED = range(6)
+"""What stands where in `Arena.scales`; `PREFILLED` is 1 where prompts come with their prefill done, else 0."""
 
 
 def empty_requests(count: int) -> Records:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slaplanner.core.arrays import Floats
+from slaplanner.core.model import Mode
 from slaplanner.core.profiles import Profile
 
 ISL_STEPS = 1024
@@ -96,14 +97,34 @@ class EngineTables:
         )
 
     @staticmethod
-    def of(profile: Profile) -> EngineTables:
+    def of(profile: Profile, *, mode: Mode = Mode.DISAGG) -> EngineTables:
         """The tables of *profile*, fine enough to follow each of its measured points.
 
+        Of a stage that *mode* does not play nothing is read; it gets a table that is never looked at.
+
         Raises:
-            ProfileNotFound: the profile has no prefill or no decode stage.
+            ProfileNotFound: the profile lacks a stage that *mode* plays.
         """
+        if mode is Mode.PREFILL:
+            return EngineTables._prefill(profile)
+        decode = EngineTables._decode(profile)
+        if mode is Mode.DECODE:
+            return decode
+        prefill = EngineTables._prefill(profile)
+        return replace(decode, ttft_ms=prefill.ttft_ms, isl_step_tokens=prefill.isl_step_tokens)
+
+    @staticmethod
+    def _prefill(profile: Profile) -> EngineTables:
         longest_isl = profile.prefill.isl_range[1]
         prefill = profile.prefill.tabulate(np.linspace(0.0, longest_isl, ISL_STEPS + 1))
+        return replace(
+            EngineTables.constant(ttft_ms=1.0, itl_ms=1.0),
+            ttft_ms=prefill.ttft_ms,
+            isl_step_tokens=longest_isl / ISL_STEPS,
+        )
+
+    @staticmethod
+    def _decode(profile: Profile) -> EngineTables:
         longest = profile.decode.context_range[1]
         contexts = np.geomspace(
             SHORTEST_CONTEXT_TOKENS, max(longest, 2 * SHORTEST_CONTEXT_TOKENS), CONTEXT_ROWS
@@ -111,9 +132,9 @@ class EngineTables:
         decode = profile.decode.tabulate(
             kv_usage=np.linspace(0.0, 1.0, KV_STEPS + 1), context_tokens=contexts
         )
-        return EngineTables(
-            ttft_ms=prefill.ttft_ms,
-            isl_step_tokens=longest_isl / ISL_STEPS,
+        return replace(
+            EngineTables.constant(ttft_ms=1.0, itl_ms=1.0),
+            isl_step_tokens=longest,
             itl_ms=decode.itl_ms,
             shortest_context_tokens=SHORTEST_CONTEXT_TOKENS,
             context_ratio=float(contexts[1] / contexts[0]),

@@ -3,8 +3,9 @@
 No request series before the first request; arrivals counted at once; TTFT and input length with
 the first token, output length and duration with the last; a gap counted per output token; gauges of
 the model's card from its registration on, kept for ever, and the router's series at 0 from then on,
-under the name of the worker set. What running frontends expose is recorded in `tests/dynamo/facts`, and
-a test holds this against it; the one difference is that the router here counts a request once.
+under the name of the worker set. The router of newer versions counts the prefill and the decode leg of a
+request apart, and no gaps between tokens. What running frontends expose is recorded in `tests/dynamo/facts`,
+and a test holds this against it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ TTFT_S: Final = (0, .0022, .0047, .01, .022, .047, .1, .22, .47, 1, 2.2, 4.7, 10
 ITL_S: Final = (0, .0019, .0035, .0067, .013, .024, .045, .084, .16, .3, .56, 1.1, 2)  # fmt: skip
 ISL_TOKENS: Final = (0, 100, 210, 430, 870, 1800, 3600, 7400, 15000, 31000, 63000, 130000)
 OSL_TOKENS: Final = (0, 100, 210, 430, 880, 1800, 3700, 7600, 16000, 32000)
+TRANSFER_S: Final = (0, .0019, .0037, .0072, .014, .027, .052, .1, .19, .37, .72, 1.4, 2.7, 5.2, 10)  # fmt: skip
 DURATION_S: Final = (0, 2, 4, 8, 16, 32, 64, 130, 260, 510)
 
 CARD: Final = {
@@ -79,9 +81,19 @@ class _Families:
 class Frontend:
     """One frontend process: what it counts is lost when it restarts (make a new one)."""
 
-    def __init__(self, *, model: str, dynamo_namespace: str, worker_set: str, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        *,
+        model: str,
+        dynamo_namespace: str,
+        worker_set: str,
+        dialect: Dialect,
+        disaggregated: bool = True,
+    ) -> None:
         prefix = "dynamo_frontend"
         self._dialect = dialect
+        # Routers count requests twice since they count arrivals.
+        self._two_legs = disaggregated and dialect.started_total
         namespace = {"dynamo_namespace": dynamo_namespace} if dialect.namespace_label else {}
         self._labels = {"model": model if dialect.keeps_case else model.lower(), **namespace}
         self._model = label_set(self._labels)
@@ -93,6 +105,9 @@ class Frontend:
         )
         self._front = _Families.named(prefix)
         self._router = _Families.named("dynamo_component_router")
+        self._transfers = HistogramMetric(
+            "dynamo_component_router_kv_transfer_estimated_latency_seconds", "Prefill to decode", TRANSFER_S
+        )
         self._duration = HistogramMetric(f"{prefix}_request_duration_seconds", "Request duration", DURATION_S)
         self._cached = HistogramMetric(f"{prefix}_cached_tokens", "Cached tokens per request", ISL_TOKENS)
         self._tokens = Scalar(f"{prefix}_output_tokens_total", "Output tokens generated", "counter")
@@ -116,13 +131,17 @@ class Frontend:
             self._ready,
             *(gauge for gauge, _ in self._card),
         ]
-        return front + list(self._router.all if self._dialect.router else ())
+        return front + list(self._of_the_router if self._dialect.router else ())
+
+    @property
+    def _of_the_router(self) -> tuple[Scalar | HistogramMetric, ...]:
+        return (*self._router.all, self._transfers)
 
     def register(self, *, ready: bool) -> None:
         """A worker has announced the model: its card's gauges appear, and stay."""
         for gauge, value in self._card:
             gauge.set(self._model, value)
-        for family in self._router.all:
+        for family in self._of_the_router:
             family.appear(self._router_labels)
         if self._dialect.model_ready:
             self._ready.set(self._model, float(ready))
@@ -143,14 +162,24 @@ class Frontend:
         self._cached.observe(self._model, cached_tokens)
         self._router.ttft.observe(self._router_labels, ttft_s)
         self._router.isl.observe(self._router_labels, isl_tokens)
+        if self._two_legs:
+            self._begin_second_leg(isl_tokens)
         self._tokens.add(self._model)
         self._queued.add(self._model, -1)
+
+    def _begin_second_leg(self, isl_tokens: float) -> None:
+        """Prefill has ended with its one token, and the router passes the request on to decode."""
+        self._router.requests.add(self._router_labels)
+        self._router.osl.observe(self._router_labels, 1)
+        self._transfers.observe(self._router_labels, 0.0)
+        self._router.started.add(self._router_labels)
+        self._router.isl.observe(self._router_labels, isl_tokens)
+        self._router.ttft.observe(self._router_labels, 0.0)
 
     def gaps(self, counts: Sequence[float], total_s: float) -> None:
         """Output tokens after the first, by the bucket of the gap before them."""
         if sum(counts) > 0:
             self._front.itl.observe_many(self._model, counts, total_s)
-            self._router.itl.observe_many(self._router_labels, counts, total_s)
             self._tokens.add(self._model, sum(counts))
 
     def last_token(self, *, osl_tokens: float, duration_s: float) -> None:

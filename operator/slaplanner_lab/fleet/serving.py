@@ -92,6 +92,7 @@ class Serving:
             dynamo_namespace=self.graph.dynamo_namespace,
             worker_set=self.graph.worker_set,
             dialect=self.dialect,
+            disaggregated=not any(component.role is Role.AGG for component in self.graph.workers),
         )
         self._known_from = self.engine.submitted
         self._announced = False

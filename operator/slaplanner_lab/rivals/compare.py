@@ -27,7 +27,7 @@ from slaplanner_lab.rivals.planners import Clairvoyant, Constant, Hpa
 from slaplanner_lab.rivals.replica_capacity import fluid_bound_gpu_hours, work
 from slaplanner_lab.rivals.scaled_objects import SloRule, TokenRule
 from slaplanner_lab.rivals.search import Choice, cheapest
-from slaplanner_lab.simulation.loop import ROLES, Scenario, simulate
+from slaplanner_lab.simulation.loop import Scenario, simulate
 from slaplanner_lab.simulation.planners import ObservationPlanner, PolicyPlanner
 from slaplanner_lab.simulation.score import HOUR_S, Score, score
 
@@ -193,11 +193,11 @@ class TaskRunner:
         scenario = self.scenario
         need = work(scenario.traffic, scenario.tables, scenario.policy.sla)
         busiest = Clairvoyant.needs_of(scenario, need, busiest_s=CLAIRVOYANT_WINDOWS_S[0])
-        return {role: max(2, int(np.ceil(2.0 * busiest[role].max()))) for role in ROLES}
+        return {role: max(2, int(np.ceil(2.0 * busiest[role].max()))) for role in scenario.roles}
 
     def _token_rule(self, task: RivalTask) -> RivalResult:
         scenario, target_s = self._reacting, self.scenario.policy.sla.ttft_ms / 1e3
-        tables = EngineTables.of(self.profile)
+        tables = EngineTables.of(self.profile, mode=self.scenario.policy.mode)
         chunk = min(CHUNK_TOKENS, tables.max_isl_tokens)
         tokens_s = 1e3 * chunk / float(tables.ttft_at(np.array([chunk]))[0])
         idle_s = float(scenario.traffic.isl_tokens.mean()) / tokens_s
@@ -227,11 +227,12 @@ class TaskRunner:
     def _tokens_s(self) -> dict[Role, float]:
         """Tokens per second of one replica inside the SLA, by the believed profile, over all requests."""
         traffic = self.scenario.traffic
-        believed = work(traffic, EngineTables.of(self.profile), self.scenario.policy.sla)
-        return {
-            Role.PREFILL: float(traffic.isl_tokens.sum() / believed.prefill_s.sum()),
-            Role.DECODE: float(traffic.osl_tokens.sum() / believed.decode_s.sum()),
-        }
+        believed = work(
+            traffic, EngineTables.of(self.profile, mode=self.scenario.policy.mode), self.scenario.policy.sla
+        )
+        isl, osl = float(traffic.isl_tokens.sum()), float(traffic.osl_tokens.sum())
+        tokens = {Role.PREFILL: isl, Role.DECODE: osl, Role.AGG: isl + osl}
+        return {role: tokens[role] / float(believed.of(role).sum()) for role in self.scenario.roles}
 
     def _kept(self, result: Score) -> bool:
         return result.attainment.both >= self.scenario.policy.sla.attainment_percent
@@ -242,17 +243,19 @@ class TaskRunner:
         hours = scenario.traffic.last_arrival_s / HOUR_S
         # Fewer than the work itself takes cannot keep the promise, and such overload is slow to simulate.
         kept = scenario.policy.sla.attainment_percent / 100.0
-        least = {role: max(1, int(kept * need.of(role).sum() / HOUR_S / hours)) for role in ROLES}
+        least = {role: max(1, int(kept * need.of(role).sum() / HOUR_S / hours)) for role in scenario.roles}
 
         def evaluate(choice: Choice) -> Score:
-            replicas = {role: int(count) for role, count in zip(ROLES, choice, strict=True)}
+            replicas = {role: int(count) for role, count in zip(scenario.roles, choice, strict=True)}
             return at_size(scenario, replicas)
 
         def least_gpu_hours(choice: Choice) -> float:
-            return hours * sum(count * scenario.gpus(role) for role, count in zip(ROLES, choice, strict=True))
+            return hours * sum(
+                count * scenario.gpus(role) for role, count in zip(scenario.roles, choice, strict=True)
+            )
 
         found = cheapest(
-            [list(range(most[role], least[role] - 1, -1)) for role in ROLES],
+            [list(range(most[role], least[role] - 1, -1)) for role in scenario.roles],
             evaluate,
             attainment_percent=scenario.policy.sla.attainment_percent,
             least_gpu_hours=least_gpu_hours,
@@ -272,11 +275,11 @@ class TaskRunner:
         needs = Clairvoyant.needs_of(scenario, need, busiest_s=task.target)
 
         def planner(choice: Choice) -> Clairvoyant:
-            utilisation = dict(zip(ROLES, choice, strict=True))
+            utilisation = dict(zip(scenario.roles, choice, strict=True))
             return Clairvoyant(needs=needs, utilisation=utilisation, interval_s=scenario.policy.interval_s)
 
         found = cheapest(
-            [CLAIRVOYANT_UTILISATIONS] * len(ROLES),
+            [CLAIRVOYANT_UTILISATIONS] * len(scenario.roles),
             lambda choice: score(simulate(scenario, planner(choice))),
             attainment_percent=scenario.policy.sla.attainment_percent,
             least_gpu_hours=lambda choice: planner(choice).least_gpu_hours(scenario),
@@ -331,7 +334,7 @@ def compare(
         done(entry)
     order = list(Kind)
     entries = sorted((results[task] for task in todo), key=lambda entry: order.index(entry.kind))
-    gpus: Mapping[Role, int] = {role: scenario.gpus(role) for role in ROLES}
+    gpus: Mapping[Role, int] = {role: scenario.gpus(role) for role in scenario.roles}
     bound = fluid_bound_gpu_hours(work(scenario.traffic, scenario.tables, scenario.policy.sla), gpus)
     return Comparison(entries=tuple(entries), fluid_bound_gpu_hours=bound)
 

@@ -12,7 +12,7 @@ from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Fleet, Role, RoleState
 from slaplanner.core.readings import Known, Observation
 from slaplanner_lab.rivals.replica_capacity import Work
-from slaplanner_lab.simulation.loop import ROLES, Scenario
+from slaplanner_lab.simulation.loop import Scenario
 from slaplanner_lab.simulation.planners import Verdict
 from slaplanner_lab.simulation.score import HOUR_S
 
@@ -149,7 +149,7 @@ class Clairvoyant:
         ahead = max(1, round((interval_s + scenario.startup_s) / step_s))
         every = max(1, round(interval_s / step_s))
         needs = {}
-        for role in ROLES:
+        for role in scenario.roles:
             load = np.bincount(index, work.of(role), minlength=steps)
             sums = np.concatenate([[0.0], np.cumsum(load)])
             begin = np.arange(steps)
@@ -163,7 +163,7 @@ class Clairvoyant:
     def at(self, now_s: float) -> dict[Role, int]:
         """The size that the interval from *now_s* on takes."""
         index = min(int(now_s // self.interval_s), next(iter(self.needs.values())).size - 1)
-        return {role: int(self._sizes(role)[index]) for role in ROLES}
+        return {role: int(self._sizes(role)[index]) for role in self.needs}
 
     def _sizes(self, role: Role) -> Floats:
         """Replicas for every interval from 0 on."""
@@ -176,7 +176,7 @@ class Clairvoyant:
         begin_s = np.arange(0.0, end_s, self.interval_s)
         held_s = np.minimum(self.interval_s, end_s - begin_s)
         total = 0.0
-        for role in ROLES:
+        for role in self.needs:
             counts = self._sizes(role)[: begin_s.size]
             counts[0] = scenario.start[role]
             total += float(counts @ held_s[: counts.size]) * scenario.gpus(role)

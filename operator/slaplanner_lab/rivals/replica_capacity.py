@@ -19,9 +19,14 @@ class Work:
 
     prefill_s: Floats
     decode_s: Floats
+    """A worker of both roles does one or the other at a time, so its work is the sum."""
 
     def of(self, role: Role) -> Floats:
-        return self.prefill_s if role is Role.PREFILL else self.decode_s
+        return {
+            Role.PREFILL: self.prefill_s,
+            Role.DECODE: self.decode_s,
+            Role.AGG: self.prefill_s + self.decode_s,
+        }[role]
 
 
 def work(traffic: Traffic, tables: EngineTables, sla: Sla) -> Work:

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from slaplanner.core.arrays import Floats
 from slaplanner_lab.rivals.replica_capacity import work
-from slaplanner_lab.simulation.loop import ROLES, Scenario
+from slaplanner_lab.simulation.loop import Scenario
 
 STEP_S = 1.0
 
@@ -31,7 +31,7 @@ def share_beyond_reach(
     index = np.minimum((traffic.arrival_s / STEP_S).astype(int), steps - 1)
     width, ahead = max(1, round(busiest_s / STEP_S)), round(scenario.startup_s / STEP_S)
     missing = np.zeros(steps)
-    for role in ROLES:
+    for role in scenario.roles:
         sums = np.concatenate([[0.0], np.cumsum(np.bincount(index, need.of(role), minlength=steps))])
         begin = np.arange(steps)
         load = (sums[np.minimum(begin + width, steps)] - sums[begin]) / (width * STEP_S)

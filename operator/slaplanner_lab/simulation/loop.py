@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slaplanner.core.glance import Alarm
-from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Policy, Role, RoleState
+from slaplanner.core.model import DEFAULT_STARTUP_S, Fleet, Mode, Policy, Role, RoleState
 from slaplanner.core.rebalance import next_step
 from slaplanner_lab.engine import Engine, EngineTables, Requests
 from slaplanner_lab.simulation.planners import Glancing, ObservationPlanner, SeesEngine, Verdict
 from slaplanner_lab.simulation.telemetry import DEFAULT_BUCKETS, Buckets, Telemetry
 from slaplanner_lab.simulation.traffic import Traffic
 
-ROLES = (Role.PREFILL, Role.DECODE)
+ROLES = Mode.DISAGG.roles
+"""Of a disaggregated fleet."""
 
 GRACE_S = 600.0
 """How long after the last arrival requests may still finish."""
@@ -62,6 +63,11 @@ class Scenario:
     """Of the latency histograms that the planner sees."""
 
     @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that are played, in the order in which they are always listed."""
+        return self.policy.mode.roles
+
+    @property
     def startup_s(self) -> float:
         return self.policy.startup_s if self.policy.startup_s is not None else DEFAULT_STARTUP_S
 
@@ -81,6 +87,7 @@ class Tick:
     present: Mapping[Role, int]
     waiting: Mapping[Role, int]
     kv_usage: float
+    """Of the workers that decode; in mode `prefill` the share of them that is busy."""
     alarm: Alarm | None = None
     """What made it run between two intervals; None: its time had come."""
 
@@ -151,7 +158,7 @@ class _Loop:
 
     def __post_init__(self) -> None:
         scenario, policy = self.scenario, self.scenario.policy
-        self.engine = Engine(scenario.tables, gap_edges_s=scenario.buckets.itl_s)
+        self.engine = Engine(scenario.tables, gap_edges_s=scenario.buckets.itl_s, mode=policy.mode)
         self.telemetry = Telemetry(
             self.engine,
             scenario.traffic,
@@ -160,9 +167,9 @@ class _Loop:
             buckets=scenario.buckets,
         )
         self.plans = frozenset(_multiples(policy.interval_s, scenario.traffic.last_arrival_s + GRACE_S))
-        self.asked = {role: scenario.start[role] for role in ROLES}
+        self.asked = {role: scenario.start[role] for role in scenario.roles}
         self.desired = dict(self.asked)
-        for role in ROLES:
+        for role in scenario.roles:
             self.engine.set_workers(role, self.asked[role])
         traffic = scenario.traffic
         self.engine.submit(
@@ -176,7 +183,7 @@ class _Loop:
         for at_s in self._moments():
             if at_s > last_s and not worker_hours:
                 engine.advance(last_s)
-                worker_hours = {role: engine.gauges(role).worker_s / 3600.0 for role in ROLES}
+                worker_hours = {role: engine.gauges(role).worker_s / 3600.0 for role in self.scenario.roles}
             if at_s > last_s and engine.unfinished == 0:
                 break
             engine.advance(at_s)
@@ -222,7 +229,7 @@ class _Loop:
         self._look(now_s)
 
     def _look(self, now_s: float) -> None:
-        gauges = {role: self.engine.gauges(role) for role in ROLES}
+        gauges = {role: self.engine.gauges(role) for role in self.scenario.roles}
         self.looks.append(
             FleetSnapshot(
                 at_s=now_s,
@@ -232,7 +239,7 @@ class _Loop:
             )
         )
         budget = self.scenario.policy.gpu_budget
-        held = sum(gauges[role].present * self.scenario.gpus(role) for role in ROLES)
+        held = sum(gauges[role].present * self.scenario.gpus(role) for role in self.scenario.roles)
         if budget is not None and held > budget:
             self.budget_violations += 1
 
@@ -251,8 +258,8 @@ class _Loop:
         if isinstance(self.planner, SeesEngine):
             self.planner.see(self.telemetry.engine_reading())
         verdict = self.planner(observation, self._fleet(), now_s=now_s)
-        self.desired = {role: verdict.replicas.get(role, self.asked[role]) for role in ROLES}
-        gauges = {role: self.engine.gauges(role) for role in ROLES}
+        self.desired = {role: verdict.replicas.get(role, self.asked[role]) for role in self.scenario.roles}
+        gauges = {role: self.engine.gauges(role) for role in self.scenario.roles}
         self.ticks.append(
             Tick(
                 at_s=now_s,
@@ -261,7 +268,7 @@ class _Loop:
                 ready={role: gauge.ready for role, gauge in gauges.items()},
                 present={role: gauge.present for role, gauge in gauges.items()},
                 waiting={role: gauge.waiting for role, gauge in gauges.items()},
-                kv_usage=gauges[Role.DECODE].kv_usage,
+                kv_usage=gauges[self.scenario.roles[-1]].kv_usage,
                 alarm=alarm,
             )
         )
@@ -282,7 +289,7 @@ class _Loop:
 
     def _fleet(self) -> Fleet:
         states = []
-        for role in ROLES:
+        for role in self.scenario.roles:
             gauges = self.engine.gauges(role)
             states.append(
                 RoleState(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slaplanner.core.model import Role
-from slaplanner_lab.simulation.loop import ROLES, Run
+from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.score import Flags, met
 
 
@@ -27,7 +27,8 @@ def causes(run: Run) -> tuple[Cause, ...]:
     missed = counts & ~flags.both
     alone_ms = scenario.tables.ttft_at(requests.isl_tokens.astype(np.float64))
     late_ttft, late_itl = missed & ~flags.ttft, missed & flags.ttft
-    starting = {role: _starting(run, role) for role in ROLES}
+    first, last = scenario.roles[0], scenario.roles[-1]
+    starting = {role: _starting(run, role) for role in scenario.roles}
     reasons: list[tuple[str, Flags]] = [
         ("refused: larger than the KV of a worker", missed & requests.refused),
         (
@@ -36,12 +37,12 @@ def causes(run: Run) -> tuple[Cause, ...]:
         ),
         (
             "waited for prefill while replicas that were asked for still started",
-            late_ttft & starting[Role.PREFILL],
+            late_ttft & starting[first],
         ),
         ("waited for prefill, and no replica was under way", late_ttft),
         (
             "decoded too slowly while replicas that were asked for still started",
-            late_itl & starting[Role.DECODE],
+            late_itl & starting[last],
         ),
         ("decoded too slowly, and no replica was under way", late_itl),
     ]

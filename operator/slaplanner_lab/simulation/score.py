@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,8 @@ class Score:
     budget_violations: int
     preempted: int
     hours: tuple[Hour, ...]
+    most_asked: Mapping[Role, int] = field(default_factory=dict)
+    """The most replicas that were asked for at any moment."""
 
     @property
     def total_gpu_hours(self) -> float:
@@ -113,6 +115,7 @@ def score(run: Run) -> Score:
         budget_violations=run.budget_violations,
         preempted=run.preempted,
         hours=_hours(run, flags),
+        most_asked={role: max(look.asked[role] for look in run.looks) for role in run.looks[0].asked},
     )
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.trace import MAX_REQUESTS, Trace, per_interval
 from slaplanner.core.budget import BudgetRole, fit_budget
-from slaplanner.core.errors import PolicyError
-from slaplanner.core.model import Mode, Pause, Policy, Role
+from slaplanner.core.model import Pause, Policy, Role
 from slaplanner.core.profiles import Profile
 from slaplanner_lab.engine import EngineError, EngineTables
 from slaplanner_lab.simulation.initial_replicas import start_replicas
@@ -44,7 +43,8 @@ def scenario_of(
     """What is simulated, whoever plans.
 
     Args:
-        policy: mode `disagg`; GPUs per replica are its `roles[].gpusPerReplica`, else 1. A pause that is
+        policy: of any mode. In mode `prefill` a request is complete with its first token, in mode `decode` it
+            comes with it: the role that the policy does not size is never short. GPUs per replica are its `roles[].gpusPerReplica`, else 1. A pause that is
             annotated on it is not obeyed: it would show nothing.
         trace: its first request arrives at 0; prompts beyond the profile's longest are cut to that.
         fleet: what one replica can really do.
@@ -58,22 +58,20 @@ def scenario_of(
         buckets: of the latency histograms that the planner sees.
 
     Raises:
-        PolicyError: the mode has not both roles.
-        ProfileNotFound: the profile lacks one of them.
+        ProfileNotFound: the profile lacks a stage of the mode.
         TraceError: the trace fills a single interval, ends before scoring begins, or before a fault.
         ValueError: *copies* is below 1.
     """
-    if policy.mode is not Mode.DISAGG:
-        raise PolicyError(f"found mode {policy.mode.value}, wanted disagg: both roles are simulated")
     _check_length(trace, policy, unscored_s=unscored_s, faults=faults)
     if copies * len(trace) > MAX_REQUESTS:
         raise TraceError(
             f"{trace.name}: found {len(trace):,} requests to be taken {copies:,} times, wanted at most "
             f"{MAX_REQUESTS:,} in all"
         )
+    tables = EngineTables.of(fleet, mode=policy.mode)
     traffic = Traffic(
         arrival_s=trace.t_s - trace.t_s[0],
-        isl_tokens=np.minimum(trace.isl_tokens.astype(np.float64), fleet.prefill.isl_range[1]),
+        isl_tokens=np.minimum(trace.isl_tokens.astype(np.float64), tables.max_isl_tokens),
         osl_tokens=trace.osl_tokens.astype(np.float64),
     ).amplified(copies, seed=seed)
     needed = _within_budget(
@@ -82,7 +80,7 @@ def scenario_of(
     return Scenario(
         traffic=traffic,
         policy=replace(policy, pause=Pause.NONE),
-        tables=EngineTables.of(fleet).erring(error),
+        tables=tables.erring(error),
         start={**needed, **(start or {})},
         unscored_s=unscored_s,
         faults=faults,

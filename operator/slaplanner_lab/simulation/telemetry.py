@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from slaplanner.core.arrays import Floats
 from slaplanner.core.glance import SPAN_S, Sight
-from slaplanner.core.model import Role
+from slaplanner.core.model import Mode, Role
 from slaplanner.core.readings import Histogram, Known, Observation, Reading, Series, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner_lab.engine import Engine
@@ -202,8 +202,6 @@ class Telemetry:
         gaps = after.counts - before.counts
         tokens = float(gaps.sum())
         gap_ms = (after.sum_s - before.sum_s) / tokens * 1e3 if tokens > 0.0 else np.nan
-        running = engine.gauges(Role.PREFILL).running
-        first_pending = engine.gauges(Role.PREFILL).waiting + running
         arrivals, step_s = self._arrivals(now_s)
         return Observation(
             window_s=window_s,
@@ -213,7 +211,7 @@ class Telemetry:
             ttft_ms=_reading(_mean(ttft_ms), arrived, "time to first token"),
             itl_ms=_reading(gap_ms, arrived, "inter-token latency"),
             request_duration_s=_reading(_mean(duration_s), arrived, "duration"),
-            queued=Known(float(first_pending)),
+            queued=Known(float(engine.first_pending)),
             inflight=Known(float(engine.arrived - self._seen_lasts)),
             isl_histogram=_histogram(isl, ISL_EDGES),
             osl_histogram=_histogram(osl, OSL_EDGES),
@@ -233,12 +231,11 @@ class Telemetry:
         _, ttft_ms = self._firsts.within(since_s, now_s)
         before, after = self._gaps_at(since_s), self._gaps[-1]
         gaps = float((after.counts - before.counts).sum())
-        prefill = engine.gauges(Role.PREFILL)
         return Sight(
             at_s=now_s,
             span_s=span_s,
             requests=float(self._arrived(since_s, now_s)),
-            queued=float(prefill.waiting + prefill.running),
+            queued=float(engine.first_pending),
             inflight=float(engine.arrived - self._seen_lasts),
             ttft_ms=float(ttft_ms.mean()) if ttft_ms.size else None,
             itl_ms=(after.sum_s - before.sum_s) / gaps * 1e3 if gaps > 0.0 else None,
@@ -247,7 +244,7 @@ class Telemetry:
     def engine_reading(self) -> EngineReading:
         """What the router and the workers show now; call it after `scrape`."""
         backlog_tokens = self._prompt_tokens[self._engine.arrived] - self._answered_tokens
-        gauges = self._engine.gauges(Role.DECODE)
+        gauges = self._engine.gauges(Role.AGG if self._engine.mode is Mode.AGG else Role.DECODE)
         return EngineReading(
             backlog_tokens=max(0.0, float(backlog_tokens)),
             full_kv_workers=gauges.kv_usage * (gauges.ready + gauges.draining),

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from slaplanner.api.figures import StatusFigures, significant
 from slaplanner.api.rules import Violation
 from slaplanner.api.schema import status_schema
 from slaplanner.api.schema_validation import faults, unknown_fields
-from slaplanner.api.status import build_status
-from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES
+from slaplanner.api.status import StatusFigures, build_status
+from slaplanner.api.status_schema import DECISIONS_KEPT, PLANNER_STATE_BYTES, significant
 from slaplanner.core.correction import CorrectionState, Learnt
 from slaplanner.core.damping import MAX_REMEMBERED, DampingState, Stamped
 from slaplanner.core.decision import RoleDecision

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slaplanner.api.status_diff import nothing_but_the_clock
+from slaplanner.api.status import nothing_but_the_clock
 
 
 def _status(

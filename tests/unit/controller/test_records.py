@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from slaplanner.adapters.deployment import DeploymentConditions
 from slaplanner.controller.records import Records
 from slaplanner.core.model import Actuation, Mode
+from slaplanner.core.reasons import ConditionStatus
 from slaplanner.settings import Settings
 from tests.reconciling import UID, document
 
@@ -27,10 +28,10 @@ def shown(name: str = "llama", uid: str = UID, *, deleted: bool = False, **spec:
 def says(policy: str) -> DeploymentConditions:
     return DeploymentConditions(
         policy=policy,
-        planned="True",
+        planned=ConditionStatus.TRUE,
         planned_reason="Planned",
         planned_message="",
-        met="Unknown",
+        met=ConditionStatus.UNKNOWN,
         met_reason="Observing",
         met_message="",
     )

@@ -13,10 +13,11 @@ from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.records import Records
 from slaplanner.core.errors import TargetError
 from slaplanner.core.reasons import Reason
-from slaplanner.settings import Settings, SettingsError, load_settings
+from slaplanner.settings import EtcdConnection, Settings, SettingsError, load_settings
 from slaplanner.virtual.policy_connector import virtual_connector, virtual_version
 from tests.reconciling import document
 
+OPEN = EtcdConnection(endpoints=("http://etcd:2379",), allowed_namespaces={"*": ("*",)})
 ACKNOWLEDGED = "slaplanner.io/scaled-decision-id"
 
 
@@ -127,7 +128,7 @@ def test_a_connection_that_nobody_configured_is_named() -> None:
     ],
 )
 def test_two_policies_must_not_publish_in_one_place(younger: dict[str, Any], roles: list[str]) -> None:
-    records = Records()
+    records = Records(Settings(etcd={"default": OPEN, "other": OPEN}))
     records.seen(virtual("older", uid="1", backend="Etcd"))
     ours = records.seen(virtual("younger", uid="2", **younger))
     claims = {claim.policy: claim for claim in records.claims(ours)}

@@ -208,7 +208,7 @@ class TestAPlanBetweenTwoPointsOfTheGrid:
 
     def test_takes_the_rate_of_the_last_half_minute(self):
         found = self.lift(self.seen(60.0))
-        assert found.requests == (60.0 * 180.0,) * 2
+        assert found.requests == pytest.approx((60.0 * 180.0,) * 2)
         assert found.prefill.mean_tokens[0] == pytest.approx(60.0 * 180.0 * 1000.0)
         assert found.lifted_from == 30.0 * 180.0
 
@@ -226,14 +226,31 @@ class TestAPlanBetweenTwoPointsOfTheGrid:
         found = self.lift(self.seen(newest), rate)
         figures = (*found.requests, *found.prefill.mean_tokens, *found.decode.mean_tokens)
         assert all(math.isfinite(value) and value >= 0.0 for value in figures)
-        assert found.requests[0] >= rate * 180.0
+        assert found.requests[0] >= rate * 180.0 * (1 - 1e-9)
+
+    @given(newest=st.floats(0.01, 1e4), rate=st.floats(0.0, 1e3), spread=st.floats(1.0, 100.0))
+    def test_expects_at_most_twice_of_what_was_measured(self, newest: float, rate: float, spread: float):
+        """Also after a silence, when the bound of the forecast is many times its mean."""
+        before = outlook(rate, spread=spread)
+        found = lifted(before, self.seen(newest), policy=POLICY, burstiness=QUIET, now_s=NOW_S)
+        if found.lifted_from is not None:
+            assert found.prefill.upper(0.99) <= 2.0 * max(newest, 30.0) * 180.0 * 1000.0 * (1 + 1e-9)
+            assert found.requests[0] <= 2.0 * max(rate, 30.0) * 180.0 * (1 + 1e-9)
+        else:
+            assert found == before
 
     def test_leaves_a_plan_of_the_grid_alone(self):
         assert self.lift(self.seen(60.0, behind_s=0.0)) == outlook(30.0)
 
+    def test_believes_a_burst_as_far_as_twice_the_busiest_interval(self):
+        assert self.lift(self.seen(500.0)).requests[0] == pytest.approx(2 * 30.0 * 180.0)
+
     def test_takes_a_first_load_after_idle_time(self):
-        found = self.lift(self.seen(60.0), 0.0)
-        assert found.requests[0] == 60.0 * 180.0
+        observed = self.seen(60.0)
+        assert observed.history is not None
+        observed = replace(observed, history=replace(observed.history, requests=(0.0,) * 10))
+        found = self.lift(observed, 0.0)
+        assert found.requests[0] == pytest.approx(60.0 * 180.0)
         assert found.decode.upper(0.99) == pytest.approx(60.0 * 180.0 * 200.0)
 
     def test_orders_more_and_says_why_and_forgets_nothing(self):

@@ -27,6 +27,7 @@ from slaplanner.adapters.deployment.inner_planners import GraphPlanner, planner_
 from slaplanner.adapters.deployment.untrusted import items, mapping, text, whole
 from slaplanner.core.errors import TargetError
 from slaplanner.core.model import Role
+from slaplanner.core.reasons import ConditionStatus
 
 GROUP = "nvidia.com"
 KIND = "DynamoGraphDeployment"
@@ -181,10 +182,10 @@ def parse_graph(manifest: object) -> GraphDeployment:
             text(mapping(group).get("name"))
             for group in items(mapping(spec.get("experimental")).get("componentGroups"))
         ),
-        ready={"True": True, "False": False}.get(text(ready.get("status"))),
+        ready=ConditionStatus.truth_of(ready.get("status")),
         ready_reason=text(ready.get("reason")),
         ready_message=text(ready.get("message")),
-        scaling_deferred=deferred.get("status") == "True",
+        scaling_deferred=ConditionStatus.truth_of(deferred.get("status")) is True,
         deferred_message=text(deferred.get("message")),
         deleting="deletionTimestamp" in metadata,
         managed_fields=tuple(mapping(entry) for entry in items(metadata.get("managedFields"))),

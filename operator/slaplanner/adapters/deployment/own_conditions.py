@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from slaplanner.adapters.deployment.graph import KIND, V1BETA1, GraphDeployment
 from slaplanner.adapters.deployment.untrusted import text
+from slaplanner.core.reasons import ConditionStatus
 
 PLANNED = "SLAPlanned"
 MET = "SLAMet"
@@ -22,18 +23,16 @@ _SHORTEST_REASON = "Unknown"
 _MESSAGE_LIMIT = 1024
 _BETWEEN = "; "
 
-Status = Literal["True", "False", "Unknown"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentConditions:
     """What one policy says of the deployment."""
 
     policy: str
-    planned: Status
+    planned: ConditionStatus
     planned_reason: str
     planned_message: str
-    met: Status
+    met: ConditionStatus
     met_reason: str
     met_message: str
 
@@ -43,7 +42,7 @@ class GraphCondition:
     """One condition, without the time of its last transition."""
 
     type: str
-    status: Status
+    status: ConditionStatus
     reason: str
     message: str
 
@@ -116,7 +115,7 @@ def own_conditions(
         same = previous.get("status") == condition.status
         entry: dict[str, Any] = {
             "type": condition.type,
-            "status": condition.status,
+            "status": str(condition.status),
             "reason": condition.reason,
             "message": condition.message,
             "lastTransitionTime": previous.get("lastTransitionTime", now) if same else now,
@@ -145,10 +144,12 @@ def conditions_patch(graph: GraphDeployment, conditions: Sequence[Mapping[str, A
     }
 
 
-def _worst(kind: str, told: Sequence[tuple[str, Status, str, str]]) -> GraphCondition:
-    status: Status = next(
-        (wanted for wanted in ("False", "Unknown") if any(entry[1] == wanted for entry in told)), "True"
-    )
+_WORST_FIRST = (ConditionStatus.FALSE, ConditionStatus.UNKNOWN, ConditionStatus.TRUE)
+
+
+def _worst(kind: str, told: Sequence[tuple[str, ConditionStatus, str, str]]) -> GraphCondition:
+    said = {status for _, status, _, _ in told}
+    status = next(word for word in _WORST_FIRST if word in said)
     saying = [entry for entry in told if entry[1] == status]
     message = _BETWEEN.join(f"{policy}: {message}" for policy, _, _, message in saying)
     return GraphCondition(

@@ -14,6 +14,7 @@ from slaplanner.adapters.prometheus.glance import look
 from slaplanner.adapters.prometheus.history import read_history
 from slaplanner.adapters.prometheus.observe import nothing_known, observe
 from slaplanner.adapters.prometheus.selectors import LabelMatcher, Scope
+from slaplanner.adapters.prometheus.shared_queries import SharedQueries
 from slaplanner.core.model import MatchOperator, MetricsSource
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Prometheus",
     "QueryHook",
     "Scope",
+    "SharedQueries",
     "discover_model",
     "look",
     "nothing_known",

@@ -45,6 +45,7 @@ def read_arrivals(
     at_s: float,
     window_s: float,
     scrapes: float,
+    counted_once: float = 1.0,
     deadline: Deadline,
 ) -> ArrivalCounts:
     """Requests per step of the *window_s* seconds before *at_s*.
@@ -56,6 +57,7 @@ def read_arrivals(
         window_s: length of the window.
         scrapes: samples of one series in it. A step is a whole number of them, else some steps would
             hold one more than others.
+        counted_once: the share of the counters' growth that is requests, and no second count of one.
         deadline: for the one round trip.
 
     Raises:
@@ -87,7 +89,9 @@ def read_arrivals(
         _growth(dict(track.points), stamps.get(process_of(track), {}), grid, oldest_s=oldest_s)
         for track in answers["counter"]
     ]
-    whole = [sum(step) for step in zip(*growths, strict=True) if not any(map(math.isnan, step))]
+    whole = [
+        counted_once * sum(step) for step in zip(*growths, strict=True) if not any(map(math.isnan, step))
+    ]
     return ArrivalCounts(counts=tuple(whole), step_s=float(step_s)) if whole else ArrivalCounts()
 
 

@@ -22,16 +22,22 @@ class Connections:
         self._lock = Lock()
         self._clients: dict[str, Client] = {}
 
-    def get(self, name: str) -> Client:
-        """The client of the connection *name*.
+    def get(self, name: str, *, namespace: str | None = None) -> Client:
+        """The client of the connection *name*, for a policy of *namespace*; None: who asks was let in before.
 
         Raises:
-            MetricsError: there is no connection of that name (`ConnectionUnknown`).
+            MetricsError: there is no connection of that name (`ConnectionUnknown`), or policies of this namespace
+                may not use it (`ConnectionNotAllowed`).
         """
+        connection = self._find(name, namespace)
         with self._lock:
             if name not in self._clients:
-                self._clients[name] = Client(name, self._find(name), hook=self._hook)
+                self._clients[name] = Client(name, connection, hook=self._hook)
             return self._clients[name]
+
+    def is_shared(self, name: str) -> bool:
+        """Whether policies of any namespace may read through the connection *name*."""
+        return name in self._connections and self._connections[name].is_shared
 
     def close(self) -> None:
         """Let go of all open sockets."""
@@ -39,11 +45,24 @@ class Connections:
             for client in self._clients.values():
                 client.close()
 
-    def _find(self, name: str) -> PrometheusConnection:
-        if name in self._connections:
-            return self._connections[name]
-        known = ", ".join(sorted(self._connections)) or "none"
+    def _find(self, name: str, namespace: str | None) -> PrometheusConnection:
+        found = self._connections.get(name)
+        if found is not None and (namespace is None or found.allows(namespace)):
+            return found
+        if found is not None:
+            raise MetricsError(
+                f"policies of namespace {namespace!r} may not use the Prometheus connection {name!r}, wanted "
+                f"{namespace!r} among its allowedNamespaces in the operator's settings",
+                reason=Reason.CONNECTION_NOT_ALLOWED,
+            )
+        # Names of connections tell of tenants, so only those are listed that this namespace may use.
+        usable = (
+            each
+            for each, connection in self._connections.items()
+            if namespace is None or connection.allows(namespace)
+        )
+        known = ", ".join(sorted(usable)) or "none"
         raise MetricsError(
-            f"found no Prometheus connection {name!r} in the operator's settings, they have: {known}",
+            f"found no Prometheus connection {name!r} in the operator's settings, it may use: {known}",
             reason=Reason.CONNECTION_UNKNOWN,
         )

@@ -67,6 +67,8 @@ class RequestQueries:
             figures |= {} if spellings is None else {"other_spellings": spellings}
         else:
             figures |= self._counters(ROUTER, self.scope) | self._counters(FRONTEND, self._beside)
+            transfers = expressions.measure(f"{series.TRANSFERS}_count")
+            figures["transfers"] = f"sum by ({ROW})(increase({transfers}[{window}]))"
         return figures
 
     def ours(self, answers: Answers) -> set[Process]:
@@ -91,6 +93,25 @@ class RequestQueries:
         elif routers := self._witnesses(ROUTER, answers, ours):
             return routed(routers, frontends, missing=missing, asked=self._sampled)
         return self._unseen(prometheus, missing=missing, at_s=at_s, deadline=deadline)
+
+    def second_legs(self, answers: Answers, ours: set[Process]) -> dict[Process, float]:
+        """How many requests each of our routers counted a second time; see `series.TRANSFERS`.
+
+        A router that does not tell is held against the frontend of its own process.
+        """
+        if self._is_frontend:
+            return {}
+        transfers = _by_process(answers, "transfers")
+        own = _by_process(answers, f"{FRONTEND}_completed_grown") | _by_process(
+            answers, f"{FRONTEND}_started_grown"
+        )
+        legs = {}
+        for process, grown in _by_process(answers, f"{ROUTER}_started_grown").items():
+            once = own.get(process)
+            told = transfers.get(process, 0.0 if once is None else grown - once)
+            if process in ours and told > 0 and not (once is not None and once >= series.ONCE_SHARE * grown):
+                legs[process] = min(told, grown / 2)
+        return legs
 
     def scrapes(self, answers: Answers) -> float:
         """Samples of one series within the window: as the longer past has them, if the window has gaps."""
@@ -153,6 +174,7 @@ class RequestQueries:
         """What each of our processes of one kind shows."""
         of = {name: _by_process(answers, f"{kind}_{name}") for name in EVIDENCE}
         is_frontend = kind == FRONTEND
+        twice = {} if is_frontend else self.second_legs(answers, ours)
         work = _work(answers) if is_frontend else {}
         said = {name: _by_process(answers, name) if is_frontend else {} for name in SAID}
 
@@ -162,8 +184,11 @@ class RequestQueries:
             return True if process in said["ready"] else None
 
         def counter(name: str, process: Process) -> Counter:
+            grown = of[f"{name}_grown"].get(process)
             return Counter(
-                grown=of[f"{name}_grown"].get(process),
+                grown=None
+                if grown is None
+                else grown - (twice.get(process, 0.0) if name == "started" else 0.0),
                 total=of[f"{name}_total"].get(process),
                 sampled=process in of[f"{name}_samples"],
                 born=process in of[f"{name}_born"],
@@ -235,7 +260,10 @@ class RequestQueries:
         alive = figure(answers, "up")
         is_up = f" {alive:g} targets up{target} are up and expose none of it." if alive else ""
         if found or missing:
-            listed = [f"there are: {self._nearest(found)}"] if found else []
+            nearest = self._nearest(found)
+            listed = [f"there are: {nearest}"] if nearest else []
+            if found and not nearest:
+                listed = ["those that come near belong to other namespaces"]
             told = "; ".join([*listed, *missing[:MAX_SHOWN]])
             return Unknown(
                 Reason.SERIES_UNDER_OTHER_LABELS,
@@ -258,7 +286,11 @@ class RequestQueries:
         """Names and labels of others' series, those that differ least from ours first."""
         ours = f"{Expressions(self.scope).prefix} {(self.scope.model or '').lower()} {self.scope.dynamo_namespace}"
         names = ("series", MODEL, NAMESPACE)
-        found = {tuple(row.labels.get(name, "")[:200] for name in names) for row in rows}
+        found = {
+            tuple(row.labels.get(name, "")[:200] for name in names)
+            for row in rows
+            if self.scope.may_tell(row.labels)
+        }
         near = sorted(
             found, key=lambda values: (-SequenceMatcher(None, ours, " ".join(values)).ratio(), values)
         )

@@ -46,6 +46,20 @@ def read_histogram(name: str, answers: Mapping[str, list[Sample]], *, scale: flo
     return Histogram(edges=tuple(upto), counts=tuple(counts))
 
 
+def without_lowest(histogram: Histogram, observations: float) -> Histogram:
+    """*histogram* without its *observations* lowest ones.
+
+    >>> without_lowest(Histogram(edges=(1.0, 2.0), counts=(3.0, 5.0)), 4).counts
+    (0.0, 4.0)
+    """
+    counts = []
+    for count in histogram.counts:
+        taken = min(count, observations)
+        observations -= taken
+        counts.append(count - taken)
+    return Histogram(edges=histogram.edges, counts=tuple(counts))
+
+
 def _by_edge(samples: Iterable[Sample]) -> dict[float, float]:
     """Values by edge. Prometheus 3 writes `1.0` where 2 wrote `1`: in one window both are one edge."""
     found: dict[float, float] = {}

@@ -17,6 +17,7 @@ from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
 from slaplanner.adapters.prometheus.series import Expressions, duration
+from slaplanner.core.model import MetricsSource
 from slaplanner.core.readings import Series
 
 NEIGHBOURS: Final = 2
@@ -102,7 +103,14 @@ def _figures(scope: Scope, window: str) -> dict[str, str]:
     }
     for name, metric in LENGTHS.items():
         for part in ("sum", "count"):
-            figures[f"{name}_{part}"] = expressions.growth(f"{metric}_{part}", window, by="")
+            grown = expressions.growth(f"{metric}_{part}", window, by="")
+            is_router = scope.source is MetricsSource.ROUTER
+            # The output of a second leg is one token.
+            figures[f"{name}_{part}"] = (
+                f"{grown} - {expressions.second_legs(window)}"
+                if is_router and metric == series.OSL
+                else grown
+            )
     return figures
 
 

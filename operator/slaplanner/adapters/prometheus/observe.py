@@ -11,7 +11,7 @@ from slaplanner.adapters.prometheus.arrivals import read_arrivals
 from slaplanner.adapters.prometheus.client import Prometheus
 from slaplanner.adapters.prometheus.deadline import Deadline
 from slaplanner.adapters.prometheus.demand import Answers, Process, RequestQueries, held
-from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram
+from slaplanner.adapters.prometheus.histograms import bucket_figures, read_histogram, without_lowest
 from slaplanner.adapters.prometheus.proof import MOST_REQUESTS
 from slaplanner.adapters.prometheus.selectors import Scope
 from slaplanner.adapters.prometheus.series import ROW, Expressions, duration
@@ -88,7 +88,8 @@ def observe(
     except MetricsError as error:
         return nothing_known(error, window_s=window_s)
     ours = demand.ours(answers)
-    seen = _seen(answers, requests, scope, ours=ours, window_s=window_s, interval_s=interval_s)
+    twice = sum(demand.second_legs(answers, ours).values())
+    seen = _seen(answers, requests, scope, ours=ours, twice=twice, window_s=window_s, interval_s=interval_s)
     if not (isinstance(requests, Known) and requests.value > 0):
         return seen
     try:
@@ -98,6 +99,7 @@ def observe(
             at_s=at_s,
             window_s=window_s,
             scrapes=demand.scrapes(answers),
+            counted_once=requests.value / (requests.value + twice),
             deadline=deadline,
         )
     except MetricsError:
@@ -125,6 +127,7 @@ def _seen(
     scope: Scope,
     *,
     ours: set[Process],
+    twice: float,
     window_s: float,
     interval_s: float,
 ) -> Observation:
@@ -134,6 +137,11 @@ def _seen(
         for mean in MEANS
         if mean.bucketed and isinstance(requests, Known)
     }
+    if twice:
+        means["osl"] = _of_one_leg(means["osl"], held(answers, "osl_count", ours) or 0.0, twice)
+        means["ttft"] = TTFT_OF_TWO_LEGS
+        osl = histograms.get("osl")
+        histograms |= {"osl": without_lowest(osl, twice) if osl is not None else None, "ttft": None}
     return Observation(
         window_s=window_s,
         requests=map_reading(requests, lambda count: count * interval_s / window_s),
@@ -168,6 +176,19 @@ def _mean(mean: Mean, answers: Answers, requests: Reading, scope: Scope, ours: s
     return Unknown(
         Reason.NOT_A_NUMBER, f"found {total:g} / {count:g} as the mean {mean.words}, wanted a number"
     )
+
+
+TTFT_OF_TWO_LEGS: Final = Unknown(
+    Reason.NOT_REPORTED,
+    "the router counts the prefill and the decode leg of each request apart, which leaves no time to first token",
+)
+
+
+def _of_one_leg(osl: Reading, count: float, twice: float) -> Reading:
+    """The mean output length without the *twice* legs of one token among *count*."""
+    if isinstance(osl, Unknown) or not count > twice:
+        return osl
+    return replace(osl, value=max(1.0, (osl.value * count - twice) / (count - twice)))
 
 
 def _unseen(mean: Mean, requests: Known, scope: Scope, *, exposed: bool) -> Unknown:

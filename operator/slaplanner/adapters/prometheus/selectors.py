@@ -9,7 +9,7 @@ matches all of these, so that whatever serves side by side is counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -95,6 +95,8 @@ class Scope:
     prefix: str = FRONTEND_PREFIX
     """What the names of the frontend's series begin with."""
     matchers: tuple[LabelMatcher, ...] = ()
+    told_to: str | None = None
+    """Kubernetes namespace of who asks, where others' labels are not to be told to it; None: tell all."""
 
     def __post_init__(self) -> None:
         if not METRIC_NAME.fullmatch(self.prefix):
@@ -177,6 +179,19 @@ class Scope:
         matchers = [matcher for matcher in self.matchers if matcher.label not in PER_SERIES_LABELS]
         found = [*(self._own(model=False) if self.is_namespaced else ()), *matchers]
         return braces(found) if found else None
+
+    def may_tell(self, labels: Mapping[str, str]) -> bool:
+        """Whether a message may name the series with these *labels*: those of the asking namespace may be told.
+
+        The label `namespace` says whose they are; without it a Dynamo namespace does, which begins with that of
+        Kubernetes.
+        """
+        if self.told_to is None:
+            return True
+        if place := labels.get("namespace"):
+            return place == self.told_to
+        mine = spelled(self.told_to)
+        return re.match(f"{mine}([-_]|$)", labels.get(NAMESPACE, "")) is not None
 
     def _repeats_the_model(self, matcher: LabelMatcher) -> bool:
         is_equal = matcher.label == MODEL and matcher.operator is MatchOperator.EQUAL

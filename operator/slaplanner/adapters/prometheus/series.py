@@ -10,7 +10,7 @@ series with ours: Dynamo may put the worker set's name on lengths and latencies,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slaplanner.adapters.prometheus.selectors import (
@@ -37,6 +37,14 @@ ISL: Final = "input_sequence_tokens"
 OSL: Final = "output_sequence_tokens"
 DURATION: Final = "request_duration_seconds"
 CACHED: Final = "cached_tokens"
+
+TRANSFERS: Final = "kv_transfer_estimated_latency_seconds"
+"""Of the router: observed once for each request that it routes twice, to prefill and then to decode. Since 1.4
+the two legs are counted apart: as two requests, two input lengths (the same), two output lengths (that of the
+prefill leg is 1 token) and two times to first token, one of them nearly 0."""
+
+ONCE_SHARE: Final = 0.9
+"""A router whose frontend, in the same process, counts this share of its requests counts them once."""
 
 MS_PER_S: Final = 1000.0
 """The planner speaks of latencies in ms; they are made so where they are read."""
@@ -132,7 +140,28 @@ class Expressions:
 
     def requests(self, window: str) -> str:
         """Requests within *window*: arrivals, from a process that does not count them completions."""
-        return f"sum({self._per_process('sum', 'increase({}[' + window + '])', window)})"
+        counted = f"sum({self._per_process('sum', 'increase({}[' + window + '])', window)})"
+        return counted if self._is_frontend else f"clamp_min({counted} - {self.second_legs(window)}, 0)"
+
+    def second_legs(self, window: str) -> str:
+        """How many requests routers counted a second time within *window*; 0 where nothing tells of any."""
+        assert not self._is_frontend
+        beside = Expressions(replace(self.scope, source=MetricsSource.FRONTEND))
+
+        def grown(*selectors: str) -> str:
+            return " or ".join(
+                f"sum by ({PROCESS})(increase({selector}[{window}]))" for selector in selectors
+            )
+
+        routed, own = grown(self.started), grown(*(counter for _, counter in beside.counters))
+        told = grown(self.measure(f"{TRANSFERS}_count"))
+        second = (
+            f"(({told}) or (({routed}) - on ({PROCESS}) ({own}))) and on ({PROCESS}) ({routed})"
+            f" unless on ({PROCESS}) (({own}) >= on ({PROCESS}) {ONCE_SHARE} * ({routed}))"
+        )
+        half = f"0.5 * ({routed})"
+        bounded = f"(({second}) < on ({PROCESS}) {half}) or ({half} and on ({PROCESS}) ({second}))"
+        return f"(sum(clamp_min({bounded}, 0)) or vector(0))"
 
     def counting(self, window: str) -> str:
         """How many processes had counters within *window*."""
@@ -250,7 +279,7 @@ class Expressions:
             found["model_counters"] = self.scope.same_model(*counters)
             found["model_gauges"] = self.scope.same_model(*gauges)
         return {
-            name: f"topk(50, count by (series,{MODEL},{NAMESPACE})"
+            name: f"topk(50, count by (series,namespace,{MODEL},{NAMESPACE})"
             f"({_with_name(f'last_over_time({selector}[{window}])')}))"
             for name, selector in found.items()
             if selector is not None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from slaplanner.adapters.deployment import Rivals, ScalingOutcome, TargetState
@@ -36,6 +36,10 @@ class TrafficReading:
     """How far Prometheus' clock is ahead of ours; None when it did not say."""
     scope: Scope | None = None
     """Whose series were read; None: none could be asked for."""
+
+    def on_clock(self, offset_s: float | None) -> TrafficReading:
+        """With how far Prometheus' clock was ahead."""
+        return replace(self, clock_offset_s=offset_s)
 
 
 class Clock(Protocol):

@@ -8,10 +8,13 @@ from dataclasses import replace
 
 from slaplanner.adapters.deployment import TargetState
 from slaplanner.adapters.prometheus import (
+    Client,
     Connections,
     Deadline,
     LabelMatcher,
+    Prometheus,
     Scope,
+    SharedQueries,
     discover_model,
     look,
     nothing_known,
@@ -28,6 +31,7 @@ from slaplanner.controller.outside.ports import TrafficReading
 from slaplanner.controller.thread_pools import ThreadPool
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.glance import Sight
+from slaplanner.core.model import Policy
 from slaplanner.core.readings import Known, Series
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import Settings
@@ -35,8 +39,8 @@ from slaplanner.settings import Settings
 OBSERVATION_TIMEOUT_S = 12.0
 """Of all queries of one plan together, unless the administrator lets a single one take longer."""
 
-PROMETHEUS_THREADS = 8
-"""Of each connection."""
+PROMETHEUS_THREADS = 32
+"""Of each connection: a thousand policies a minute make 17 plans in one second, which share their questions."""
 
 _UNKNOWN_CONNECTION = ""
 """For policies that name one which nobody configured: they are answered without asking anybody."""
@@ -47,6 +51,7 @@ class PrometheusMetrics:
 
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
+        self._shared = {name: SharedQueries(self._connections.get(name)) for name in settings.prometheus}
         self._timeouts_s = {
             name: max(OBSERVATION_TIMEOUT_S, connection.read_timeout_s)
             for name, connection in settings.prometheus.items()
@@ -94,7 +99,7 @@ class PrometheusMetrics:
     def discover(self, policy: SLAPolicy, target: TargetState, *, at_s: float) -> tuple[str, ...]:
         """The models that the target's frontends serve; blocks. Raises MetricsError."""
         return discover_model(
-            self._connections.get(policy.spec.metrics.connection),
+            self._of(policy),
             target.dynamo_namespace,
             worker_namespaces=target.runtime_namespaces,
             prefix=_prefix(policy, target),
@@ -102,6 +107,9 @@ class PrometheusMetrics:
             deadline=Deadline.after(REQUEST_TIMEOUT_S),
             matchers=_matchers(policy),
         ).found
+
+    def _of(self, policy: SLAPolicy) -> Client:
+        return self._connections.get(policy.spec.metrics.connection, namespace=policy.metadata.namespace)
 
     def _traffic(
         self,
@@ -115,11 +123,29 @@ class PrometheusMetrics:
     ) -> TrafficReading:
         core = policy.to_core()
         try:
-            prometheus = self._connections.get(policy.spec.metrics.connection)
+            prometheus = self._of(policy)
             scope = scope_of(policy, target, model=model)
+            if self._connections.is_shared(policy.spec.metrics.connection):
+                scope = replace(scope, told_to=policy.metadata.namespace)
         except MetricsError as error:
             return TrafficReading(observation=nothing_known(error, window_s=core.window_s))
-        deadline = Deadline.after(self._timeouts_s[prometheus.name])
+        shared = self._shared[prometheus.name]
+        with shared.reading():
+            deadline = Deadline.after(self._timeouts_s[prometheus.name])
+            read = self._read(shared, scope, core, at_s=at_s, end_s=end_s, kept=kept, deadline=deadline)
+        return read.on_clock(prometheus.clock_offset_s)
+
+    @staticmethod
+    def _read(
+        prometheus: Prometheus,
+        scope: Scope,
+        core: Policy,
+        *,
+        at_s: float,
+        end_s: float,
+        kept: Series | None,
+        deadline: Deadline,
+    ) -> TrafficReading:
         observation = observe(
             prometheus,
             scope,
@@ -129,9 +155,7 @@ class PrometheusMetrics:
             deadline=deadline,
         )
         if not isinstance(observation.requests, Known):
-            return TrafficReading(
-                observation=observation, clock_offset_s=prometheus.clock_offset_s, scope=scope
-            )
+            return TrafficReading(observation=observation, scope=scope)
         history = attainment = None
         with contextlib.suppress(MetricsError):  # counted by the hook; the plan goes on from what it has
             read = read_history(
@@ -155,7 +179,6 @@ class PrometheusMetrics:
         return TrafficReading(
             observation=replace(observation, history=history),
             attainment=attainment,
-            clock_offset_s=prometheus.clock_offset_s,
             scope=scope,
         )
 

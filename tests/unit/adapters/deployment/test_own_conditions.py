@@ -7,29 +7,29 @@ from slaplanner.adapters.deployment.own_conditions import (
     PLANNED,
     DeploymentConditions,
     GraphCondition,
-    Status,
     combined,
     merged,
 )
+from slaplanner.core.reasons import ConditionStatus
 
 READY = {"type": "Ready", "status": "True", "reason": "all_resources_are_ready", "message": "", "x": 1}
 NOW, EARLIER = "2026-01-01T00:10:00Z", "2026-01-01T00:00:00Z"
 
 
-def verdict(policy: str, planned: Status = "True", met: Status = "True") -> DeploymentConditions:
+def verdict(policy: str, planned: str = "True", met: str = "True") -> DeploymentConditions:
     return DeploymentConditions(
         policy=policy,
-        planned=planned,
+        planned=ConditionStatus(planned),
         planned_reason=f"Planned{planned}",
         planned_message="planned message",
-        met=met,
+        met=ConditionStatus(met),
         met_reason=f"Met{met}",
         met_message=f"{met} of {policy}",
     )
 
 
-def condition(status: Status = "True", message: str = "m", kind: str = PLANNED) -> GraphCondition:
-    return GraphCondition(type=kind, status=status, reason="R", message=message)
+def condition(status: str = "True", message: str = "m", kind: str = PLANNED) -> GraphCondition:
+    return GraphCondition(type=kind, status=ConditionStatus(status), reason="R", message=message)
 
 
 def stored(status: str = "True", message: str = "m", kind: str = PLANNED) -> dict[str, Any]:

@@ -309,7 +309,7 @@ def test_a_connection_that_is_not_configured_is_refused_with_those_that_are() ->
         {"default": PrometheusConnection(url="http://p"), "eu": PrometheusConnection(url="http://e")}
     )
     with pytest.raises(
-        MetricsError, match=r"no Prometheus connection 'us' .* they have: default, eu"
+        MetricsError, match=r"no Prometheus connection 'us' .* it may use: default, eu"
     ) as error:
         connections.get("us")
     assert error.value.reason is Reason.CONNECTION_UNKNOWN

@@ -69,6 +69,31 @@ def test_a_request_that_comes_while_a_role_is_gone_may_be_counted_nowhere() -> N
 
 
 @pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+@pytest.mark.parametrize("gone", ["no decode worker", "no worker"])
+def test_what_shows_of_a_refused_request_is_read_where_anything_shows(version: str, gone: str) -> None:
+    """Else only the deployment's own status tells that a role has no worker."""
+    refusal, metrics = stored(version)["refusals"][gone], stored(version)["metrics"]
+    counted = PREFIX + series.COMPLETED in refusal["counted"]
+    models = set(metrics[PREFIX + series.COMPLETED]["labels"]["model"])
+    not_found = "not_found" in metrics[PREFIX + series.COMPLETED]["labels"]["error_type"]
+    assert not counted or (not_found and (version == "1.2.1" or series.UNKNOWN_MODEL in models))
+    shown = counted or refusal.get(series.READY) == 0
+    assert shown is not (version == "1.4.2" and gone == "no decode worker")
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
+def test_a_router_that_counts_a_request_twice_tells_its_transfers(version: str) -> None:
+    metrics = stored(version)["metrics"]
+    router = "dynamo_component_router_"
+    kinds = [kind for kind in metrics[router + series.COMPLETED]["grows"] if "silent" not in kind]
+    for kind in kinds:
+        twice = metrics[router + series.COMPLETED]["grows"][kind] == {"value": 2}
+        transfers = metrics[router + series.TRANSFERS].get("grows", {}).get(kind)
+        assert transfers == ({"count": 1} if twice else None)
+        assert twice is (router + series.STARTED in metrics)
+
+
+@pytest.mark.parametrize("version", FRONTEND_VERSIONS)
 def test_a_frontend_registers_its_models_and_says_what_it_holds_of_each(version: str) -> None:
     metrics = stored(version)["metrics"]
     assert any(PREFIX + name in metrics for name in series.REGISTRATIONS)

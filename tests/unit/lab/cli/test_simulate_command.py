@@ -283,7 +283,6 @@ def test_a_bad_trace_is_one_message(desk: Desk, text: str | None, message: str) 
     [
         pytest.param({"kind": "ConfigMap"}, "found 0 objects of kind SLAPolicy", id="another-kind"),
         pytest.param(_document(sla={"ttft": -1}), "spec.sla.ttft", id="bad-value"),
-        pytest.param(_document(mode="agg", roles=[]), "wanted disagg", id="one-role"),
     ],
 )
 def test_a_bad_policy_is_one_message(desk: Desk, document: dict[str, Any], message: str) -> None:
@@ -321,7 +320,7 @@ def _refused(result: Result, message: str) -> None:
     [
         pytest.param(["--lose", "decode"], "wanted ROLE@SECONDS", id="lost-when"),
         pytest.param(["--lose", "frontend@5"], "wanted ROLE@SECONDS", id="lost-who"),
-        pytest.param(["--lose", "agg@5"], "wanted a worker of prefill or decode", id="lost-in-agg"),
+        pytest.param(["--lose", "agg@5"], "wanted one of prefill or decode", id="lost-in-agg"),
         pytest.param(["--report", "report.pdf"], "wanted a name that ends in .html", id="report-format"),
         pytest.param(["--amplify", "0"], "--amplify", id="amplify-0"),
         pytest.param(["--output", "xml"], "--output", id="output"),
@@ -390,3 +389,40 @@ def test_prophet_is_compared_only_where_it_is_installed(monkeypatch: pytest.Monk
 
     missing = rivals(installed=True) - rivals(installed=False)
     assert missing == {"formulas, Prophet, raw correction", "formulas, Prophet, no correction"}
+
+
+@pytest.mark.parametrize("mode", ["agg", "prefill", "decode"])
+def test_every_mode_is_played_and_reported(tmp_path: Path, mode: str) -> None:
+    policy = _document(mode=mode, roles=[{"name": mode, "gpusPerReplica": 2}])
+    desk = Desk(tmp_path, "simulate", policy=policy, trace=_trace(), unless_given={"--unscored": UNSCORED_S})
+    report = tmp_path / "report.html"
+    document = desk.json("--report", report)
+    assert set(document["gpuHours"]) == {mode, "total"}
+    assert document["gpuHours"]["total"] > 0.0
+    assert document["unfinished"] == 0
+    assert {key for key in document["plans"][0] if key in {"agg", "prefill", "decode"}} == {mode}
+    unplayed = {"agg": (), "prefill": ("itl",), "decode": ("ttft",)}[mode]
+    for latency in unplayed:
+        assert document["attainment"][latency] == 100.0
+    assert f"{mode} replicas" in report.read_text(encoding="utf-8") or "<svg" in report.read_text(
+        encoding="utf-8"
+    )
+    refused = desk.run("--lose", "prefill@200" if mode != "prefill" else "decode@200")
+    assert refused.exit_code == 2
+    assert f"the policy's mode is {mode}" in refused.stderr
+
+
+def test_agg_workers_are_compared_with_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = _document(mode="agg", roles=[{"name": "agg", "gpusPerReplica": 2}])
+    desk = Desk(tmp_path, "simulate", policy=policy, trace=_trace(minutes=6), unless_given={"--unscored": 60})
+    one_of_each = tuple({task.kind: task for task in tasks()}.values())
+    monkeypatch.setattr(
+        simulate_command,
+        "compare",
+        lambda scenario, measured, done: compare(
+            scenario, measured, processes=1, only=one_of_each, done=done
+        ),
+    )
+    entries = desk.json("--compare")["comparison"]["entries"]
+    assert {entry["kind"] for entry in entries} == {kind.value for kind in Kind}
+    assert all(set(entry["gpuHours"]) == {"agg", "total"} for entry in entries)

@@ -74,6 +74,61 @@ def test_what_is_there_before_the_first_request_is_what_was_recorded() -> None:
     assert not {name for name in later if METRICS[name]["since"] == "idle"}
 
 
+PER_REQUEST = (
+    "requests_started_total",
+    "requests_total",
+    "time_to_first_token_seconds",
+    "inter_token_latency_seconds",
+    "input_sequence_tokens",
+    "output_sequence_tokens",
+    "request_duration_seconds",
+    "kv_transfer_estimated_latency_seconds",
+)
+
+
+def values(one: Frontend) -> dict[tuple[str, str], float]:
+    """Counters, and counts and sums of histograms, by metric and part."""
+    found: dict[tuple[str, str], float] = {}
+    for name, (kind, family) in families(one).items():
+        for sample in family.samples:
+            part = sample.name.removeprefix(name).removeprefix("_") if kind == "histogram" else "value"
+            if kind != "gauge" and part != "bucket" and name.endswith(PER_REQUEST):
+                found[name, part] = found.get((name, part), 0.0) + sample.value
+    return found
+
+
+def test_a_request_grows_what_it_was_seen_to_grow_by_frontend_and_router() -> None:
+    one = frontend()
+    one.register(ready=True)
+    before = values(one)
+    one.arrive()
+    one.first_token(ttft_s=0.1, isl_tokens=200)
+    gaps = [0.0] * len(gap_edges_s())
+    gaps[3] = 19.0
+    one.gaps(gaps, 0.4)
+    one.last_token(osl_tokens=20, duration_s=0.6)
+    grown = {key: value - before.get(key, 0.0) for key, value in values(one).items()}
+    for name, metric in METRICS.items():
+        if name.endswith(PER_REQUEST) and not name.endswith("cached_tokens"):
+            recorded = metric.get("grows", {}).get("completions stream", {})
+            for part in ("value", "count", *(["sum"] if name.endswith("_tokens") else [])):
+                assert grown.get((name, part), 0.0) == recorded.get(part, 0), (name, part)
+
+
+def test_routers_of_aggregated_workers_and_older_ones_count_a_request_once() -> None:
+    for one in (
+        Frontend(model="m", dynamo_namespace="n", worker_set="w", dialect=Dialect(), disaggregated=False),
+        frontend(Dialect(started_total=False)),
+    ):
+        one.register(ready=True)
+        one.arrive()
+        one.first_token(ttft_s=0.1, isl_tokens=200)
+        one.last_token(osl_tokens=14, duration_s=0.6)
+        found = values(one)
+        assert found["dynamo_component_router_requests_total", "value"] == 1
+        assert found["dynamo_component_router_output_sequence_tokens", "sum"] == 14
+
+
 def test_names_keep_their_case_and_the_router_bears_the_worker_sets() -> None:
     text = render(played().families)
     assert 'dynamo_frontend_requests_started_total{dynamo_namespace="serving-spoken",' in text
