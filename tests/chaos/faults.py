@@ -36,7 +36,7 @@ class Fault:
     """What the user sees meanwhile; the play awaits exactly that."""
     play: Play
     edits: bool = False
-    """Somebody else changes the replicas in it, so that they are not the operator's alone."""
+    """The replicas may change in it: by another hand, or because the load that can be known does."""
     short: bool = False
     """Played in CI too."""
     restarts: bool = False
@@ -157,7 +157,11 @@ def frontend_gone(stage: Stage) -> Iterator[None]:
     yield
 
 
-@fault("a frontend restarts and counts from 0", "nothing: plans go on", short=True)
+@fault(
+    "a frontend restarts and counts from 0",
+    "what was counted since its last scrape is lost: one window reads that much less",
+    edits=True,
+)
 def counters_reset(stage: Stage) -> Iterator[None]:
     scene = stage.scene
     played = scene.loads._played[scene.dynamo_namespace]
@@ -213,13 +217,9 @@ def connections_cut(stage: Stage) -> Iterator[None]:
 
 
 def a_write_of_the_deployment(stage: Stage, refusal: Refusal) -> None:
-    """Have the operator want to write, by a hand that changes the replicas, and meet the refusal."""
+    """Have the operator want to write, by a load that changes, and meet the refusal."""
     stage.api.refuse(refusal)
-    stage.scene.patch_json(
-        stage.scene.graph_kind,
-        NAME,
-        [{"op": "replace", "path": "/spec/components/1/replicas", "value": stage.size["prefill"] - 1}],
-    )
+    stage.change_the_load()
     wait_until(lambda: stage.api.refused > 0, what="a write that is refused", timeout_s=PATIENCE_S)
 
 
@@ -280,8 +280,7 @@ def etcd_killed(stage: Stage) -> Iterator[None]:
 )
 def right_revoked(stage: Stage) -> Iterator[None]:
     with without_right(stage.control_plane, "patch", GRAPHS):
-        patch = [{"op": "replace", "path": "/spec/components/1/replicas", "value": stage.size["prefill"] - 1}]
-        stage.scene.patch_json(stage.scene.graph_kind, NAME, patch)
+        stage.change_the_load()
         stage.sees("TargetResolved", "False", "Forbidden", "verb 'patch'")
         yield
 

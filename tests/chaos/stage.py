@@ -208,9 +208,13 @@ class Stage:
 
     def follows_the_load(self) -> None:
         """Change the load, and wait until the replicas have followed it."""
+        self.change_the_load()
+        self.wait_size()
+
+    def change_the_load(self) -> None:
+        """From now on the other one is played, which needs another size."""
         self.load = next(load for load in SIZES if load != self.load)
         self.scene.loads.change(self.scene.dynamo_namespace, requests_s=self.load)
-        self.wait_size()
 
     def mend(self) -> None:
         """After a fault that went wrong: everything is there again, for the others."""

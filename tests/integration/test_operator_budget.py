@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.budget_watch import budget_watch
 from tests.played_load import Load
 from tests.scene import NAME, Scene, policy
+from tests.testbed import wait_until
 
 PREFILL_HEAVY = Load(requests_s=60.0, isl=1000.0, osl=200.0, ttft_s=0.12, itl_s=0.012)
 """Needs 4 prefill and 2 decode replicas, of 2 GPUs each."""
@@ -46,7 +47,10 @@ def test_growth_stops_at_the_budget_and_says_what_was_wanted(served_scene: Serve
     watched.within(8)
     roles = {role["name"]: role for role in scene.status()["roles"]}
     assert roles["prefill"]["limitedBy"] == "GPUBudget"
-    assert scene.status()["gpus"] == {"current": 4, "desired": 8, "budget": 8}
+    wait_until(
+        lambda: scene.status()["gpus"] == {"current": 8, "desired": 8, "budget": 8},
+        what="a plan that finds the replicas that it asked for",
+    )
 
 
 def test_a_budget_lowered_under_what_runs_shrinks_at_once(served_scene: Serve) -> None:
