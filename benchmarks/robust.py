@@ -8,8 +8,9 @@ may be chosen by them. `--page` writes the figures to docs/benchmarks/robust.md.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,6 +35,7 @@ HALVES = {"choosing": 0, "reporting": 1000}
 """The first seed of each."""
 SCENARIOS = 60
 QUICK_SCENARIOS = 6
+MINUTES = 20.0
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "robust.md"
 
 OURS, OURS_FINE = "slaplanner, Dynamo's buckets", "slaplanner, fine buckets"
@@ -107,18 +109,27 @@ def _answer(result: RivalResult) -> Answer:
     )
 
 
-def run(seeds: Sequence[int], *, rivals: bool, processes: int | None) -> list[Case]:
-    """All scenarios, in the order of their seeds; progress on standard error."""
+def run(seeds: Sequence[int], *, rivals: bool, processes: int | None, minutes: float) -> list[Case]:
+    """All scenarios that end in time, in the order of their seeds; progress on standard error."""
     found: dict[int, Case] = {}
+    end_s = time.monotonic() + 60.0 * minutes
     with (
         Bar("scenarios", total=len(seeds)) as bar,
         ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
     ):
         running = {pool.submit(answers, seed, rivals=rivals): seed for seed in seeds}
-        for done in as_completed(running):
-            found[running[done]] = done.result()
-            bar.step()
-    return [found[seed] for seed in seeds]
+        left = set(running)
+        while left and (found == {} or time.monotonic() < end_s):
+            done, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
+            for one in done:
+                found[running[one]] = one.result()
+                bar.step()
+        for one in left:
+            one.cancel()
+    for one, seed in running.items():
+        if one.done() and not one.cancelled():
+            found[seed] = one.result()
+    return [found[seed] for seed in seeds if seed in found]
 
 
 def main() -> None:
@@ -129,6 +140,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=SCENARIOS, help=f"scenarios; default: {SCENARIOS}")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SCENARIOS} scenarios")
     parser.add_argument("--only-planner", action="store_true", help="without the rivals: a fifth of the time")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"begin no scenario after these; default: {MINUTES:g}"
+    )
     parser.add_argument("--processes", type=int, help="default: one per core")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.name}, too")
     arguments = parser.parse_args()
@@ -138,7 +152,12 @@ def main() -> None:
     if arguments.page and (arguments.only_planner or arguments.half != "reporting"):
         parser.error("--page needs the rivals and the reporting half")
     first = HALVES[arguments.half]
-    cases = run(range(first, first + count), rivals=not arguments.only_planner, processes=arguments.processes)
+    cases = run(
+        range(first, first + count),
+        rivals=not arguments.only_planner,
+        processes=arguments.processes,
+        minutes=arguments.minutes,
+    )
     text = table(cases)
     print(text)
     if arguments.page:

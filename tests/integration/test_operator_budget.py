@@ -47,10 +47,8 @@ def test_growth_stops_at_the_budget_and_says_what_was_wanted(served_scene: Serve
     watched.within(8)
     roles = {role["name"]: role for role in scene.status()["roles"]}
     assert roles["prefill"]["limitedBy"] == "GPUBudget"
-    wait_until(
-        lambda: scene.status()["gpus"] == {"current": 8, "desired": 8, "budget": 8},
-        what="a plan that finds the replicas that it asked for",
-    )
+    grown = {"current": 8, "desired": 8, "budget": 8}
+    wait_until(lambda: scene.status()["gpus"] == grown, what="the fleet to have its eight GPUs")
 
 
 def test_a_budget_lowered_under_what_runs_shrinks_at_once(served_scene: Serve) -> None:

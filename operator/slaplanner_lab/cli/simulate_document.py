@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from slaplanner_lab.rivals.compare import Comparison, RivalResult
 from slaplanner_lab.simulation.loop import Run, Tick
 from slaplanner_lab.simulation.miss_causes import causes
 from slaplanner_lab.simulation.score import AttainmentPercent, Percentiles, Score, score
+from slaplanner_lab.simulation.sweep import Axis, SweepPoint
 from slaplanner_lab.simulation.timeline import Timeline, timeline
 
 DIGITS = 4
@@ -61,6 +62,21 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "fluidBoundGpuHours": _figure(comparison.fluid_bound_gpu_hours),
         "entries": [_entry(entry) for entry in comparison.entries],
     }
+
+
+def sweep_document(points: Sequence[SweepPoint], *, price: float | None) -> list[dict[str, Any]]:
+    """Every policy that was tried; `budget` null: none; `cost` only with a price."""
+    return [
+        {
+            "policy": point.variant.name,
+            **{axis.value: point.variant.at(axis) for axis in Axis},
+            "keepsPromise": point.kept,
+            "attainment": _attainment(point.score.attainment),
+            "gpuHours": _figure(point.score.total_gpu_hours),
+            **({} if price is None else {"cost": round(price * point.score.total_gpu_hours, 2)}),
+        }
+        for point in points
+    ]
 
 
 def _plan(tick: Tick) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -13,9 +14,12 @@ from slaplanner_lab.cli.terminal import console_for_tables
 from slaplanner_lab.rivals.compare import Comparison
 from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.score import Percentiles, Score
+from slaplanner_lab.simulation.sweep import SweepPoint
 
 
-def print_score(score: Score, policy: Policy, *, console: Console | None = None) -> None:
+def print_score(
+    score: Score, policy: Policy, *, price: float | None = None, console: Console | None = None
+) -> None:
     """One run: the promise, the latencies, the cost, and the hours when there are several."""
     out = console_for_tables(console)
     sla, kept = policy.sla, score.attainment
@@ -27,7 +31,8 @@ def print_score(score: Score, policy: Policy, *, console: Console | None = None)
     promise.add_row("both", f"{sla.attainment_percent:g} %", f"{kept.both:.2f} %", "", "")
     out.print(promise)
     cost = ", ".join(f"{role.value} {hours:.2f}" for role, hours in score.gpu_hours.items())
-    out.print(f"GPU-hours {score.total_gpu_hours:.2f} ({cost}), moves {score.moves}")
+    money = "" if price is None else f", {price * score.total_gpu_hours:,.2f} at {price:g} per GPU-hour"
+    out.print(f"GPU-hours {score.total_gpu_hours:.2f} ({cost}){money}, moves {score.moves}")
     out.print(
         f"requests {score.requests:,}, of which {score.unscored.requests:,} before scoring began "
         f"({score.unscored.both:.2f} % met both), unfinished {score.unfinished:,}, "
@@ -53,23 +58,47 @@ def print_score(score: Score, policy: Policy, *, console: Console | None = None)
 def print_comparison(comparison: Comparison, *, console: Console | None = None) -> None:
     """Everybody's attainment and cost; below, the bound that nobody can pass."""
     table = Table(title="Compared", title_justify="left")
-    for column in ("who", "both %", "TTFT %", "ITL %", "GPU-hours", "moves", "runs"):
+    for column in ("who", "kept", "both %", "TTFT %", "ITL %", "GPU-hours", "moves", "runs"):
         table.add_column(column, justify="left" if column == "who" else "right")
     for entry in comparison.entries:
         at = entry.score.attainment
         table.add_row(
             entry.name,
+            "yes" if entry.feasible else "no",
             f"{at.both:.2f}",
             f"{at.ttft:.2f}",
             f"{at.itl:.2f}",
             f"{entry.score.total_gpu_hours:.2f}",
             str(entry.score.moves),
             str(entry.runs),
-            style=None if entry.feasible else "dim",
         )
     out = console_for_tables(console)
     out.print(table)
     out.print(f"No fleet can use fewer than {comparison.fluid_bound_gpu_hours:.2f} GPU-hours (fluid bound).")
+
+
+def print_sweep(
+    points: Sequence[SweepPoint], *, price: float | None = None, console: Console | None = None
+) -> None:
+    """What each promise costs; the policy's name only where there are several."""
+    table = Table(title="What each promise costs", title_justify="left")
+    named = len({point.variant.name for point in points}) > 1
+    headings = [*(["policy"] if named else []), "TTFT", "ITL", "GPUs", "kept", "both %", "GPU-hours"]
+    for heading in [*headings, *([] if price is None else ["cost"])]:
+        table.add_column(heading, justify="left" if heading == "policy" else "right", overflow="fold")
+    for point in points:
+        sla, budget = point.variant.policy.sla, point.variant.policy.gpu_budget
+        table.add_row(
+            *([point.variant.name] if named else []),
+            f"{sla.ttft_ms:g}",
+            f"{sla.itl_ms:g}",
+            "any" if budget is None else str(budget),
+            "yes" if point.kept else "no",
+            f"{point.score.attainment.both:.2f}",
+            f"{point.score.total_gpu_hours:.2f}",
+            *([] if price is None else [f"{price * point.score.total_gpu_hours:,.2f}"]),
+        )
+    console_for_tables(console).print(table)
 
 
 def print_csv(run: Run) -> None:

@@ -9,14 +9,27 @@ import numpy as np
 
 from slaplanner.core.arrays import Floats
 from slaplanner_lab.backtest import Backtest, MethodResult
+from slaplanner_lab.drawing.palette import (
+    ARRIVED,
+    ARRIVED_AREA,
+    ARRIVED_WORD,
+    ASIDE,
+    FORECAST,
+    FORECAST_BOUND,
+    FORECAST_WORD,
+    GRID,
+    HIGHLIGHT,
+    INK,
+    LIMIT,
+    PAPER,
+)
 
 _CLOSE_UP = 180
 """Points of the close-ups: more cannot be told apart."""
 
 _MOST_ROOM = 1.6
-"""Height of a close-up over what came and its 90 % bound."""
+"""Height of a close-up over the load that arrived and its 90 % bound."""
 
-_INK, _TRUTH, _MEAN, _BAND, _MISS, _OTHER = "#2b2f36", "#8a93a0", "#0b6bcb", "#9cc9f5", "#d1432f", "#c3c9d1"
 _TITLES = {"requests": "Requests", "prefill": "Prefill load", "decode": "Decode load"}
 
 
@@ -38,7 +51,7 @@ def figure_of(result: Backtest, *, title: str, has_lengths: bool = True) -> Any:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
-    figure = Figure(figsize=(13.5, 8.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(13.5, 8.6), layout="constrained", facecolor=PAPER)
     grid = figure.add_gridspec(3, 2, width_ratios=[3.4, 1], height_ratios=[1, 1, 1])
     shown = result.outcomes[0]
     _draw_whole(figure.add_subplot(grid[0, 0]), result, shown)
@@ -53,7 +66,7 @@ def figure_of(result: Backtest, *, title: str, has_lengths: bool = True) -> Any:
         f"{title}: every {_duration(result.series.step_s)}, seen {_steps(result.horizon_steps)} ahead by {shown.method.name}",
         fontsize=13,
         fontweight="bold",
-        color=_INK,
+        color=INK,
         x=0.01,
         ha="left",
     )
@@ -82,18 +95,18 @@ def _draw_whole(axes: Any, result: Backtest, shown: MethodResult) -> None:
     times, unit = _times(result)
     per_s = 1 / result.series.step_s
     truth = result.truth["requests"] * per_s
-    axes.fill_between(times, 0, truth, color="#e9edf2", linewidth=0)
-    axes.plot(times, truth, color=_TRUTH, linewidth=0.8, label="what came")
+    axes.fill_between(times, 0, truth, color=ARRIVED_AREA, linewidth=0)
+    axes.plot(times, truth, color=ARRIVED, linewidth=0.8, label=ARRIVED_WORD)
     axes.plot(
         times,
         shown.at_horizon["requests"] * per_s,
-        color=_MEAN,
+        color=FORECAST,
         linewidth=1.0,
         label=f"{shown.method.name}, {_steps(result.horizon_steps)} before",
     )
     close = _close_up(result)
-    axes.axvspan(times[close][0], times[close][-1], color="#f4e4b8", alpha=0.45, linewidth=0)
-    axes.axvline(times[result.first_scored], color=_INK, linewidth=0.7, linestyle=":")
+    axes.axvspan(times[close][0], times[close][-1], color=HIGHLIGHT, alpha=0.45, linewidth=0)
+    axes.axvline(times[result.first_scored], color=INK, linewidth=0.7, linestyle=":")
     axes.annotate(
         "warm-up",
         (times[result.first_scored], 0.0),
@@ -103,7 +116,7 @@ def _draw_whole(axes: Any, result: Backtest, shown: MethodResult) -> None:
         ha="right",
         va="bottom",
         fontsize=8,
-        color=_INK,
+        color=INK,
     )
     _dress(axes, f"{_TITLES['requests']} per second, the whole series (shaded: below, close up)", unit)
     axes.set_xlim(times[0], times[-1])
@@ -121,13 +134,17 @@ def _draw_close_up(
     bounds = {level: bound[close] * per_s for level, bound in shown.upper[target].items()}
     low, high = bounds[0.9], bounds[0.99]
     at = times[close]
-    axes.fill_between(at, mean, low, color=_BAND, alpha=0.65, linewidth=0, label="up to the 90 % bound")
-    axes.fill_between(at, low, high, color=_BAND, alpha=0.28, linewidth=0, label="up to the 99 % bound")
-    axes.plot(at, mean, color=_MEAN, linewidth=1.3, label="forecast")
-    axes.plot(at, truth, color=_INK, linewidth=0.9, marker=".", markersize=2.6, label="what came")
+    axes.fill_between(
+        at, mean, low, color=FORECAST_BOUND, alpha=0.65, linewidth=0, label="up to the 90 % bound"
+    )
+    axes.fill_between(
+        at, low, high, color=FORECAST_BOUND, alpha=0.28, linewidth=0, label="up to the 99 % bound"
+    )
+    axes.plot(at, mean, color=FORECAST, linewidth=1.3, label=FORECAST_WORD)
+    axes.plot(at, truth, color=INK, linewidth=0.9, marker=".", markersize=2.6, label=ARRIVED_WORD)
     above = truth > low
     axes.plot(
-        at[above], truth[above], linestyle="none", marker="o", markersize=4.2, color=_MISS, label="above 90 %"
+        at[above], truth[above], linestyle="none", marker="o", markersize=4.2, color=LIMIT, label="above 90 %"
     )
     score = shown.scores[target]
     what = f"{_TITLES[target]} in tokens per second" if has_lengths else "Requests per second"
@@ -155,12 +172,12 @@ def _draw_errors(axes: Any, result: Backtest, target: str, title: str) -> None:
     at = np.arange(len(outcomes))
     one = [outcome.scores[target].wape for outcome in outcomes]
     end = [outcome.scores[target].wape_horizon for outcome in outcomes]
-    colours = [_MEAN if outcome is result.outcomes[0] else _OTHER for outcome in outcomes]
+    colours = [FORECAST if outcome is result.outcomes[0] else ASIDE for outcome in outcomes]
     axes.barh(at + 0.2, one, height=0.36, color=colours)
     axes.barh(at - 0.2, end, height=0.36, color=colours, alpha=0.55)
     most = np.nanmax([*one, *end, 1e-9])
     for place, value in [*zip(at + 0.2, one, strict=True), *zip(at - 0.2, end, strict=True)]:
-        axes.text(value + 0.015 * most, place, f"{value:.3f}", va="center", fontsize=7.5, color=_INK)
+        axes.text(value + 0.015 * most, place, f"{value:.3f}", va="center", fontsize=7.5, color=INK)
     axes.set_yticks(at, names, fontsize=8.5)
     axes.set_xlim(0, 1.22 * most)
     axes.set_ylim(-0.6, len(outcomes) - 0.4)
@@ -171,17 +188,17 @@ def _draw_errors(axes: Any, result: Backtest, target: str, title: str) -> None:
     note = f"upper bar: 1 step ahead, lower: {result.horizon_steps}"
     if any(outcome.sampled for outcome in outcomes):
         note += "\n* on a sample of the points"
-    axes.set_xlabel(note, fontsize=8, color=_INK)
+    axes.set_xlabel(note, fontsize=8, color=INK)
 
 
 def _dress(axes: Any, title: str, unit: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10, color=_INK, pad=22 if unit else 6)
+    axes.set_title(title, loc="left", fontsize=10, color=INK, pad=22 if unit else 6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5, colors=_INK)
-    axes.grid(visible=True, axis="y", color="#e3e7ec", linewidth=0.6)
+    axes.tick_params(labelsize=8.5, colors=INK)
+    axes.grid(visible=True, axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     if unit:
-        axes.set_xlabel(f"{unit} from the start", fontsize=8.5, color=_INK)
+        axes.set_xlabel(f"{unit} from the start", fontsize=8.5, color=INK)
         axes.yaxis.set_major_formatter(lambda value, _: _short(value))
         axes.legend(
             loc="lower left",

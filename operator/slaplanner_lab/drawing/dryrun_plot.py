@@ -10,10 +10,22 @@ import numpy as np
 
 from slaplanner.core.arrays import Floats
 from slaplanner.core.model import Role
+from slaplanner_lab.drawing.palette import (
+    ARRIVED,
+    ARRIVED_AREA,
+    ARRIVED_WORD,
+    FORECAST,
+    FORECAST_WORD,
+    GRID,
+    HIGHLIGHT,
+    INK,
+    LIMIT,
+    PAPER,
+    ROLE,
+    SAFE,
+)
 from slaplanner_lab.dryrun import DryRun
 
-_INK, _CAME, _CAME_AREA, _FORECAST = "#2b2f36", "#8a93a0", "#e6eaef", "#0b6bcb"
-_SAFE, _SHORT, _REPLICAS, _WARM_UP = "#1b8a5a", "#d1432f", "#6a4fc9", "#f4e4b8"
 _TITLES = {Role.PREFILL: "Prefill", Role.DECODE: "Decode", Role.AGG: "Aggregated workers"}
 _TOKENS = {Role.PREFILL: "input tokens/s", Role.DECODE: "output tokens/s", Role.AGG: "tokens/s"}
 
@@ -42,7 +54,7 @@ def figure_of(run: DryRun, *, title: str) -> Any:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
-    figure = Figure(figsize=(14, 8.4), facecolor="white")
+    figure = Figure(figsize=(14, 8.4), facecolor=PAPER)
     grid = figure.add_gridspec(
         2, 2, left=0.06, right=0.985, bottom=0.065, top=0.855, wspace=0.15, hspace=0.34
     )
@@ -54,8 +66,8 @@ def figure_of(run: DryRun, *, title: str) -> Any:
         _draw_role(figure, grid[1, column], run, role, clock)
     if len(roles) == 1:
         _draw_gpus(figure.add_subplot(grid[1, 1]), run, clock)
-    figure.text(0.012, 0.955, title, fontsize=15, fontweight="bold", color=_INK)
-    figure.text(0.012, 0.922, _subtitle(run), fontsize=10, color=_INK)
+    figure.text(0.012, 0.955, title, fontsize=15, fontweight="bold", color=INK)
+    figure.text(0.012, 0.922, _subtitle(run), fontsize=10, color=INK)
     return figure
 
 
@@ -93,15 +105,15 @@ class _Clock:
         axes.set_xlim(self.all[0], self.all[-1])
         axes.set_ylim(bottom=0)
         if self.all[0] < 0:
-            axes.axvspan(self.all[0], 0, color=_WARM_UP, alpha=0.4, linewidth=0, zorder=0)
-        axes.grid(visible=True, axis="y", color="#e3e7ec", linewidth=0.6)
+            axes.axvspan(self.all[0], 0, color=HIGHLIGHT, alpha=0.4, linewidth=0, zorder=0)
+        axes.grid(visible=True, axis="y", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8.5, colors=_INK, labelbottom=last)
+        axes.tick_params(labelsize=8.5, colors=INK, labelbottom=last)
         axes.xaxis.get_major_locator().set_params(nbins=9, steps=(1, 1.5, 3, 6, 10))
         axes.yaxis.set_major_formatter(lambda value, _: _short(value))
         if last:
-            axes.set_xlabel(f"{self.unit} from the start of the trace", fontsize=8.5, color=_INK)
+            axes.set_xlabel(f"{self.unit} from the start of the trace", fontsize=8.5, color=INK)
 
 
 def _short(value: float) -> str:
@@ -117,7 +129,7 @@ def _short(value: float) -> str:
 
 
 def _title(axes: Any, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=10.5, color=_INK, pad=22)
+    axes.set_title(text, loc="left", fontsize=10.5, color=INK, pad=22)
 
 
 def _legend(axes: Any) -> None:
@@ -129,23 +141,25 @@ def _legend(axes: Any) -> None:
         ncols=5,
         handlelength=1.5,
         columnspacing=1.4,
-        labelcolor=_INK,
+        labelcolor=INK,
     )
 
 
-def _came(axes: Any, edges: Floats, values: Sequence[float], label: str = "came") -> None:
-    axes.stairs(values, edges, fill=True, color=_CAME_AREA)
-    axes.stairs(values, edges, baseline=None, color=_CAME, linewidth=1.0, label=label)
+def _arrived(axes: Any, edges: Floats, values: Sequence[float], label: str = ARRIVED_WORD) -> None:
+    axes.stairs(values, edges, fill=True, color=ARRIVED_AREA)
+    axes.stairs(values, edges, baseline=None, color=ARRIVED, linewidth=1.0, label=label)
 
 
 def _forecast(axes: Any, edges: Floats, values: Sequence[float]) -> None:
-    axes.stairs(values, edges, baseline=None, color=_FORECAST, linewidth=1.2, label="forecast")
+    axes.stairs(
+        values, edges, baseline=None, color=FORECAST, linewidth=1.2, label=FORECAST_WORD, linestyle="--"
+    )
 
 
 def _draw_requests(axes: Any, run: DryRun, clock: _Clock) -> None:
     per_s = 1 / run.interval_s
     loads = [*run.warm_up, *(point.seen for point in run.points)]
-    _came(axes, clock.all, [load.requests * per_s for load in loads])
+    _arrived(axes, clock.all, [load.requests * per_s for load in loads])
     _forecast(axes, clock.run, [point.forecast.requests * per_s for point in run.points])
     _title(axes, "Requests per second")
     clock.dress(axes)
@@ -159,7 +173,7 @@ def _draw_requests(axes: Any, run: DryRun, clock: _Clock) -> None:
             textcoords="offset points",
             ha="center",
             fontsize=8.5,
-            color="#8a6d1d",
+            color=INK,
         )
 
 
@@ -167,10 +181,10 @@ def _draw_lengths(figure: Any, cell: Any, run: DryRun, clock: _Clock) -> None:
     upper, lower = _split(figure, cell, ratios=(1, 1))
     loads = [*run.warm_up, *(point.seen for point in run.points)]
     for axes, name, field in ((upper, "ISL", "isl_tokens"), (lower, "OSL", "osl_tokens")):
-        _came(axes, clock.all, [_or_nan(getattr(load, field)) for load in loads])
+        _arrived(axes, clock.all, [_or_nan(getattr(load, field)) for load in loads])
         _forecast(axes, clock.run, [_or_nan(getattr(point.forecast, field)) for point in run.points])
         clock.dress(axes, last=axes is lower)
-        axes.set_ylabel(name, fontsize=9, color=_INK)
+        axes.set_ylabel(name, fontsize=9, color=INK)
     _title(upper, "Mean lengths in tokens: input (ISL) and output (OSL)")
     _legend(upper)
 
@@ -185,38 +199,38 @@ def _draw_role(figure: Any, cell: Any, run: DryRun, role: Role, clock: _Clock) -
     load = np.array([point.load_tokens_s for point in points])
     safe = np.array([point.safe_tokens_s for point in points])
     before = [warm_up.tokens(role) / run.interval_s for warm_up in run.warm_up]
-    _came(axes, clock.all, [*before, *load.tolist()], label="load")
+    _arrived(axes, clock.all, [*before, *load.tolist()], label="load")
     if (load > safe).any():
         axes.stairs(
             np.maximum(load, safe),
             clock.run,
             baseline=safe,
             fill=True,
-            color=_SHORT,
+            color=LIMIT,
             alpha=0.55,
             label="more than is safe",
         )
-    axes.stairs(safe, clock.run, baseline=None, color=_SAFE, linewidth=1.3, label="safe throughput")
+    axes.stairs(safe, clock.run, baseline=None, color=SAFE, linewidth=1.3, label="safe throughput")
     clock.dress(axes, last=False)
     short = run.short(role)
     told = "always within" if not short else f"{short} of {len(points)} intervals above"
     _title(axes, f"{_TITLES[role]}: {_TOKENS[role]}, {told} its safe throughput")
     _legend(axes)
     replicas = [point.replicas for point in points]
-    strip.stairs(replicas, clock.run, fill=True, color=_REPLICAS, alpha=0.22)
-    strip.stairs(replicas, clock.run, baseline=None, color=_REPLICAS, linewidth=1.3)
+    strip.stairs(replicas, clock.run, fill=True, color=ROLE[role], alpha=0.22)
+    strip.stairs(replicas, clock.run, baseline=None, color=ROLE[role], linewidth=1.3)
     clock.dress(strip)
-    strip.set_ylabel("replicas", fontsize=9, color=_INK)
+    strip.set_ylabel("replicas", fontsize=9, color=INK)
     strip.set_ylim(0, 1.15 * max(1, *replicas))
     strip.yaxis.get_major_locator().set_params(integer=True, nbins=4)
 
 
 def _draw_gpus(axes: Any, run: DryRun, clock: _Clock) -> None:
     gpus = [point.gpus for point in run.points]
-    axes.stairs(gpus, clock.run, fill=True, color=_REPLICAS, alpha=0.22)
-    axes.stairs(gpus, clock.run, baseline=None, color=_REPLICAS, linewidth=1.3, label="held")
+    axes.stairs(gpus, clock.run, fill=True, color=INK, alpha=0.22)
+    axes.stairs(gpus, clock.run, baseline=None, color=INK, linewidth=1.3, label="held")
     if run.policy.gpu_budget is not None:
-        axes.axhline(run.policy.gpu_budget, color=_INK, linewidth=1.0, linestyle="--", label="budget")
+        axes.axhline(run.policy.gpu_budget, color=INK, linewidth=1.0, linestyle="--", label="budget")
     _title(axes, "GPUs")
     clock.dress(axes)
     axes.set_ylim(0, 1.15 * max(*gpus, run.policy.gpu_budget or 1))

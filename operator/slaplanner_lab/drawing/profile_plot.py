@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from slaplanner.core.model import Role
 from slaplanner.core.profiles import (
     DecodeProfile,
     DecodeTable,
@@ -19,14 +20,13 @@ from slaplanner.core.profiles import (
     ProfileTables,
 )
 from slaplanner.core.profiles.outliers import contradicted
+from slaplanner_lab.drawing.palette import GRID, INK, LIMIT, PAPER, ROLE
 
 POINTS = 400
 """Along a curve."""
 
 MOST_CONTEXTS = 8
 """Curves that a reader can tell apart; of more contexts, so many are drawn."""
-
-_INK, _CURVE, _ASIDE = "#1f2933", "#2563eb", "#dc2626"
 
 
 def draw_profile(profile: Profile, tables: ProfileTables, *, path: Path, title: str, faults: int) -> None:
@@ -37,7 +37,7 @@ def draw_profile(profile: Profile, tables: ProfileTables, *, path: Path, title: 
         ValueError: the format is not known.
     """
     stages = [stage for stage in (tables.prefill, tables.decode) if stage is not None]
-    figure = Figure(figsize=(12, 4.4 * len(stages) + 0.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(12, 4.4 * len(stages) + 0.6), layout="constrained", facecolor=PAPER)
     axes = figure.subplots(len(stages), 2, squeeze=False)
     for row, stage in zip(axes, stages, strict=True):
         if isinstance(stage, PrefillTable):
@@ -46,7 +46,7 @@ def draw_profile(profile: Profile, tables: ProfileTables, *, path: Path, title: 
             _draw_decode(row[0], row[1], stage, profile.decode)
     noted = {0: "no faults found", 1: "1 fault found"}.get(faults, f"{faults} faults found")
     figure.suptitle(
-        f"{title}\ninterpolation {profile.interpolation}, {noted}", fontsize=12, color=_INK, ha="left", x=0.02
+        f"{title}\ninterpolation {profile.interpolation}, {noted}", fontsize=12, color=INK, ha="left", x=0.02
     )
     figure.savefig(path, dpi=130)
 
@@ -60,9 +60,11 @@ def _draw_prefill(left: Axes, right: Axes, table: PrefillTable, profile: Prefill
         (left, table.ttft_ms, grid.ttft_ms, "TTFT (ms)"),
         (right, table.throughput_per_gpu, grid.throughput_per_gpu, "input tokens/s per GPU"),
     ):
-        axes.plot(grid.isl_tokens, curve, color=_CURVE, linewidth=1.8, label="read by the planner")
         axes.plot(
-            table.isl_tokens[~aside], measured[~aside], "o", color=_INK, markersize=4.5, label="measured"
+            grid.isl_tokens, curve, color=ROLE[Role.PREFILL], linewidth=1.8, label="read by the planner"
+        )
+        axes.plot(
+            table.isl_tokens[~aside], measured[~aside], "o", color=INK, markersize=4.5, label="measured"
         )
         if aside.any():
             axes.plot(
@@ -70,7 +72,7 @@ def _draw_prefill(left: Axes, right: Axes, table: PrefillTable, profile: Prefill
                 measured[aside],
                 "o",
                 markerfacecolor="none",
-                markeredgecolor=_ASIDE,
+                markeredgecolor=LIMIT,
                 markersize=8,
                 label="contradicted by its neighbours",
             )
@@ -83,6 +85,7 @@ def _draw_prefill(left: Axes, right: Axes, table: PrefillTable, profile: Prefill
 
 def _draw_decode(left: Axes, right: Axes, table: DecodeTable, profile: DecodeProfile) -> None:
     contexts = np.unique(table.context_tokens)
+    left_out = f",\n{MOST_CONTEXTS} of {contexts.size}" if contexts.size > MOST_CONTEXTS else ""
     if contexts.size > MOST_CONTEXTS:
         contexts = contexts[np.linspace(0, contexts.size - 1, MOST_CONTEXTS).round().astype(int)]
     colors = colormaps["viridis"](np.linspace(0.0, 0.88, contexts.size))
@@ -108,7 +111,7 @@ def _draw_decode(left: Axes, right: Axes, table: DecodeTable, profile: DecodePro
     right.set_title("Decode: best throughput under an ITL target", loc="left", fontsize=10.5)
     right.legend(
         handles=left.get_lines()[::2],
-        title="context (tokens)",
+        title=f"context (tokens){left_out}",
         frameon=False,
         fontsize=9,
         title_fontsize=9,
@@ -120,7 +123,7 @@ def _draw_decode(left: Axes, right: Axes, table: DecodeTable, profile: DecodePro
 def _dress(axes: Axes, *, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.grid(color="#e5e7eb", linewidth=0.8)
+    axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

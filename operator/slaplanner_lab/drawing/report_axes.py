@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -14,15 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from slaplanner.core.arrays import Floats
-from slaplanner.core.model import Role
+from slaplanner_lab.drawing.palette import DARK, FAINT, GRID, INK, PAPER, as_variable
 from slaplanner_lab.simulation.loop import Run
 
-INK, FAINT, GRID = "#1c2733", "#6b7785", "#e3e8ee"
-COLOURS = {Role.PREFILL: "#2a6fbb", Role.DECODE: "#d9772b", Role.AGG: "#7a5195"}
-GOOD, BAD = "#2f9e5f", "#c8443a"
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": FAINT,
     "axes.titlesize": 10,
@@ -57,12 +58,21 @@ def styled() -> AbstractContextManager[None]:
     return style
 
 
-def svg(figure: Figure) -> str:
-    """*figure* as an element of a page; the same run draws the same text."""
+def svg(figure: Figure, *, title: str) -> str:
+    """*figure* as an element of a page, in the page's colours; the same run draws the same text.
+
+    Args:
+        figure: drawn in the palette's colours.
+        title: what it shows, for those who do not see it.
+    """
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawn = text.getvalue()
-    return drawn[drawn.index("<svg") :]
+    drawn = drawn[drawn.index("<svg") :]
+    for colour in DARK:
+        drawn = drawn.replace(colour, as_variable(colour))
+    words = html.escape(title)
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{words}"', 1)
 
 
 def panels(rows: int, *, height_in: float, top_in: float = TOP_IN) -> tuple[Figure, list[Axes]]:
@@ -78,6 +88,21 @@ def panels(rows: int, *, height_in: float, top_in: float = TOP_IN) -> tuple[Figu
         hspace=GAP_IN / height_in,
     )
     return figure, list(found[:, 0])
+
+
+def columns(count: int, *, height_in: float) -> tuple[Figure, list[Axes]]:
+    """*count* plots of that height beside each other, each with axes of its own."""
+    total_in = TOP_IN + height_in + BOTTOM_IN
+    figure = Figure(figsize=(WIDTH_IN, total_in))
+    found = figure.subplots(1, count, squeeze=False)
+    figure.subplots_adjust(
+        left=LEFT_IN / WIDTH_IN,
+        right=1.0 - RIGHT_IN / WIDTH_IN,
+        top=1.0 - TOP_IN / total_in,
+        bottom=BOTTOM_IN / total_in,
+        wspace=0.16,
+    )
+    return figure, list(found[0])
 
 
 def finished(figure: Figure, axes: Sequence[Axes], run: Run) -> Figure:
@@ -97,7 +122,7 @@ def finished(figure: Figure, axes: Sequence[Axes], run: Run) -> Figure:
             ha="center",
             fontsize=7.5,
             color=FAINT,
-            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5},
+            bbox={"facecolor": PAPER, "alpha": 0.7, "edgecolor": "none", "pad": 1.5},
         )
     return figure
 

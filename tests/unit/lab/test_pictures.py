@@ -19,11 +19,13 @@ from slaplanner_lab.backtest import Method, backtest
 from slaplanner_lab.drawing import backtest_plot, dryrun_plot
 from slaplanner_lab.drawing.report_axes import styled
 from slaplanner_lab.drawing.report_plots import (
-    attainment_figure,
+    histogram_figure,
     latency_figure,
     load_figure,
+    miss_figure,
     replica_figure,
     rival_figure,
+    waiting_figure,
 )
 from slaplanner_lab.dryrun import Assumptions, dry_run
 from slaplanner_lab.engine import EngineTables
@@ -37,7 +39,7 @@ from tests.picture import flaws
 from tests.profile_data import LLAMA_8B, PROFILES
 
 PROFILE = load_profile(PROFILES / LLAMA_8B).profile
-DRAWN = (load_figure, replica_figure, latency_figure, attainment_figure)
+DRAWN = (load_figure, replica_figure, latency_figure, miss_figure, waiting_figure, histogram_figure)
 
 LOADS = {
     "ten-minutes": (600.0, 1500, 1000, 100),
@@ -111,7 +113,9 @@ def style() -> Iterator[None]:
 def test_the_reports_plots_can_be_read(name: str) -> None:
     run = run_of(name)
     for draw in DRAWN:
-        assert flaws(draw(run)) == [], draw.__name__
+        figure = draw(run)
+        assert figure is not None
+        assert flaws(figure) == [], draw.__name__
 
 
 def entries(hours: float, spread: float) -> tuple[RivalResult, ...]:

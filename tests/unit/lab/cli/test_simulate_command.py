@@ -14,8 +14,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+import slaplanner
 from slaplanner.cli import main
 from slaplanner_lab.cli import simulate as simulate_command
+from slaplanner_lab.drawing import palette
 from slaplanner_lab.rivals.compare import Kind, compare, tasks
 from tests.command_desk import PROFILE, Desk, policy_document
 
@@ -228,7 +230,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(desk: Desk) -> None:
     page = _Page()
     page.feed(report.read_text(encoding="utf-8"))
     text = " ".join(page.words)
-    assert page.tags.count("svg") == 4, "load, replicas, latencies, attainment"
+    assert page.tags.count("svg") == 6, "load, replicas, latencies, misses, histograms, queues"
     assert [one for one in page.references if not one.startswith("#")] == []
     assert "script" not in page.tags
     for words in ("llama-8b on trace.jsonl", "met both targets", "Where the misses come from"):
@@ -252,7 +254,7 @@ def test_rivals_are_shown_beside_the_planner(desk: Desk, monkeypatch: pytest.Mon
     assert set(entries) == {task.name for task in few}
     bound = document["comparison"]["fluidBoundGpuHours"]
     assert all(entry["gpuHours"]["total"] >= bound > 0 for entry in entries.values())
-    assert report.read_text().count("<svg") == 5
+    assert report.read_text().count("<svg") == 7
     table = desk.run("--compare").stdout
     assert "HPA at 50 %" in table
     assert "fluid bound" in table
@@ -426,3 +428,73 @@ def test_agg_workers_are_compared_with_everybody(tmp_path: Path, monkeypatch: py
     entries = desk.json("--compare")["comparison"]["entries"]
     assert {entry["kind"] for entry in entries} == {kind.value for kind in Kind}
     assert all(set(entry["gpuHours"]) == {"agg", "total"} for entry in entries)
+
+
+def test_the_report_says_where_it_comes_from(desk: Desk) -> None:
+    report = desk.folder / "report.html"
+    desk.json(
+        "--report", report, "--amplify", 2, "--seed", 7, "--lose", "decode@200", "--fleet-error", "decode=1.2"
+    )
+    text = report.read_text(encoding="utf-8")
+    for said in (
+        f"{120 * MINUTES * 2:,}: each 2 times, seed 7",
+        "TTFT x 1, ITL x 1.2 x (1 + 0 x KV in use)",
+        "decode worker lost at 200 s",
+        f"slaplanner {slaplanner.__version__}",
+        "startupSeconds: 60",
+        "<th>command</th>",
+    ):
+        assert said in text, said
+
+
+def test_the_report_is_readable_in_the_dark_on_a_phone_and_without_colours(desk: Desk) -> None:
+    report = desk.folder / "report.html"
+    desk.json("--report", report)
+    text = report.read_text(encoding="utf-8")
+    assert "@media(prefers-color-scheme:dark)" in text
+    figures = text[text.index("<main>") :]
+    assert not [colour for colour in palette.DARK if colour in figures]
+    assert set(re.findall(r"#[0-9a-f]{6}\b", figures)) <= {"#000000"}
+    assert figures.count("<svg") == figures.count('role="img" aria-label="')
+    assert all("overflow-x" not in part for part in figures.split("<table")[1:])
+    assert "&#10003; kept" in figures
+
+
+def test_a_sweep_says_what_each_promise_costs(desk: Desk) -> None:
+    report = desk.folder / "report.html"
+    document = desk.json(
+        "--sweep",
+        "ttft=300,3000,budget=4",
+        "--sweep",
+        "itl=40",
+        "--gpu-hour-price",
+        "2.5",
+        "--report",
+        report,
+    )
+    tried = document["sweep"]
+    assert [(one["ttft"], one["budget"], one["itl"]) for one in tried] == [(300, 4, 40), (3000, 4, 40)]
+    assert [one["cost"] for one in tried] == pytest.approx([2.5 * one["gpuHours"] for one in tried], abs=0.01)
+    assert document["cost"] == pytest.approx(2.5 * document["gpuHours"]["total"], abs=0.01)
+    assert {one["keepsPromise"] for one in tried} <= {True, False}
+    assert "What each promise costs" in report.read_text(encoding="utf-8")
+    assert "TTFT 300, ITL 40, 4 GPUs" in report.read_text(encoding="utf-8")
+
+
+def test_two_policies_stand_in_one_table(desk: Desk) -> None:
+    other = desk.write(
+        "other.yaml", yaml.safe_dump(_document(sla={"ttft": 5000, "itl": 50, "attainment": 90}))
+    )
+    tried = desk.json("--against", other)["sweep"]
+    assert [Path(one["policy"]).name for one in tried] == ["policy.yaml", "other.yaml"]
+    assert [one["ttft"] for one in tried][1] == 5000
+    assert "other.yaml" in desk.run("--against", other).stdout
+
+
+@pytest.mark.parametrize(
+    "axes", ["speed=3", "500", "ttft=", "ttft=fast", "ttft=1,ttft=2", "budget=1.5", "itl=-3", "itl=nan"]
+)
+def test_a_wrong_sweep_is_refused_with_what_was_found(desk: Desk, axes: str) -> None:
+    refused = desk.run("--sweep", axes)
+    assert refused.exit_code == 2
+    assert "found" in refused.stderr
