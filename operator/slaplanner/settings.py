@@ -65,6 +65,15 @@ ANY: Final = "*"
 NAMESPACE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """What Kubernetes allows as the name of a namespace."""
 
+_LABEL_KEY: Final = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE: Final = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+REQUIREMENT: Final = re.compile(
+    rf"!?\s*{_LABEL_KEY}"
+    rf"|{_LABEL_KEY}\s*(=|==|!=)\s*{_LABEL_VALUE}"
+    rf"|{_LABEL_KEY}\s+(in|notin)\s+\(\s*{_LABEL_VALUE}(\s*,\s*{_LABEL_VALUE})*\s*\)"
+)
+"""One part of a label selector, as the API server takes it."""
+
 LEAST_LEASE_S: Final = 12.0
 MOST_LEASE_S: Final = 300.0
 MOST_READ_TIMEOUT_S: Final = 100.0
@@ -236,6 +245,10 @@ class Settings:
     replica_ceiling: int = 100
     """Replicas beyond which no role grows for which the user set neither `gpuBudget.max` nor `maxReplicas`:
     a Prometheus that reports nonsense must not ask for thousands of GPUs. It never shrinks a role."""
+    policy_selector: str | None = None
+    """Label selector of the policies that this operator serves, such as `shard=a`; absent: all of them. Several
+    operators with selectors that exclude each other share many policies; each needs a Lease of its own. Policies of one
+    deployment, or of one fleet in etcd, belong to one operator."""
     watched_namespaces: tuple[str, ...] = ()
     """Namespaces whose policies are served; none: all of them."""
     scaling_max_wait_s: float = 1800.0
@@ -258,6 +271,8 @@ class Settings:
         _check_positive("heartbeatSeconds", self.heartbeat_s)
         _check_positive("scalingMaxWaitSeconds", self.scaling_max_wait_s)
         _check_positive("scalingCheckIntervalSeconds", self.scaling_check_interval_s)
+        if self.policy_selector is not None:
+            _check_selector("policySelector", self.policy_selector)
         if self.replica_ceiling < 1:
             raise ValueError(f"replicaCeiling: found {self.replica_ceiling}, wanted 1 or more")
         if not 0 < self.port < 65536:
@@ -391,6 +406,15 @@ def _check_namespaces(key: str, namespaces: Iterable[str]) -> None:
     for name in namespaces:
         if name != ANY and not NAMESPACE_NAME.fullmatch(name):
             raise ValueError(f"{key}: found {name!r}, wanted the name of a namespace, or {ANY}")
+
+
+def _check_selector(key: str, selector: str) -> None:
+    # A list of values has commas of its own.
+    for requirement in re.split(r",(?![^(]*\))", selector):
+        if not REQUIREMENT.fullmatch(requirement.strip()):
+            raise ValueError(
+                f"{key}: found {requirement.strip()!r}, wanted a label selector such as `shard=a` or `shard in (a, b)`"
+            )
 
 
 def _check_positive(key: str, value: float) -> None:

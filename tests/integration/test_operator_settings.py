@@ -9,6 +9,7 @@ from urllib.request import urlopen
 import yaml
 
 from tests.operator_program import running_operator
+from tests.scene import PATIENCE_S, Scene, policy
 from tests.testbed import Cluster, free_port, wait_until
 
 
@@ -37,3 +38,25 @@ def test_an_edit_acts_and_one_that_cannot_be_read_is_refused(installed: Cluster,
         assert not answers(program.port)
         assert program.process.poll() is None
         program.stop()
+
+
+def test_an_operator_with_a_selector_serves_the_policies_that_it_selects(
+    installed: Cluster, scene: Scene, tmp_path: Path
+) -> None:
+    """So several operators share many policies. A policy that is given the label is taken up."""
+    settings = {"policySelector": "shard in (a, b), !retired"}
+    with running_operator(
+        installed, tmp_path, prometheus="http://127.0.0.1:9", settings=settings, namespace=scene.namespace
+    ):
+        scene.apply(policy("other"), policy("ours"))
+        scene.kubectl("label", "slapolicy", "ours", "shard=a")
+        scene.wait_condition("TargetResolved", "False", name="ours")
+        wait_until(
+            lambda: scene.kubectl("get", "slapolicy", "ours", "-o", "jsonpath={.metadata.finalizers}"),
+            what="the finalizer of who serves it",
+            timeout_s=PATIENCE_S,
+        )
+        assert scene.status("other") == {}
+        assert not scene.kubectl("get", "slapolicy", "other", "-o", "jsonpath={.metadata.finalizers}")
+        scene.kubectl("label", "slapolicy", "other", "shard=b")
+        scene.wait_condition("TargetResolved", "False", name="other")

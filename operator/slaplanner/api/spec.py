@@ -45,26 +45,29 @@ class Spec(Part):
     )
     actuation: Actuation = Field(
         default=Actuation.ENFORCE,
-        description="Enforce carries decisions out; Observe plans and reports, and writes nothing to the target.",
+        description="Enforce writes replicas to the target. Observe plans and reports but writes nothing to the target.",
     )
     sla: SlaSpec = part(
-        SlaSpec, "The latency targets, and the lengths that are expected before traffic is known."
+        SlaSpec, "The latency targets, and the request lengths to assume until traffic has been observed."
     )
     gpu_budget: GpuBudget | None = Field(default=None, description="A limit on the GPUs. Absent: none.")
     roles: Annotated[tuple[RoleSpec, ...], Field(max_length=3), ListMap("name")] | None = Field(
         default=None,
-        description="Bounds and facts per role, one entry each. Roles without an entry have the defaults.",
+        description="Bounds and properties of each role, at most one entry per role. A role without an entry has the defaults.",
     )
     profile: ProfileSpec = part(
         ProfileSpec, "Measured speed of one replica: exactly one of configMapRef and path."
     )
-    metrics: MetricsSpec = part(MetricsSpec, "Where the traffic is read, and which series are the target's.")
-    planning: PlanningSpec = part(PlanningSpec, "When and how is planned.")
-    behavior: BehaviorSpec = part(
-        BehaviorSpec, "How fast, and after how much thought, each role grows and shrinks; the HPA's words."
+    metrics: MetricsSpec = part(
+        MetricsSpec, "Which Prometheus is read, and which of its series belong to the target."
     )
-    fallback: FallbackSpec = part(FallbackSpec, "What holds when the load stays unknown.")
-    connector: ConnectorSpec = part(ConnectorSpec, "Who carries decisions out.")
+    planning: PlanningSpec = part(PlanningSpec, "When the operator plans, and how.")
+    behavior: BehaviorSpec = part(
+        BehaviorSpec,
+        "How fast each role may grow and shrink. The fields mean the same as in a HorizontalPodAutoscaler.",
+    )
+    fallback: FallbackSpec = part(FallbackSpec, "What the operator does while the load stays unknown.")
+    connector: ConnectorSpec = part(ConnectorSpec, "Who carries the decisions out.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -29,7 +29,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, *, namespaced:
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure(settings, namespaced=namespaced)
+        configure(settings, namespaced=namespaced, selector=operator.settings.policy_selector)
         await operator.start()
 
     @kopf.on.cleanup(registry=registry)
@@ -46,8 +46,13 @@ def register(registry: kopf.OperatorRegistry, operator: Operator, *, namespaced:
         await _raced(operator, uid, kwargs["stopped"])
 
 
-def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
-    """Set kopf's settings explicitly: its defaults are made for other operators."""
+def configure(settings: kopf.OperatorSettings, *, namespaced: bool, selector: str | None = None) -> None:
+    """Set kopf's settings explicitly: its defaults are made for other operators.
+
+    *selector*: of the labels of the policies that are served; None: all of them.
+    """
+    if selector is not None:
+        settings.watching.label_selectors[GROUP, VERSION, PLURAL] = selector
     settings.persistence.finalizer = FINALIZER
     # Looking for CRDs and namespaces that come and go needs rights in the whole cluster.
     settings.scanning.disabled = namespaced

@@ -20,9 +20,9 @@ from slaplanner.adapters.traces.times import FLAG, TimeUnit
 from slaplanner.adapters.traces.trace import Trace, read_trace
 from slaplanner.api.files import policy_from_text
 from slaplanner.api.policy import SLAPolicy
-from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Policy, Role
+from slaplanner.yaml_documents import DocumentError, read_documents
 
 PAUSED = "the policy is paused; this shows what it would do if it were not"
 
