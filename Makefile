@@ -85,9 +85,18 @@ test-integration: bed  ## Tests on a real API server, etcd and Prometheus
 test-argocd: bed  ## A real Argo CD with self-heal beside the operator: about seven minutes
 	$(BIN)/python -m pytest -q -m argocd tests/integration
 
+.PHONY: fuzz
+fuzz: $(READY)  ## Odd inputs for every parser, MINUTES=10 altogether; what fails joins the corpus
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
+
+.PHONY: chaos
+chaos: bed  ## Faults on real parts, all of them; writes docs/reliability.md: about twenty minutes
+	$(BIN)/python -m tests.chaos
+
 .PHONY: soak
-soak: bed  ## Minutes of random kills: thousands of decisions in a row
+soak: bed  ## Random kills beside thousands of decisions, then an hour of random faults; writes docs/reliability.md
 	$(BIN)/python -m pytest -q -m e2e
+	$(BIN)/python -m tests.chaos --soak 3600
 
 .PHONY: bench
 bench: $(READY)  ## Errors of both interpolations on the measured profiles
@@ -133,6 +142,10 @@ bench-live: bed  ## The live fleet under the operator beside the simulator: ten 
 .PHONY: dynamo-facts
 dynamo-facts: $(READY)  ## How the metrics of Dynamo's frontends differ from those recorded in tests/dynamo/facts: some minutes
 	@$(BIN)/python -m tests.dynamo.record
+
+.PHONY: house
+house: $(READY)  ## Size and order of the code: lines, names, packages, contracts; BEFORE=REVISION puts a revision beside
+	@$(BIN)/python -m benchmarks.house $(BEFORE)
 
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit
