@@ -1,4 +1,4 @@
-"""From a deployment's status to the planner's words: serving, present, rolling out, settled."""
+"""Turns a deployment's status into the core's values: serving, present, rolling out, settled."""
 
 from __future__ import annotations
 
