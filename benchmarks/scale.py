@@ -353,8 +353,10 @@ def page(found: list[Figures]) -> str:
         )
         lines += [
             "",
-            f"{max(COUNTS):,} policies were not run for this page, so nothing is shown for them. At the cost of a plan above "
-            f"they want {cores:.1f} cores, of one that was wanted: {verdict}.",
+            (
+                f"{max(COUNTS):,} policies were not run for this page, so nothing is shown for them. At the cost of a plan above "
+                f"they want {cores:.1f} cores, of one that was wanted: {verdict}."
+            ),
         ]
     lines += ["", REFITS]
     return "\n".join(lines) + "\n"
