@@ -50,6 +50,7 @@ derived: $(READY)  ## Check that the CRD, the reference pages, Argo CD's ConfigM
 	$(BIN)/python -m slaplanner.controller.metrics_reference --check
 	$(BIN)/python manifests/argocd/derive.py --check
 	$(BIN)/python charts/derive.py --check
+	$(BIN)/python -m manifests.release version --check
 	$(BIN)/python manifests/monitoring/dashboards.py --check
 
 .PHONY: docs
@@ -58,6 +59,7 @@ docs: $(READY)  ## Write what is derived: the CRD, the reference pages, Argo CD'
 	$(BIN)/python -m slaplanner.controller.metrics_reference
 	$(BIN)/python manifests/argocd/derive.py
 	$(BIN)/python charts/derive.py
+	$(BIN)/python -m manifests.release version
 	$(BIN)/python manifests/monitoring/dashboards.py
 	$(BIN)/python -m slaplanner.settings_reference > docs/reference/settings.md
 
@@ -71,7 +73,7 @@ unit: $(READY)  ## Unit tests: no network
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not integration and not e2e"
 
 .PHONY: test
-test: check unit bed  ## All tests but the soaks: unit, and on a real API server, etcd, Prometheus and Argo CD
+test: check site unit bed  ## All tests but the soaks: unit, and on a real API server, etcd, Prometheus and Argo CD
 	@# Both mostly wait: side by side they take little longer than the longer one.
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going test-integration test-argocd
 
@@ -132,6 +134,10 @@ bench-live: bed  ## The live fleet under the operator beside the simulator: ten 
 dynamo-facts: $(READY)  ## How the metrics of Dynamo's frontends differ from those recorded in tests/dynamo/facts: some minutes
 	@$(BIN)/python -m tests.dynamo.record
 
+.PHONY: house
+house: $(READY)  ## Size and order of the code: lines, names, packages, contracts; BEFORE=REVISION puts a revision beside
+	@$(BIN)/python -m benchmarks.house $(BEFORE)
+
 .PHONY: presubmit
 presubmit: check unit  ## What must pass before a commit
 
@@ -157,6 +163,14 @@ lock: $(READY)  ## Lock the versions and hashes of what the image installs
 	  pyproject.toml --output-file requirements/image.txt
 	echo hatchling | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  - --output-file requirements/build.txt
+
+DIST ?= dist
+
+.PHONY: release
+release: bed  ## Wheel, sdist, chart, manifests, SBOM, notes and checksums in DIST; DRAFT=--draft before the changelog is cut
+	@$(BIN)/python -m manifests.release build $(DIST) $(DRAFT) \
+	  --kubectl $$($(BIN)/python -m tests.testbed path kubectl) --helm $$($(BIN)/python -m tests.testbed path helm)
+	@ls -l $(DIST)
 
 .PHONY: kind-up
 kind-up: image  ## A cluster on this laptop with the image in it (needs kind and a container engine)

@@ -32,6 +32,10 @@ class Load:
     """Requests arrive and produce no token."""
     served_share: float = 1.0
     """Below 1 there is back-pressure: more arrive than are completed."""
+    edges_s: tuple[float, ...] = ()
+    """Of both latencies' buckets, beside the infinite one; for loads that do not change."""
+    edges_tokens: tuple[float, ...] = ()
+    """Of both lengths' buckets, likewise."""
 
 
 @dataclass(slots=True)
@@ -138,7 +142,21 @@ def _sample(played: _Played, at_s: float, *, stamp: bool) -> Iterator[str]:
     for name, total in _SUMS.items():
         yield line(f"{name}_count", figures[name])
         yield line(f"{name}_sum", figures[total])
+        for edge, reached in _edges(played.load, name):
+            yield line(f"{name}_bucket", figures[name] if reached else 0.0, le=f"{edge}")
         yield line(f"{name}_bucket", figures[name], le="+Inf")
+
+
+def _edges(load: Load, name: str) -> Iterator[tuple[float, bool]]:
+    """The finite edges of a histogram, and whether its one value lies at or below them."""
+    value, edges = {
+        "time_to_first_token_seconds": (load.ttft_s, load.edges_s),
+        "inter_token_latency_seconds": (load.itl_s, load.edges_s),
+        "input_sequence_tokens": (load.isl, load.edges_tokens),
+        "output_sequence_tokens": (load.osl, load.edges_tokens),
+    }.get(name, (0.0, ()))
+    for edge in edges:
+        yield edge, value <= edge
 
 
 def continued(

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from slaplanner.yaml_documents import DocumentError, read_documents
 
 T = TypeVar("T")
 
@@ -33,19 +33,12 @@ def read_yaml(document: str) -> object:
         SettingsError: it is not YAML, or has a key twice.
     """
     try:
-        tree = yaml.load(document, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, only stricter
-    except (
-        yaml.YAMLError,
-        RecursionError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
-        # PyYAML's constructors raise whatever they meet, as for the date 2024-13-45.
-        raise SettingsError(f"settings are not YAML: {' '.join(str(error).split())}") from error
-    return {} if tree is None else tree
+        documents = [entry.content for entry in read_documents(document)]
+    except DocumentError as error:
+        raise SettingsError(f"settings are not YAML: {error}") from error
+    if len(documents) > 1:
+        raise SettingsError(f"settings are not YAML: found {len(documents)} documents, wanted one")
+    return documents[0] if documents else {}
 
 
 def read_tree(wanted: type[T], found: object, where: str) -> T:
@@ -82,21 +75,6 @@ def key_of(name: str) -> str:
     if words[-1] == "s":
         words[-1] = "seconds"
     return words[0] + "".join(word.capitalize() for word in words[1:])
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is given twice; PyYAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key.value!r} is given twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def _read_value(hint: Any, found: object, where: str) -> object:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ ROOT = Path(__file__).parents[2]
 INSTALL = re.search(r"^## Install\n(.*?)^## ", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 assert INSTALL is not None
 BY_KUBECTL, BY_HELM = re.findall(r"^```sh\n(.*?)^```", INSTALL[1], re.MULTILINE | re.DOTALL)[:2]
+(TUTORIAL,) = re.findall(
+    r"^```sh\n(.*?)^```", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE | re.DOTALL
+)
 NEEDS_A_CONTAINER_ENGINE = {"image", "push", "kind-up"}
 PROMETHEUS = "http://my-prometheus.example.com:9090"
 
@@ -42,7 +46,7 @@ def fresh(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     (tools / "kubectl").symlink_to(cluster.kubectl_binary)
     (tools / "helm").symlink_to(or_skip(find_helm))
     environment = os.environ | {
-        "PATH": f"{tools}:{os.environ['PATH']}",
+        "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "KUBECONFIG": str(cluster.kubeconfig),
         # What a person would type into the editor.
         "KUBE_EDITOR": f"sed -i 's|url: http://.*|url: {PROMETHEUS}|'",
@@ -108,6 +112,33 @@ def test_each_line_by_kubectl(fresh: tuple[Cluster, Shell]) -> None:
         "get", "configmap", "slaplanner-settings", "--namespace=slaplanner-system", "-o", "json"
     )
     assert PROMETHEUS in json.loads(kept.stdout)["data"]["settings.yaml"]
+
+
+def test_the_tutorial_has_ten_commands_and_each_is_tried(fresh: tuple[Cluster, Shell]) -> None:
+    cluster, run = fresh
+    # Of the test before, whose edit would stand in the way.
+    cluster.kubectl(
+        "delete", "configmap", "slaplanner-settings", "-n", "slaplanner-system", "--ignore-not-found"
+    )
+    commands = lines(TUTORIAL)
+    assert len(commands) <= 10
+    answers = {}
+    for command in commands:
+        if command.startswith(("python3 -m venv", "export PATH")):
+            # The virtual environment of the tests has the same package.
+            continue
+        # The rest of the line needs an engine, or would not end.
+        tried = re.sub(r"\$\(docker network [^)]*\)", "172.18.0.1", command)
+        tried = re.sub(r" --watch$", "", without_an_engine(tried))
+        tried = re.sub(r"^(slaplanner fleet run .*) &$", r"\1 --help", tried)
+        answers[command] = run(tried)
+    assert "qwen3-32b" in answers[commands[-1]]
+    assert "--amplify" in answers[commands[-2]]
+    stored = cluster.kubectl("get", "configmap", "prometheus", "-n", "monitoring", "-o", "yaml").stdout
+    assert "172.18.0.1:9464" in stored
+    service = cluster.kubectl("get", "service", "-n", "monitoring", "-o", "name").stdout
+    settings = (ROOT / "manifests/base/settings.yaml").read_text()
+    assert service.strip().removeprefix("service/") + ".monitoring.svc:9090" in settings
 
 
 def test_the_lines_that_need_a_container_engine_name_real_commands() -> None:

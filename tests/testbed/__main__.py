@@ -46,6 +46,13 @@ def build() -> None:
 
 
 @main.command()
+@click.argument("program", type=click.Choice(["kubectl", "helm"]))
+def path(program: str) -> None:
+    """Print where PROGRAM of the test bed lies."""
+    click.echo(find_helm(say=say) if program == "helm" else find_control_plane(say=say).kubectl)
+
+
+@main.command()
 def up() -> None:
     """Start a bed in the background; the one that stands already is kept."""
     find_control_plane(say=say)

@@ -67,7 +67,7 @@ class Cluster:
     def api_client(self, *, kubeconfig: Path | None = None) -> client.ApiClient:
         """A client of its own configuration (the process-wide default stays untouched)."""
         configuration = client.Configuration()
-        config.load_kube_config(  # type: ignore[no-untyped-call]  # the client ships no annotations here
+        config.load_kube_config(
             config_file=str(kubeconfig or self.kubeconfig), client_configuration=configuration
         )
         return client.ApiClient(configuration)

@@ -34,6 +34,7 @@ class PrometheusServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._scrape_interval_ms = round(scrape_interval_s * 1000)
         self._http = loopback_session()
+        self._rules = directory / "rules.yml"
         self._targets: dict[str, Target] = {}
         self._jobs: set[str] = set()
         self._config = directory / "prometheus.yml"
@@ -93,6 +94,20 @@ class PrometheusServer:
         self._targets = {f"{target.job} {target.address}": target for target in targets}
         self._reload()
 
+    def set_rules(self, groups: Mapping[str, object]) -> None:
+        """Evaluate these rules, `{"groups": [...]}`, with every scrape."""
+        self._rules.write_text(yaml.safe_dump(dict(groups)))
+        self._reload()
+
+    def firing(self) -> dict[str, set[str]]:
+        """Alerts that fire now -> the namespaces that they name; an empty one for those that name none."""
+        found: dict[str, set[str]] = {}
+        for one in self.query('ALERTS{alertstate="firing"}'):
+            labels = one["metric"]
+            assert isinstance(labels, dict)
+            found.setdefault(labels["alertname"], set()).add(labels.get("namespace", ""))
+        return found
+
     def query(self, expression: str) -> list[dict[str, object]]:
         """The instant vector of *expression* now; raises `requests.HTTPError` for a bad one."""
         answer = self._http.get(
@@ -138,7 +153,12 @@ class PrometheusServer:
         self._jobs |= {target.job for target in self._targets.values()}
         interval = f"{self._scrape_interval_ms}ms"
         document = {
-            "global": {"scrape_interval": interval, "scrape_timeout": interval},
+            "global": {
+                "scrape_interval": interval,
+                "scrape_timeout": interval,
+                "evaluation_interval": interval,
+            },
+            "rule_files": [str(self._rules)] if self._rules.exists() else [],
             "scrape_configs": [
                 {
                     "job_name": job,

@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
+from click.testing import CliRunner
+from manifests import release
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -45,10 +46,58 @@ def test_everything_in_a_lock_file_has_a_hash(lock: str) -> None:
 
 
 def test_one_version_everywhere() -> None:
-    version = PROJECT["project"]["version"]
-    chart = yaml.safe_load((ROOT / "charts/slaplanner/Chart.yaml").read_text())
-    (image,) = yaml.safe_load((ROOT / "manifests/base/kustomization.yaml").read_text())["images"]
-    assert (chart["version"], chart["appVersion"], image["newTag"]) == (version, version, version)
+    """Written by `make docs` from pyproject.toml."""
+    CliRunner().invoke(release.main, ["version", "--check"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_a_file_with_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "project_version", lambda: "99.1.2")
+    answer = CliRunner().invoke(release.main, ["version", "--check"])
+    assert (answer.exit_code, "does not say 99.1.2" in answer.output) == (1, True)
+
+
+CHANGELOG = """# Changelog
+
+## [Unreleased]
+
+### Added
+
+- More.
+
+## [1.2.0] - 2026-12-01
+
+### Fixed
+
+- A [link](x).
+
+## [1.1.0] - 2026-11-01
+
+- Old.
+"""
+
+
+def test_release_notes_are_the_section_of_the_version() -> None:
+    told = release.release_notes(CHANGELOG, "1.2.0")
+    assert told.startswith("# slaplanner 1.2.0 (2026-12-01)\n")
+    assert told.endswith("### Fixed\n\n- A [link](x).")
+    assert "slaplanner-1.2.0.yaml" in told
+
+
+def test_a_version_without_a_section_is_no_release_but_may_be_a_draft() -> None:
+    with pytest.raises(release.ReleaseError, match=r"found sections Unreleased, 1\.2\.0, 1\.1\.0, wanted"):
+        release.release_notes(CHANGELOG, "2.0.0")
+    draft = release.release_notes(CHANGELOG, "2.0.0", draft=True)
+    assert draft.startswith("# slaplanner 2.0.0 (not released)\n")
+    assert draft.endswith("- More.")
+
+
+def test_each_released_version_of_the_changelog_has_a_date_and_the_first_is_there() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert headings[-1] == "[0.1.0] - 2026-11-23"
+    assert [
+        one for one in headings[1:] if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", one)
+    ] == []
 
 
 def test_the_image_copies_only_what_the_build_context_has() -> None:

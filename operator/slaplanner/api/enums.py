@@ -50,14 +50,14 @@ DEFAULT_SIZING = Sizing.ATTAINMENT
 would freeze existing policies at the method of their day."""
 
 _SAID: Mapping[StrEnum, str] = {
-    PredictorType.AUTO: "stands for the best that this version of the operator has",
-    PredictorType.CONSTANT: "expects the last value to stay",
-    PredictorType.ARIMA: "fits an autoregressive model and chooses its order again as the series changes",
+    PredictorType.AUTO: "is the best method of this version of the operator",
+    PredictorType.CONSTANT: "uses the last value",
+    PredictorType.ARIMA: "fits an autoregressive model and chooses its order again when the series changes",
     PredictorType.KALMAN: "follows a local linear trend",
-    PredictorType.PROPHET: "learns daily and weekly patterns, and needs the operator's extra of that name",
+    PredictorType.PROPHET: "learns daily and weekly patterns and needs the operator's extra `prophet`",
     Sizing.THROUGHPUT: "divides the load by what one replica carries at the targets",
-    Sizing.ATTAINMENT: "finds the smallest size at which sla.attainment percent of the requests meet the targets, "
-    "by a forecast, the profile, and what measured misses have shown of both",
+    Sizing.ATTAINMENT: "finds the smallest size at which sla.attainment percent of the requests meet the targets; "
+    "it uses the forecast and the profile, and corrects both by the misses that were measured",
     ConnectorType.KUBERNETES: "scales the target in this cluster",
     ConnectorType.VIRTUAL: "publishes decisions for an outside system that carries them out",
 }

@@ -6,8 +6,8 @@ from typing import Any
 
 from slaplanner.api.policy import KIND, SLAPolicy
 from slaplanner.api.validation import judge
-from slaplanner.api.yaml_documents import read_documents
 from slaplanner.core.errors import PolicyError
+from slaplanner.yaml_documents import read_documents
 
 
 def policy_from_text(text: str, *, source: str) -> SLAPolicy:

@@ -1,10 +1,11 @@
-"""The SLAPolicy's spec: the one place that says which fields there are, what they mean and default to.
+"""The SLAPolicy's spec: its fields, their meaning and their defaults.
 
-The CRD, its texts, the reference page and the offline check are derived from these models. Two rules
-shape them. Every parent with defaults below it defaults to `{}` itself, else they would not act; so
-nothing below such a parent is required, and no rule that `{}` breaks sits on it: those rules sit on
-`Spec`. And what the code resolves (sizing, window, start-up) has no default here, because the API
-server would store it and freeze old objects at it.
+The CRD, its texts, the reference page and the offline check are derived from these models. Two rules shape them:
+
+- The API server applies a nested default only if the parent exists. So a parent with defaults below it defaults to
+  `{}` and must be valid when it is empty: nothing below it is required, and rules that `{}` would break stand on `Spec`.
+- What the code resolves (sizing, window, start-up time) has no default here, because the API server would store the
+  default and old policies would keep it for ever.
 """
 
 from __future__ import annotations
@@ -45,26 +46,29 @@ class Spec(Part):
     )
     actuation: Actuation = Field(
         default=Actuation.ENFORCE,
-        description="Enforce carries decisions out; Observe plans and reports, and writes nothing to the target.",
+        description="Enforce writes replicas to the target. Observe plans and reports but writes nothing to the target.",
     )
     sla: SlaSpec = part(
-        SlaSpec, "The latency targets, and the lengths that are expected before traffic is known."
+        SlaSpec, "The latency targets, and the request lengths to assume until traffic has been observed."
     )
     gpu_budget: GpuBudget | None = Field(default=None, description="A limit on the GPUs. Absent: none.")
     roles: Annotated[tuple[RoleSpec, ...], Field(max_length=3), ListMap("name")] | None = Field(
         default=None,
-        description="Bounds and facts per role, one entry each. Roles without an entry have the defaults.",
+        description="Bounds and properties of each role, at most one entry per role. A role without an entry has the defaults.",
     )
     profile: ProfileSpec = part(
         ProfileSpec, "Measured speed of one replica: exactly one of configMapRef and path."
     )
-    metrics: MetricsSpec = part(MetricsSpec, "Where the traffic is read, and which series are the target's.")
-    planning: PlanningSpec = part(PlanningSpec, "When and how is planned.")
-    behavior: BehaviorSpec = part(
-        BehaviorSpec, "How fast, and after how much thought, each role grows and shrinks; the HPA's words."
+    metrics: MetricsSpec = part(
+        MetricsSpec, "Which Prometheus is read, and which of its series belong to the target."
     )
-    fallback: FallbackSpec = part(FallbackSpec, "What holds when the load stays unknown.")
-    connector: ConnectorSpec = part(ConnectorSpec, "Who carries decisions out.")
+    planning: PlanningSpec = part(PlanningSpec, "When the operator plans, and how.")
+    behavior: BehaviorSpec = part(
+        BehaviorSpec,
+        "How fast each role may grow and shrink. The fields mean the same as in a HorizontalPodAutoscaler.",
+    )
+    fallback: FallbackSpec = part(FallbackSpec, "What the operator does while the load stays unknown.")
+    connector: ConnectorSpec = part(ConnectorSpec, "Who carries the decisions out.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -54,22 +54,22 @@ class Condition(Part):
         json_schema_extra={"format": "date-time"},
     )
     reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
-        description="Why, as one word in CamelCase. Programs may rely on it."
+        description="Reason as one word in CamelCase. Programs may rely on it."
     )
-    message: Annotated[str, Field(max_length=32768)] = Field(description="Why, for people, with the numbers.")
+    message: Annotated[str, Field(max_length=32768)] = Field(
+        description="Reason as a sentence, with the numbers."
+    )
 
 
 class TargetStatus(Part):
-    """What was found."""
+    """The target as it was found."""
 
     api_version: str | None = _said("API version through which the target is read.")
     kind: str | None = _said("Kind of the target.")
     name: str | None = _said("Name of the target.")
-    uid: str | None = _said("Identity of the target; a new one means that it was recreated.")
+    uid: str | None = _said("UID of the target. It changes if the target is deleted and created again.")
     model: str | None = _said("Model that the target's workers serve.")
-    dynamo_namespace: str | None = _said(
-        "Value of the label dynamo_namespace that the metrics are read under."
-    )
+    dynamo_namespace: str | None = _said("Value of the label dynamo_namespace of the target's metrics.")
 
 
 class RoleStatus(Part):
@@ -79,12 +79,14 @@ class RoleStatus(Part):
     component: str | None = _said("Name of the role's component in the target.")
     gpus_per_replica: int | None = _said("GPUs that one replica uses.")
     current: int | None = _said("Replicas that the target asks for now.")
-    ready: int | None = _said("Replicas that serve requests now. Absent: not reported.")
+    ready: int | None = _said("Replicas that serve requests now. Absent: the target does not report it.")
     desired: int | None = _said("Replicas that the last plan decided on.")
     raw: Figure | None = _said(
         "Replicas that the load needs, before rounding, bounds, stabilisation and budget."
     )
-    limited_by: str | None = _said("Why desired differs from raw, as one word. Absent: it does not.")
+    limited_by: str | None = _said(
+        "Why desired differs from raw rounded up, as one word. Absent: no limit applied."
+    )
 
 
 class GpusStatus(Part):
@@ -98,13 +100,15 @@ class GpusStatus(Part):
 class ObservedStatus(Part):
     """What the last observation showed."""
 
-    window_seconds: Figure | None = _said("Seconds that the observation looked back on.")
+    window_seconds: Figure | None = _said("Length of the observed window, in seconds.")
     requests_per_second: Figure | None = _said("Requests that arrived, per second. Absent: unknown.")
     isl: Figure | None = _said("Mean input sequence length, in tokens. Absent: unknown.")
     osl: Figure | None = _said("Mean output sequence length, in tokens. Absent: unknown.")
     ttft: Figure | None = _said("Mean time to first token, in milliseconds. Absent: unknown.")
     itl: Figure | None = _said("Mean inter-token latency, in milliseconds. Absent: unknown.")
-    cached_tokens: Figure | None = _said("Mean prompt tokens per request that a prefix cache served.")
+    cached_tokens: Figure | None = _said(
+        "Mean number of prompt tokens per request that a prefix cache served."
+    )
 
 
 class TokenRateStatus(Part):
@@ -113,18 +117,18 @@ class TokenRateStatus(Part):
     name: Role = Field(description="The stage: prefill counts input tokens, decode output tokens.")
     mean: Figure | None = _said("The forecast's mean, in tokens per second.")
     upper: Figure | None = _said(
-        "What is not exceeded with the probability spec.sla.attainment, in tokens per second."
+        "Upper bound in tokens per second: the load stays below it with the probability spec.sla.attainment."
     )
 
 
 class ForecastStatus(Part):
-    """What is expected to come."""
+    """The forecast load."""
 
     predictor: str | None = _said(
-        "Method that was asked for; the condition ForecastAvailable says whether it could."
+        "Forecast method that was requested. The condition ForecastAvailable says whether it was used."
     )
-    horizon_seconds: Figure | None = _said("How far ahead the figures lie, in seconds.")
-    requests_per_second: Figure | None = _said("Mean of the requests, per second.")
+    horizon_seconds: Figure | None = _said("How far ahead the forecast looks, in seconds.")
+    requests_per_second: Figure | None = _said("Mean number of requests per second.")
     isl: Figure | None = _said("Mean input sequence length, in tokens.")
     osl: Figure | None = _said("Mean output sequence length, in tokens.")
     token_rates: Annotated[tuple[TokenRateStatus, ...], ListMap("name")] | None = _said("Load per stage.")
@@ -134,7 +138,9 @@ class UtilisationStatus(Part):
     """How full one role will be."""
 
     name: Role = Field(description="The role.")
-    value: Figure | None = _said("Forecast load over what the replicas carry inside the targets; 1 is full.")
+    value: Figure | None = _said(
+        "Forecast load divided by the load that the replicas can carry within the targets; 1 is full."
+    )
 
 
 class ExpectedStatus(Part):
@@ -151,16 +157,18 @@ class CorrectionStatus(Part):
     """How the observed latency of one stage compares with the profile's."""
 
     name: Role = Field(description="The stage: prefill is about TTFT, decode about ITL.")
-    factor: Figure | None = _said("Factor on the profile's latency as it is used: smoothed and bounded.")
-    raw: Figure | None = _said("Last observed latency over the profile's.")
-    ignored: str | None = _said("Why the last observation was not learnt from. Absent: it was.")
+    factor: Figure | None = _said(
+        "Factor by which the profile's latency is multiplied; smoothed and bounded."
+    )
+    raw: Figure | None = _said("Last observed latency divided by the profile's.")
+    ignored: str | None = _said("Why the last observation was skipped. Absent: it was used.")
 
 
 class ShareStatus(Part):
     """A share that is known to lie between two figures."""
 
-    lower: Figure | None = _said("At least this share met the target, in percent.")
-    upper: Figure | None = _said("At most this share met the target, in percent.")
+    lower: Figure | None = _said("Lower bound of the share that met the target, in percent.")
+    upper: Figure | None = _said("Upper bound of the share that met the target, in percent.")
 
 
 class MarginalsStatus(Part):
@@ -173,15 +181,19 @@ class MarginalsStatus(Part):
 class BudgetLeftStatus(Part):
     """A share of the allowed misses that is known to lie between two figures."""
 
-    lower: Figure | None = _said("At least this share is left, in percent. Below 0: overspent.")
-    upper: Figure | None = _said("At most this share is left, in percent. Below 0: overspent.")
+    lower: Figure | None = _said(
+        "Lower bound of the share that is left, in percent. Below 0: more was missed than allowed."
+    )
+    upper: Figure | None = _said(
+        "Upper bound of the share that is left, in percent. Below 0: more was missed than allowed."
+    )
 
 
 class ErrorBudgetStatus(Part):
     """What is left of the allowed misses, each latency by itself."""
 
-    ttft: BudgetLeftStatus | None = _said("Of the requests that may miss the TTFT target.")
-    itl: BudgetLeftStatus | None = _said("Of the tokens that may miss the ITL target.")
+    ttft: BudgetLeftStatus | None = _said("For the requests that may miss the TTFT target.")
+    itl: BudgetLeftStatus | None = _said("For the tokens that may miss the ITL target.")
 
 
 class AttainmentStatus(Part):
@@ -190,7 +202,7 @@ class AttainmentStatus(Part):
     last_hour: MarginalsStatus | None = _said("Over the last hour.")
     last_day: MarginalsStatus | None = _said("Over the last 24 hours.")
     error_budget: ErrorBudgetStatus | None = _said(
-        "How much of the misses that spec.sla.attainment allows is left of the last 24 hours."
+        "Share of the misses allowed by spec.sla.attainment that is still unused over the last 24 hours."
     )
 
 
@@ -202,17 +214,17 @@ class RoleMoveStatus(Part):
 
 
 class AlarmStatus(Part):
-    """What was seen between two plans and made the next one run at once."""
+    """What was observed between two plans and started the next one at once."""
 
     reason: str = Field(description="LoadAboveForecast, QueueGrows or Late.")
-    time: str = Field(description="When it was seen.", json_schema_extra={"format": "date-time"})
-    message: str | None = _said("What was seen, with the numbers.")
+    time: str = Field(description="When it was observed.", json_schema_extra={"format": "date-time"})
+    message: str | None = _said("What was observed, with the numbers.")
 
 
 class DecisionStatus(Part):
     """One decision."""
 
-    id: int = Field(description="Counts the policy's decisions.")
+    id: int = Field(description="Number of the decision; it grows by one with each.")
     time: str = Field(description="When it was taken.", json_schema_extra={"format": "date-time"})
     from_: Annotated[tuple[RoleMoveStatus, ...], Field(max_length=3)] | None = Field(
         default=None, alias="from", description="Replicas before, per role.", json_schema_extra=_ATOMIC
@@ -220,33 +232,35 @@ class DecisionStatus(Part):
     to: Annotated[tuple[RoleMoveStatus, ...], Field(max_length=3)] | None = Field(
         default=None, description="Replicas after, per role.", json_schema_extra=_ATOMIC
     )
-    reason: str = Field(description="Why, as one word in CamelCase.")
-    message: str | None = _said("Why, for people, with the numbers.")
+    reason: str = Field(description="Reason as one word in CamelCase.")
+    message: str | None = _said("Reason as a sentence, with the numbers.")
     trigger: str | None = _said(
-        "Why the plan ran when it did: grid, first, spec, target, profile, warmUp or glance."
+        "What started the plan: grid, first, spec, target, profile, warmUp or glance."
     )
-    alarm: AlarmStatus | None = _said("What a glance between two plans saw, where the trigger is glance.")
+    alarm: AlarmStatus | None = _said(
+        "What was observed between two plans. Present only if the trigger is glance."
+    )
 
 
 class PublishedStatus(Part):
-    """What an outside system is to carry out."""
+    """The decision that an outside system has to carry out."""
 
     id: int = Field(description="Id of the decision; acknowledge it with this number.")
-    prefill: int | None = _said("Prefill workers that there should be. Absent: not planned by this policy.")
-    decode: int | None = _said("Decode workers that there should be. Absent: not planned by this policy.")
+    prefill: int | None = _said("Wanted number of prefill workers. Absent: this policy does not plan them.")
+    decode: int | None = _said("Wanted number of decode workers. Absent: this policy does not plan them.")
     time: str | None = Field(
         default=None, description="When it was published.", json_schema_extra={"format": "date-time"}
     )
     superseded: int | None = _said(
-        "Id of the decision that it replaced unacknowledged, after the longest wait."
+        "Id of the previous decision, if this one replaced it without an acknowledgement because maxWaitSeconds was over."
     )
     waiting_since: str | None = Field(
         default=None,
-        description="Since when a newer decision waits for this one's acknowledgement.",
+        description="Time since which a newer decision has been waiting for the acknowledgement of this one.",
         json_schema_extra={"format": "date-time"},
     )
     acknowledged_unpublished: int | None = _said(
-        "Highest id that was acknowledged before it was published. It acknowledges nothing; later ids are above it."
+        "Highest id that was acknowledged although no decision had it. It has no effect, except that later ids are higher."
     )
 
 
@@ -261,12 +275,12 @@ class AcknowledgedStatus(Part):
 class StartupStatus(Part):
     """How long a new replica takes until it serves."""
 
-    seconds: Figure | None = _said("Start-up time that plans reckon with, in seconds.")
+    seconds: Figure | None = _said("Start-up time that plans assume, in seconds.")
     source: str | None = _said("Where it comes from: Spec, Measured or Default.")
 
 
 class SummaryStatus(Part):
-    """Ready-made texts of the printer columns."""
+    """Texts for the columns of `kubectl get`."""
 
     ttft: str | None = _said("Observed and target TTFT, in milliseconds: 431/500.")
     itl: str | None = _said("Observed and target ITL, in milliseconds: 28.1/50.")
@@ -275,19 +289,19 @@ class SummaryStatus(Part):
     gpus: str | None = _said("GPUs of the desired replicas and the budget: 20/64.")
     attained: str | None = _said(
         "Percent that met the worse of the two targets in the last hour, and the promise: 98.7/99. "
-        "Two figures (0-88.8/99): the histogram's buckets leave it open."
+        "Two figures (0-88.8/99) mean that the histogram's buckets are too wide to tell."
     )
     why: str | None = _said(
-        "Reason of the last decision, or the limit that kept replicas from the load's need."
+        "Reason of the last decision, or the limit that kept a role from the replicas that the load needs."
     )
 
 
 class Status(Part):
     """What the operator found, expects and decided."""
 
-    observed_generation: int | None = _said("metadata.generation that the last plan was made for.")
+    observed_generation: int | None = _said("metadata.generation of the policy at the last plan.")
     conditions: Annotated[tuple[Condition, ...], ListMap("type")] | None = _said(
-        "Ready and what it is computed from, and what else users should know."
+        "Ready, the conditions that it is computed from, and others that users should know."
     )
     target: TargetStatus | None = _said("The target as it was found.")
     roles: Annotated[tuple[RoleStatus, ...], ListMap("name")] | None = _said("Replicas per role, and why.")
@@ -299,23 +313,27 @@ class Status(Part):
     observed: ObservedStatus | None = _said(
         "What the last observation showed. Absent figures are unknown, not zero."
     )
-    forecast: ForecastStatus | None = _said("What is expected until new replicas could serve.")
-    expected: ExpectedStatus | None = _said("What the decided size should give under the forecast.")
-    correction: Annotated[tuple[CorrectionStatus, ...], ListMap("name")] | None = _said(
-        "How observed latencies compare with the profile's, per stage."
+    forecast: ForecastStatus | None = _said(
+        "The load that is expected by the time that new replicas could serve."
     )
-    attainment: AttainmentStatus | None = _said("Shares that met the targets, each latency by itself.")
+    expected: ExpectedStatus | None = _said(
+        "Latencies and utilisation that are expected at the decided size and the forecast load."
+    )
+    correction: Annotated[tuple[CorrectionStatus, ...], ListMap("name")] | None = _said(
+        "Observed latencies compared with the profile's, per stage."
+    )
+    attainment: AttainmentStatus | None = _said(
+        "Share of requests and tokens that met the targets, separately for TTFT and ITL."
+    )
     last_decision: DecisionStatus | None = _said("The last decision.")
     decisions: Annotated[tuple[DecisionStatus, ...], Field(max_length=DECISIONS_KEPT)] | None = Field(
         default=None, description="The last decisions, newest first.", json_schema_extra=_ATOMIC
     )
-    last_published: PublishedStatus | None = _said(
-        "Connector Virtual: the decision that was published last, whoever is to carry it out."
-    )
+    last_published: PublishedStatus | None = _said("Connector Virtual: the last decision that was published.")
     last_acknowledged: AcknowledgedStatus | None = _said(
-        "Connector Virtual: the decision that was acknowledged last; its counts are those that run."
+        "Connector Virtual: the last decision that was acknowledged. Its counts are those that run."
     )
-    summary: SummaryStatus | None = _said("Ready-made texts of the printer columns.")
+    summary: SummaryStatus | None = _said("Texts for the columns of `kubectl get`.")
     planner_state: Annotated[str, Field(max_length=PLANNER_STATE_BYTES)] | None = _said(
-        "What a restarted operator cannot read back from Prometheus: versioned JSON, for the operator only."
+        "State that a restarted operator cannot read back from Prometheus. Versioned JSON, for the operator only."
     )

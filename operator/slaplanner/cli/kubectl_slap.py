@@ -5,10 +5,15 @@ It asks kubectl, which knows the cluster, the context and the credentials.
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -43,6 +48,7 @@ def main() -> None:
       kubectl slap status -A
       kubectl slap why llama-70b -n serving
       kubectl slap pause llama-70b -n serving --scale-in
+      kubectl slap simulate llama-70b -n serving --trace day.jsonl.gz --report day.html
     """  # noqa: D301 - click wants the character
 
 
@@ -57,7 +63,8 @@ def status(*, name: str | None, all_namespaces: bool, **at: str | None) -> None:
     """
     found = _get(*([name] if name else []), *(["--all-namespaces"] if all_namespaces else []), at=at)
     policies = found.get("items", [found])
-    click.echo(policy_text.table(policies) if policies else "no policies")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else policy_text.WIDTH
+    click.echo(policy_text.table(policies, width=width) if policies else "no policies")
 
 
 @main.command(short_help="The last decisions as a story.")
@@ -106,8 +113,68 @@ def plan(*, name: str, **at: str | None) -> None:
     click.echo(f"a plan of {name} is requested; `kubectl slap why {name}` shows it")
 
 
+@main.command(
+    short_help="What the policy would do to a trace.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("name")
+@click.option(
+    "--trace",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Requests to play; every format that `slaplanner simulate` reads.",
+)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@where
+def simulate(*, name: str, trace: str, options: tuple[str, ...], **at: str | None) -> None:
+    """Play a trace through the policy as it is in the cluster, with its profile and its deployment.
+
+    Nothing in the cluster is changed. Further options go to `slaplanner simulate`, such as --report day.html.
+    """
+    policy = _get(name, at=at)
+    policy.pop("status", None)
+    profile, target = policy["spec"]["profile"], policy["spec"]["targetRef"]
+    with tempfile.TemporaryDirectory(prefix="kubectl-slap-") as scratch:
+        folder = Path(scratch)
+        words = ["--filename", _written(folder / "policy.json", policy), "--trace", trace]
+        if "configMapRef" in profile and not _named("--profile", options):
+            stored = _get_any("configmap", profile["configMapRef"]["name"], at=at)
+            words += ["--profile", _unpacked(folder / "profile", stored)]
+        if "name" in target and not _named("--target", options):
+            graph = _get_any("dynamographdeployments.nvidia.com", target["name"], at=at)
+            words += ["--target", _written(folder / "target.json", graph)]
+        played = subprocess.run(  # noqa: S603 - this very program, and no shell
+            [sys.executable, "-m", "slaplanner", "simulate", *words, *options], check=False
+        )
+    raise SystemExit(played.returncode)
+
+
+def _named(option: str, options: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] == option for word in options)
+
+
+def _written(file: Path, document: dict[str, Any]) -> str:
+    """JSON is YAML too."""
+    file.write_text(json.dumps(document), encoding="utf-8")
+    return str(file)
+
+
+def _unpacked(folder: Path, config_map: dict[str, Any]) -> str:
+    """The entries of a ConfigMap as files of a directory; its keys cannot have a slash."""
+    folder.mkdir()
+    for key, text in (config_map.get("data") or {}).items():
+        (folder / key).write_text(text, encoding="utf-8")
+    for key, text in (config_map.get("binaryData") or {}).items():
+        (folder / key).write_bytes(base64.b64decode(text))
+    return str(folder)
+
+
 def _get(*words: str, at: dict[str, str | None]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_kubectl("get", RESOURCE, *words, "--output=json", at=at))
+    return _get_any(RESOURCE, *words, at=at)
+
+
+def _get_any(*words: str, at: dict[str, str | None]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_kubectl("get", *words, "--output=json", at=at))
     return found
 
 

@@ -12,7 +12,7 @@ import yaml
 from slaplanner.adapters.migration.draft import MigrationError
 from slaplanner.adapters.migration.sources import migrate as migrated
 from slaplanner.api.validation import judge
-from slaplanner.api.yaml_documents import DocumentError, read_documents
+from slaplanner.yaml_documents import DocumentError, read_documents
 
 _WIDTH = 100
 

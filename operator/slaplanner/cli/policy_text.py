@@ -51,15 +51,22 @@ REMEDIES: Final = {
 Object = Mapping[str, Any]
 
 
-def table(policies: Sequence[Object]) -> str:
-    """One line per policy."""
+def table(policies: Sequence[Object], *, width: int = WIDTH) -> str:
+    """One line per policy; a paragraph for each where the longest line has more than *width* characters."""
     head = ("POLICY", "READY", "IN TIME", "PREFILL", "DECODE", "GPUS", "WHY")
     rows = [head, *(_row(policy) for policy in policies)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-    return "\n".join(lines)
+    lines = [
+        "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    if max(map(len, lines)) <= width:
+        return "\n".join(lines)
+    return "\n".join(_paragraph(head, row) for row in rows[1:])
+
+
+def _paragraph(head: Sequence[str], row: Sequence[str]) -> str:
+    named = ", ".join(f"{name.lower()} {cell}" for name, cell in zip(head[1:-1], row[1:-1], strict=True))
+    return f"{row[0]}\n{_wrapped(named, indent=2)}\n{_wrapped(row[-1], indent=2)}"
 
 
 def history(policy: Object) -> str:
@@ -144,7 +151,7 @@ def _reason(policy: Object) -> str:
         return str(ready.get("reason", "Pending"))
     limits = sorted({role["limitedBy"] for role in status.get("roles") or () if role.get("limitedBy")})
     if limits:
-        return f"Limited: {', '.join(limits)}"
+        return ", ".join(limits)
     return str((status.get("lastDecision") or {}).get("reason", "Pending"))
 
 
@@ -197,6 +204,8 @@ def _changes(spec: Object, status: Object, policy: Object) -> Iterable[str]:
             continue
         if condition["status"] != "Unknown":
             yield f"{kind} is {condition['status']} ({condition['reason']}): {condition.get('message', '')}"
+            if (remedy := REMEDIES.get(condition["reason"])) is not None:
+                yield f"{condition['reason']}: {remedy}"
     for role in status.get("roles") or ():
         if (limit := role.get("limitedBy")) is not None:
             yield f"{role['name']}, {limit}: {REMEDIES.get(limit, 'see the message of the decision')}"

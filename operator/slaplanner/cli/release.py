@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import click
 import urllib3
-from kubernetes import client, config
+from kubernetes import client
 
-from slaplanner.adapters.kubeconfig import UNREADABLE
+from slaplanner.adapters.kubeconfig import UNREADABLE, NoContextError, credentials, namespace_of
 from slaplanner.api.policy import FINALIZER, GROUP, PLURAL, VERSION
 
 EXIT_FAILED = 1
@@ -38,10 +39,17 @@ The same for one policy by kubectl, when {FINALIZER} is its only finalizer:
 @click.option("-n", "--namespace", help="Namespace; without it, the kubeconfig context's.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Policies of all namespaces.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be let go.")
-@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False), help="Kubeconfig file.")
+@click.option(
+    "--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Kubeconfig file."
+)
 @click.option("--context", help="Context of the kubeconfig.")
 def release(
-    *, namespace: str | None, all_namespaces: bool, dry_run: bool, kubeconfig: str | None, context: str | None
+    *,
+    namespace: str | None,
+    all_namespaces: bool,
+    dry_run: bool,
+    kubeconfig: Path | None,
+    context: str | None,
 ) -> None:
     """Remove the operator's finalizer from SLAPolicies, once the operator is gone.
 
@@ -68,14 +76,14 @@ def release(
         sys.exit(EXIT_FAILED)
 
 
-def _connect(kubeconfig: str | None, context: str | None) -> tuple[client.CustomObjectsApi, str]:
+def _connect(kubeconfig: Path | None, context: str | None) -> tuple[client.CustomObjectsApi, str]:
     """The API and the namespace that the context names."""
-    contexts, active = config.list_kube_config_contexts(config_file=kubeconfig)  # type: ignore[no-untyped-call]  # unannotated there
-    chosen = active if context is None else next((c for c in contexts if c["name"] == context), None)
-    if chosen is None:
-        raise click.UsageError(f"found no context {context!r} in the kubeconfig")
-    api = config.new_client_from_config(config_file=kubeconfig, context=context)  # type: ignore[no-untyped-call]  # unannotated there
-    return client.CustomObjectsApi(api), chosen["context"].get("namespace") or "default"
+    try:
+        namespace = namespace_of(kubeconfig=kubeconfig, context=context)
+    except NoContextError as error:
+        raise click.UsageError(str(error)) from error
+    configuration = credentials(kubeconfig=kubeconfig, context=context)
+    return client.CustomObjectsApi(client.ApiClient(configuration)), namespace
 
 
 def _release_all(api: client.CustomObjectsApi, namespace: str | None, *, dry_run: bool) -> bool:

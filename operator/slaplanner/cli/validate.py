@@ -12,9 +12,9 @@ import click
 
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.validation import is_policy, judge
-from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.cli.manifest import Placed
 from slaplanner.core.errors import PolicyError
+from slaplanner.yaml_documents import DocumentError, read_documents
 
 EXIT_INVALID = 1
 

@@ -1,8 +1,8 @@
-"""One plan, in a straight line: look, observe, decide, act; then it is told to whoever wants to know.
+"""One plan from start to end: read the target, observe, decide, act. The caller reports the result.
 
-What goes wrong on the way becomes a finding, never an exception: the next plan is the retry. That
-includes defects of the planner itself: they count as a failed observation, so that the user's fallback
-begins in time. A plan whose policy changed meanwhile is dropped before it writes.
+An error on the way becomes a finding and never an exception, because the next plan is the retry. A bug of the planner
+counts as a failed observation, so that the policy's fallback takes effect in time. If the policy changes while its plan
+runs, the plan is dropped before it writes.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from typing import Any
 import kopf
 import kubernetes
 from kubernetes import aio
-from kubernetes.config.config_exception import ConfigException
 
 from slaplanner.adapters.deployment import bounded_client
-from slaplanner.adapters.kubeconfig import UNREADABLE
+from slaplanner.adapters.kubeconfig import UNREADABLE, aio_credentials, credentials
 from slaplanner.adapters.leases import Leases
 from slaplanner.controller import handlers
 from slaplanner.controller.edited_settings import edited
@@ -194,46 +193,21 @@ def _leadership(
 
 
 def _credentials(*, kubeconfig: Path | None, context: str | None) -> kubernetes.client.Configuration:
-    configuration = kubernetes.client.Configuration()
     try:
-        if kubeconfig is None and context is None:
-            try:
-                kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            except ConfigException:
-                kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=str(kubeconfig) if kubeconfig else None,
-                context=context,
-                client_configuration=configuration,
-            )
+        return credentials(kubeconfig=kubeconfig, context=context)
     except UNREADABLE as error:
         where = f"{kubeconfig}: " if kubeconfig is not None else ""
         raise NoClusterError(
             f"{where}found no way to an API server ({error}); wanted a pod's service account, --kubeconfig or "
             "KUBECONFIG"
         ) from error
-    return configuration
 
 
 def _watching(
     *, kubeconfig: Path | None, context: str | None
 ) -> Callable[[], Awaitable[aio.client.ApiClient]]:
     async def make() -> aio.client.ApiClient:
-        configuration = aio.client.Configuration()
-        outside = kubeconfig is not None or context is not None
-        if not outside:
-            try:
-                aio.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            except aio.config.ConfigException:
-                outside = True
-        if outside:
-            await aio.config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=str(kubeconfig) if kubeconfig else None,
-                context=context,
-                client_configuration=configuration,
-            )
-        return aio.client.ApiClient(configuration)
+        return aio.client.ApiClient(await aio_credentials(kubeconfig=kubeconfig, context=context))
 
     return make
 

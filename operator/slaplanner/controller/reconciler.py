@@ -1,8 +1,8 @@
-"""The heartbeat of one policy: look whether anything is due, and do it.
+"""The heartbeat of one policy: check whether anything is due, and do it.
 
-It runs every few seconds and mostly finds nothing to do: a comparison of versions that watches keep
-up to date. When the target moved it looks again (to learn start-up times, to finish a move whose
-second half waited for GPUs), and when a plan is due it makes one.
+A heartbeat runs every few seconds. Mostly nothing is due, and it only compares versions that the watches keep up to
+date. If the target changed, it reads the target again: to measure start-up times, and to finish a move whose second
+half waited for GPUs. If a plan is due, it makes one.
 """
 
 from __future__ import annotations

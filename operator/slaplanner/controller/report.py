@@ -1,7 +1,7 @@
-"""Telling: the status, events, the deployment's conditions, metrics and the log, from one plan.
+"""Reports one plan: in the status, in events, in the deployment's conditions, in metrics and in the log.
 
-Whatever cannot be told now (the API server is away, a write is refused) costs no plan: the status
-is kept and tried again with the next heartbeat, and the rest is told with the next plan.
+A report that fails costs no plan. If the API server is away or refuses the write, the status is kept and written with
+the next heartbeat. Everything else is reported with the next plan.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import yaml
-
 from slaplanner.adapters.tls_closing import tls_closed
 from slaplanner.core.reasons import Reason
 from slaplanner.settings import BasicAuth, ClientCertificate, EtcdConnection
@@ -70,30 +68,20 @@ async def kubernetes_channel(
     # Kubernetes' client takes a second to import, which programs on etcd need not pay.
     from kubernetes import aio  # noqa: PLC0415
 
+    from slaplanner.adapters.kubeconfig import UNREADABLE, aio_credentials, namespace_of  # noqa: PLC0415
     from slaplanner.virtual.kubernetes_backend import KubernetesChannel  # noqa: PLC0415
 
-    configuration = aio.client.Configuration()
-    found = namespace
     try:
+        configuration = await aio_credentials(kubeconfig=kubeconfig, context=context)
         own = _pods_namespace() if kubeconfig is None and context is None else None
-        if own is not None:
-            aio.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            found = found or own
-        else:
-            file = str(kubeconfig) if kubeconfig else None
-            await aio.config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=file, context=context, client_configuration=configuration
-            )
-            contexts, active = aio.config.list_kube_config_contexts(config_file=file)  # type: ignore[no-untyped-call]
-            chosen = next((one for one in contexts if one["name"] == context), active)
-            found = found or chosen["context"].get("namespace") or "default"
-    except (aio.config.ConfigException, OSError, yaml.YAMLError, *_MALFORMED) as error:
+        found = namespace or own or namespace_of(kubeconfig=kubeconfig, context=context)
+    except UNREADABLE as error:
         raise ChannelError(
             f"there is no way to an API server: {error}", reason=Reason.API_UNAVAILABLE
         ) from error
     try:
         async with aio.client.ApiClient(configuration) as api:
-            yield KubernetesChannel(api, namespace=found or "default", name=policy)
+            yield KubernetesChannel(api, namespace=found, name=policy)
     finally:
         await tls_closed()
 
@@ -102,8 +90,5 @@ def _pods_namespace() -> str | None:
     """The namespace of the pod that this runs in; None outside of a cluster."""
     return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else None
 
-
-_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
-"""What Kubernetes' client raises for a kubeconfig that is YAML of another shape."""
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

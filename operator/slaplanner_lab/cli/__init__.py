@@ -6,4 +6,5 @@ SUMMARIES = {
     "forecast": "Compare predictors on a trace or a series.",
     "profile": "Check and show a measured profile.",
     "simulate": "Play a trace through a fleet that scales.",
+    "trace": "Make a trace of what a deployment served.",
 }

@@ -18,11 +18,11 @@ from slaplanner.adapters.profiles import (
     load_directory,
     load_file,
 )
-from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.core.errors import ProfileError, ProfileFormatError, ProfileNotFound
 from slaplanner.core.model import Interpolation
 from slaplanner.core.profiles.checks import Fault
 from slaplanner.core.profiles.parse import MAX_FILE_BYTES
+from slaplanner.yaml_documents import DocumentError, read_documents
 from slaplanner_lab.cli.inputs import check_writable
 from slaplanner_lab.cli.profile_tables import print_profile, profile_document
 

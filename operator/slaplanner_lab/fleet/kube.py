@@ -65,9 +65,7 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
         kubernetes.config.ConfigException: there is none, or it lacks the context.
     """
     found = client.Configuration()
-    config.load_kube_config(  # type: ignore[no-untyped-call]  # the client ships no annotations here
-        config_file=kubeconfig, context=context, client_configuration=found
-    )
+    config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=found)
     tls = ssl.create_default_context(cafile=found.ssl_ca_cert)
     if not found.verify_ssl:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
@@ -79,7 +77,7 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
     elif found.username:
         pair = base64.b64encode(f"{found.username}:{found.password}".encode()).decode()
         headers["Authorization"] = f"Basic {pair}"
-    _, current = config.list_kube_config_contexts(config_file=kubeconfig)  # type: ignore[no-untyped-call]
+    _, current = config.list_kube_config_contexts(config_file=kubeconfig)
     return Access(server=found.host, tls=tls, headers=headers, context=context or current["name"])
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.validation import is_policy, judge
-from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.cli import main
 from slaplanner.settings import Settings
 from slaplanner.settings_reading import SettingsError, read_tree, read_yaml
+from slaplanner.yaml_documents import DocumentError, read_documents
 
 POLICY = """\
 apiVersion: slaplanner.io/v1alpha1

@@ -10,8 +10,8 @@ import pytest
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.schema import spec_schema
 from slaplanner.api.validation import Judgement, judge
-from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.core.errors import PolicyError
+from slaplanner.yaml_documents import DocumentError, read_documents
 from tests.policy_corpus import (
     HANDLED,
     Case,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slaplanner.api.yaml_documents import DocumentError, read_documents
+from slaplanner.yaml_documents import DocumentError, read_documents
 
 
 def _value(text: str) -> Any:

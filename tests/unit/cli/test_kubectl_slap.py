@@ -96,8 +96,21 @@ def test_a_line_has_what_was_kept_and_why_it_is_so() -> None:
         "7/9",
         "5/5",
         "28/48",
-        "Limited: TooManyReplicas",
+        "TooManyReplicas",
     ]
+
+
+def test_long_names_make_a_paragraph_and_lose_nothing() -> None:
+    long = policy()
+    long["metadata"] = {"name": "llama-3-3-70b-instruct-fp8-prod", "namespace": "serving-of-the-search-team"}
+    lines = policy_text.table([policy(), long]).splitlines()
+    assert max(map(len, lines)) <= policy_text.WIDTH
+    assert lines[3:] == [
+        "serving-of-the-search-team/llama-3-3-70b-instruct-fp8-prod",
+        "  ready True, in time 0/99, prefill 7/9, decode 5/5, gpus 28/48",
+        "  TooManyReplicas",
+    ]
+    assert len(policy_text.table([policy(), long], width=200).splitlines()) == 3
 
 
 def test_a_policy_that_nobody_planned_has_a_line_too() -> None:

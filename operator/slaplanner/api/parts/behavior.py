@@ -27,22 +27,21 @@ class ScalingRulesSpec(Part):
     stabilization_window_seconds: SecondsOrNone = Field(
         default=0,
         description=(
-            "Seconds over which past recommendations are looked at before a role grows: "
-            "the lowest of them counts. 0: at once."
+            "Seconds of past recommendations to consider; a role grows to the lowest of them. 0: it grows at once."
         ),
     )
     policies: Annotated[tuple[RateLimitSpec, ...], Field(max_length=4)] | None = Field(
         default=None,
-        description="Rate limits; selectPolicy says which counts. Absent or empty: free.",
+        description="Rate limits; selectPolicy chooses among them. Absent or empty: no rate limit.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     select_policy: SelectPolicy = Field(
         default=SelectPolicy.MAX,
-        description="Which rate limit counts: Max (the most change), Min (the least); Disabled forbids the direction.",
+        description="Which rate limit applies: Max (the one that allows the largest change) or Min (the smallest). Disabled forbids any change in this direction.",
     )
     tolerance: Annotated[float, Strict(), Field(ge=0, le=1)] = Field(
         default=0.0,
-        description="Relative change of the wanted replicas below which nothing is done: 0 to 1, 0.1 is 10 percent.",
+        description="The role is left alone if the wanted replicas differ by less than this share from the current ones: 0 to 1; 0.1 is 10 percent.",
     )
 
     def to_core(self) -> ScalingRules:
@@ -60,8 +59,7 @@ class ScaleDownSpec(ScalingRulesSpec):
     stabilization_window_seconds: SecondsOrNone = Field(
         default=300,
         description=(
-            "Seconds over which past recommendations are looked at before a role shrinks: "
-            "the highest of them counts. 0: at once."
+            "Seconds of past recommendations to consider; a role shrinks to the highest of them. 0: it shrinks at once."
         ),
     )
 

@@ -21,7 +21,7 @@ class Matcher(Part):
         description="How the label's value is compared: Equal, NotEqual, or by regular expression, Matches, NotMatches.",
     )
     value: Annotated[str, StringConstraints(max_length=512)] = Field(
-        description="What it is compared with: a value, or an RE2 expression that must match the whole value."
+        description="Value to compare with, or an RE2 expression that must match the whole value."
     )
 
 
@@ -36,11 +36,11 @@ class MetricsSpec(Part):
     )
     source: MetricsSource = Field(
         default=MetricsSource.FRONTEND,
-        description="Whose metrics are read: Dynamo's Frontend, or its Router.",
+        description="Component whose metrics are read: Dynamo's Frontend or its Router.",
     )
     model: Text | None = Field(
         default=None,
-        description="Value of the label model, in any case. Absent: the model that the target's workers serve.",
+        description="Value of the label `model`; case does not matter. Absent: the model that the target's workers serve.",
     )
     dynamo_namespace: Text | None = Field(
         default=None,
@@ -55,19 +55,17 @@ class MetricsSpec(Part):
     ) = Field(
         default=None,
         description=(
-            "What the names of the frontend's metrics begin with. Absent: what the target's frontend says in "
-            "DYN_METRICS_PREFIX or --metrics-prefix, else dynamo_frontend."
+            "Prefix of the frontend's metric names. Absent: the target's DYN_METRICS_PREFIX or --metrics-prefix, else dynamo_frontend."
         ),
     )
     matchers: Annotated[tuple[Matcher, ...], Field(max_length=8)] | None = Field(
         default=None,
-        description="Further conditions that every series must meet, all of them.",
+        description="Further label conditions. A series is read only if it meets all of them.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     window_seconds: Annotated[int, Strict(), Field(ge=4, le=DAY_S)] | None = Field(
         default=None,
         description=(
-            "What one observation looks back on, in seconds; at least four scrapes of Prometheus. "
-            "Absent: planning.intervalSeconds, at least 60."
+            "Length of the window that one observation covers, in seconds; at least four scrape intervals of Prometheus. Absent: planning.intervalSeconds, at least 60."
         ),
     )

@@ -61,28 +61,27 @@ class PredictorSpec(Part):
     log1p: Flag = Field(
         default=False,
         alias="log1p",
-        description="Whether the series is forecast on a logarithmic scale, log(1 + x).",
+        description="Whether to forecast the series on a logarithmic scale, log(1 + x).",
     )
     window_size: Annotated[int, Strict(), Field(ge=0, le=10_000)] = Field(
         default=0,
-        description="Points of history that are used, one per planning interval. 0: what the method needs, bounded.",
+        description="Number of points of history to use, one per planning interval. 0: as many as the method needs, up to a fixed limit.",
     )
     min_observations: Annotated[int, Strict(), Field(ge=1, le=10_000)] = Field(
         default=5,
-        description="Points of history below which the last value stands in for the forecast.",
+        description="Minimum number of points of history. With fewer, the last value is used as the forecast.",
     )
-    kalman: KalmanSpec = part(KalmanSpec, "Tuning of the Kalman filter, which only the type Kalman reads.")
+    kalman: KalmanSpec = part(KalmanSpec, "Tuning of the Kalman filter. Used only if type is Kalman.")
     warmup_trace: WarmupTraceSpec | None = Field(
         default=None,
         description=(
-            "A trace that stands before the history while that is short, as if it had ended where the history "
-            "begins. Absent: the predictor starts from nothing."
+            "A recorded trace that is put before the history while the history is short, as if the trace had ended when the history begins. Absent: the predictor starts without any history."
         ),
     )
 
 
 class PlanningSpec(Part):
-    """When and how is planned."""
+    """When the operator plans, and how."""
 
     interval_seconds: Annotated[int, Strict(), Field(ge=5, le=DAY_S)] = Field(
         default=180, description="Seconds between two plans: 5 to 86400."
@@ -97,12 +96,12 @@ class PlanningSpec(Part):
     predictor: PredictorSpec = part(PredictorSpec, "How the load of the next interval is forecast.")
     correction: Toggle = Field(
         default=Toggle.ENABLED,
-        description="Whether observed latencies correct the profile's: Enabled or Disabled.",
+        description="Whether the profile's latencies are corrected by the observed ones: Enabled or Disabled.",
     )
     startup_seconds: Seconds | None = Field(
         default=None,
         description=(
             "Seconds from the creation of a replica's pod until it is ready. "
-            "Absent: measured from the target's own scale-ups, 120 until one was seen."
+            "Absent: measured from the target's own scale-ups; 120 until one has been measured."
         ),
     )

@@ -29,11 +29,11 @@ class SlaSpec(Part):
     )
     isl: Tokens = Field(
         default=3000.0,
-        description="Expected mean input sequence length (ISL), in tokens. Used until traffic is seen.",
+        description="Expected mean input sequence length (ISL), in tokens. Used until traffic has been observed.",
     )
     osl: Tokens = Field(
         default=150.0,
-        description="Expected mean output sequence length (OSL), in tokens. Used until traffic is seen.",
+        description="Expected mean output sequence length (OSL), in tokens. Used until traffic has been observed.",
     )
     attainment: Annotated[float, Strict(), Field(ge=50, le=99.9)] = Field(
         default=99.0,
@@ -45,12 +45,11 @@ class FallbackSpec(Part):
     """What holds while the load stays unknown."""
 
     after: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
-        default=3, description="Failed observations in a row after which the mode below takes over."
+        default=3, description="Number of failed observations in a row after which `mode` takes effect."
     )
     mode: FallbackMode = Field(
         default=FallbackMode.HOLD,
         description=(
-            "Hold keeps what runs; Static sets the roles' fallbackReplicas; CurrentIfHigher sets them "
-            "unless more are running."
+            "Hold keeps the current replicas. Static sets fallbackReplicas. CurrentIfHigher sets fallbackReplicas unless more are running."
         ),
     )

@@ -19,8 +19,7 @@ class TargetRef(Part):
     ) = Field(
         default=None,
         description=(
-            "Group and version of the target, such as nvidia.com/v1alpha1. Optional: only the group counts, "
-            "the version is the newest that the cluster serves."
+            "Group and version of the target, such as nvidia.com/v1alpha1. Optional. Only the group is used: the operator reads the newest version that the cluster serves."
         ),
     )
     kind: Annotated[TargetKind, OneOf(TARGET_KINDS)] = Field(
@@ -39,7 +38,7 @@ class GpuBudget(Part):
     max: Gpus | None = Field(
         default=None,
         description=(
-            "GPUs that all replicas of this policy may use together, held at every moment of a change. Absent: no limit."
+            "Maximum number of GPUs for all replicas of this policy together. The limit also holds at every moment while replicas change. Absent: no limit."
         ),
     )
 
@@ -52,21 +51,21 @@ class RoleSpec(Part):
     )
     component: Text | None = Field(
         default=None,
-        description="Name of the role's component in the target. Needed only where it cannot be found there.",
+        description="Name of the role's component in the target. Needed only if the operator cannot find it there.",
     )
     gpus_per_replica: Gpus | None = Field(
         default=None,
-        description="GPUs that one replica uses, all its nodes together. Absent: read from the target.",
+        description="Number of GPUs of one replica, summed over all its nodes. Absent: read from the target.",
     )
-    min_replicas: Count = Field(default=1, description="Replicas that are never gone below.")
+    min_replicas: Count = Field(default=1, description="Minimum number of replicas.")
     max_replicas: Count | None = Field(
-        default=None, description="Replicas that are never gone above. Absent: only the GPU budget limits."
+        default=None, description="Maximum number of replicas. Absent: only the GPU budget limits the role."
     )
     fallback_replicas: Count | None = Field(
         default=None,
         description=(
-            "Replicas while the load stays unknown, with fallback mode Static or CurrentIfHigher. "
-            "Required for every role of the mode with Static."
+            "Number of replicas while the load stays unknown, in fallback modes Static and CurrentIfHigher. "
+            "Required for every role if fallback.mode is Static."
         ),
     )
 
@@ -115,14 +114,13 @@ class VirtualSpec(Part):
     max_wait_seconds: Seconds | None = Field(
         default=None,
         description=(
-            "Seconds that a new decision waits for the acknowledgement of the one before; then it is published "
-            "all the same. Absent: the operator's SCALING_MAX_WAIT_TIME, else 1800."
+            "Seconds that a new decision waits for the acknowledgement of the previous one. After that it is published anyway. Absent: the operator's SCALING_MAX_WAIT_TIME, else 1800."
         ),
     )
     check_interval_seconds: Seconds | None = Field(
         default=None,
         description=(
-            "Seconds between two looks for the acknowledgement. "
+            "Seconds between two checks for an acknowledgement. "
             "Absent: the operator's SCALING_CHECK_INTERVAL, else 10."
         ),
     )
@@ -137,11 +135,11 @@ class VirtualSpec(Part):
 
 
 class ConnectorSpec(Part):
-    """Who carries decisions out."""
+    """Who carries the decisions out."""
 
     type: Annotated[ConnectorType, OneOf(CONNECTORS)] = Field(
         default=ConnectorType.KUBERNETES,
-        description=f"Who carries decisions out. {choices(CONNECTORS)} Immutable.",
+        description=f"Who carries the decisions out. {choices(CONNECTORS)} Immutable.",
     )
     virtual: VirtualSpec | None = Field(
         default=None,
