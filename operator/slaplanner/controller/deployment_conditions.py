@@ -1,4 +1,4 @@
-"""What a policy says of its deployment, on the deployment itself: is it planned, is its SLA met?"""
+"""What a policy reports on its deployment: is it planned, and is its SLA met?"""
 
 from __future__ import annotations
 
