@@ -181,6 +181,11 @@ release: bed  ## Wheel, sdist, chart, manifests, SBOM, notes and checksums in DI
 	  --kubectl $$($(BIN)/python -m tests.testbed path kubectl) --helm $$($(BIN)/python -m tests.testbed path helm)
 	@ls -l $(DIST)
 
+.PHONY: release-check
+release-check: $(READY)  ## SBOM, hashes and known vulnerabilities of what the image installs
+	@$(BIN)/python -m pip install --quiet --editable '.[release]'
+	@$(BIN)/python -m manifests.release_check
+
 .PHONY: kind-up
 kind-up: image  ## A cluster on this laptop with the image in it (needs kind and a container engine)
 	kind get clusters | grep -qx $(KIND_CLUSTER) || kind create cluster --config kind-config.yaml

@@ -29,7 +29,6 @@ from slaplanner.adapters.traces.trace import parse_trace
 from slaplanner.api.annotations import pause_request, plan_request
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.api.validation import judge
-from slaplanner.api.yaml_documents import DocumentError, read_documents
 from slaplanner.controller.restoring import restored
 from slaplanner.controller.warmup import config_map_bytes
 from slaplanner.core.errors import MetricsError, PlanningError
@@ -38,6 +37,7 @@ from slaplanner.settings import parse_settings
 from slaplanner.settings_reading import SettingsError
 from slaplanner.virtual.etcd_json import document_of, entries_of
 from slaplanner.virtual.policy_document import ROLES, head_of, memory_of
+from slaplanner.yaml_documents import DocumentError, read_documents
 from tests.fakes import FakePrometheus
 from tests.scene import graph, policy, small_profile
 
