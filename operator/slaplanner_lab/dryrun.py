@@ -46,6 +46,8 @@ class RolePoint:
     """What came."""
     safe_tokens_s: float
     """What the replicas carry within the targets, at the lengths that came."""
+    sized_for_tokens_s: float | None = None
+    """The forecast's bound that the plan was sized for; None: nothing was sized."""
 
     @property
     def is_short(self) -> bool:
@@ -216,6 +218,11 @@ class _Run:
             )
             for role, count in replicas.items()
         }
+        if plan is not None:
+            roles = {
+                role: replace(point, sized_for_tokens_s=_sized_for(plan, role))
+                for role, point in roles.items()
+            }
         return Point(
             t_s=index * self.policy.interval_s,
             seen=load,
@@ -225,6 +232,14 @@ class _Run:
             reason=START_REASON if plan is None else plan.reason.value,
             message="" if plan is None else plan.message,
         )
+
+
+def _sized_for(plan: Plan, role: Role) -> float | None:
+    """Replicas before rounding times what one carries: the load that these replicas were sized for."""
+    sized = next((one.sized for one in plan.decision.roles if one.role is role), None)
+    if sized is None or sized.capacity_per_replica_tokens_s <= 0.0:
+        return None
+    return sized.raw * sized.capacity_per_replica_tokens_s
 
 
 def _load(seen: Interval) -> Load:

@@ -19,10 +19,14 @@ from slaplanner_lab.cli.inputs import (
     PAUSED,
     check_drawable,
     failing_clearly,
+    policy_option,
     read_policy,
     read_profile,
     read_requests,
+    target_option,
     time_unit,
+    tp_option,
+    trace_option,
     with_gpus,
 )
 from slaplanner_lab.cli.numbers import INTERVAL, REPLICAS, FiniteRange
@@ -41,27 +45,11 @@ Examples:
   slaplanner dryrun -f policy.yaml --trace day.jsonl.gz --output json | jq .gpuHours
 """,
 )
-@click.option(
-    "-f",
-    "--filename",
-    "policy_file",
-    required=True,
-    metavar="POLICY.yaml",
-    help="The SLAPolicy; - for standard input.",
-)
+@policy_option
 @click.option("--profile", metavar="DIR", help="Instead of the policy's profile.path.")
-@click.option(
-    "--target",
-    metavar="DGD.yaml",
-    help="The DynamoGraphDeployment, for GPUs per replica; else the policy's, else 1.",
-)
-@click.option(
-    "--trace",
-    "trace_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Requests: mooncake JSON lines, Dynamo's request trace, AIPerf, vLLM, Azure, BurstGPT; .gz too.",
-)
+@tp_option
+@target_option
+@trace_option
 @time_unit
 @click.option(
     "--warmup-trace",
@@ -109,6 +97,7 @@ def dryrun(
     *,
     policy_file: str,
     profile: str | None,
+    tp: int | None,
     target: str | None,
     trace_file: Path,
     unit: TimeUnit | None,
@@ -134,7 +123,7 @@ def dryrun(
         check_drawable(plot_file, option="--plot", formats=_FORMATS)
     with failing_clearly():
         written = read_policy(policy_file)
-        loaded = read_profile(profile, written)
+        loaded = read_profile(profile, written, tp=tp)
         policy = with_gpus(written, target)
         if interval is not None:
             policy = replace(policy, interval_s=interval)

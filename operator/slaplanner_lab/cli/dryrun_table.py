@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from slaplanner.core.model import Role
-from slaplanner_lab.cli.terminal import console_for_tables
+from slaplanner_lab.cli.terminal import compact_table, console_for_tables
 from slaplanner_lab.dryrun import DryRun, Point
 
 _TERMS = {Role.PREFILL: "prefill", Role.DECODE: "decode", Role.AGG: "agg"}
@@ -16,18 +15,16 @@ def print_table(run: DryRun, *, title: str, console: Console | None = None) -> N
     """Print all intervals, then what the run comes to."""
     out = console_for_tables(console)
     roles = run.policy.mode.roles
-    table = Table(
-        title=f"{title}: {len(run.points)} intervals of {run.interval_s:g} s",
-        title_justify="left",
-        caption="came / forecast; load / safe throughput in thousand tokens/s, red where more came than is safe",
-        caption_justify="left",
+    table = compact_table(
+        f"{title}: {len(run.points)} intervals of {run.interval_s:g} s",
+        caption="requests: arrived / forecast; load / safe throughput in thousand tokens/s, red and marked ! where more "
+        "arrived than is safe; the trace ends inside the last interval",
     )
-    table.add_column("t", justify="right")
-    for heading in ("requests", "ISL", "OSL", *(f"{_TERMS[role]} load" for role in roles)):
-        table.add_column(heading, justify="right")
-    for heading in (*(f"{_TERMS[role]} replicas" for role in roles), "GPUs"):
-        table.add_column(heading, justify="right", max_width=8)
-    table.add_column("reason", no_wrap=True)
+    for heading in ("t", "requests", "ISL", "OSL", *(_TERMS[role] for role in roles)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("replicas", justify="right", no_wrap=True)
+    table.add_column("GPUs", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
     for point in run.points:
         table.add_row(*_row(point, roles))
     out.print(table)
@@ -52,15 +49,15 @@ def _row(point: Point, roles: tuple[Role, ...]) -> tuple[str, ...]:
     loads = []
     for role in roles:
         at = point.roles[role]
-        text = f"{at.load_tokens_s / 1e3:,.1f} / {at.safe_tokens_s / 1e3:,.1f}"
-        loads.append(f"[red]{text}[/red]" if at.is_short else text)
+        text = f"{at.load_tokens_s / 1e3:,.1f}/{at.safe_tokens_s / 1e3:,.1f}"
+        loads.append(f"[red]!{text}[/red]" if at.is_short else text)
     return (
         f"{point.t_s:g}",
-        f"{seen.requests:,.0f} / {forecast.requests:,.0f}",
-        f"{_length(seen.isl_tokens)} / {_length(forecast.isl_tokens)}",
-        f"{_length(seen.osl_tokens)} / {_length(forecast.osl_tokens)}",
+        f"{seen.requests:,.0f}/{forecast.requests:,.0f}",
+        _length(seen.isl_tokens),
+        _length(seen.osl_tokens),
         *loads,
-        *(str(point.roles[role].replicas) for role in roles),
+        "+".join(str(point.roles[role].replicas) for role in roles),
         str(point.gpus),
         point.reason,
     )

@@ -21,7 +21,7 @@ from slaplanner.adapters.traces.errors import TraceError
 from slaplanner.adapters.traces.times import TimeUnit
 from slaplanner.core.errors import PlanningError
 from slaplanner.core.model import Interpolation
-from slaplanner_lab.cli.inputs import read_requests, time_unit
+from slaplanner_lab.cli.inputs import read_requests, time_unit, tp_option
 from slaplanner_lab.engine import EngineTables
 from slaplanner_lab.fleet import names
 from slaplanner_lab.fleet.frontend import Dialect
@@ -132,6 +132,7 @@ Annotations of a graph (fleet.slaplanner.io/...):
     required=True,
     help="Directory of a profile in Dynamo's format: how fast the engines are.",
 )
+@tp_option
 @click.option(
     "--slowdown", type=click.FloatRange(min=0.01), default=1.0, help="Engines slower by this factor."
 )
@@ -181,6 +182,7 @@ Annotations of a graph (fleet.slaplanner.io/...):
 def run(
     *,
     profile: Path,
+    tp: int | None,
     slowdown: float,
     trace: Path | None,
     unit: TimeUnit | None,
@@ -214,7 +216,7 @@ def run(
         access = _access(kubeconfig, context, really=yes_really)
         traffic = None if trace is None else _traffic(trace, unit, from_s, to_s)
         options = Options(
-            tables=_tables(profile, slowdown),
+            tables=_tables(profile, slowdown, tp=tp),
             traffic=traffic,
             amplify=amplify,
             seed=seed,
@@ -261,8 +263,8 @@ def _access(kubeconfig: str | None, context: str | None, *, really: bool) -> Acc
     return access
 
 
-def _tables(profile: Path, slowdown: float) -> EngineTables:
-    loaded = load_directory(profile, allowed=None, interpolation=Interpolation.MONOTONE)
+def _tables(profile: Path, slowdown: float, *, tp: int | None) -> EngineTables:
+    loaded = load_directory(profile, allowed=None, interpolation=Interpolation.MONOTONE, tp=tp)
     return EngineTables.of(loaded.profile).slowed(slowdown)
 
 

@@ -32,8 +32,8 @@ _FORMATS = (".png", ".svg", ".pdf")
 @click.command(
     epilog="""\b
 Examples:
-  slaplanner forecast examples/series/deepseek_r1_1min.csv --plot forecast.png
-  slaplanner forecast examples/traces/azure2023_conv.jsonl.gz --interval 30 --methods Auto,Constant
+  slaplanner forecast examples/traces/azure2023_conv.jsonl.gz --methods Auto,Constant --plot forecast.png
+  slaplanner forecast examples/series/deepseek_r1_1min.csv   # every method on a day of minutes: about two minutes
   slaplanner forecast load.csv --method mymodels:Median --output json
 """,
 )
@@ -97,7 +97,7 @@ def forecast(
 ) -> None:
     """Backtest predictors on a CSV of intervals, or on a trace of requests.
 
-    Every forecast is made from the past alone and met by what came; the first tenth is warm-up.
+    Every forecast is made from the past alone and met by what arrived; the first tenth is warm-up.
     Results go to stdout, progress to stderr.
 
     Exit code 0: well; 1: the input is bad; 2: usage.

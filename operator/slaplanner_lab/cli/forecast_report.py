@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from slaplanner_lab.backtest import Backtest, MethodResult
-from slaplanner_lab.cli.terminal import console_for_tables
+from slaplanner_lab.cli.terminal import compact_table, console_for_tables
 
 _LEVEL = 0.9
 
@@ -50,11 +49,9 @@ def print_table(result: Backtest, *, name: str, has_lengths: bool, console: Cons
     console = console_for_tables(console)
     rate = "prefill tokens" if has_lengths else "requests"
     end = f"{result.horizon_steps} step" + ("" if result.horizon_steps == 1 else "s")
-    table = Table(
-        title=f"{name}: {len(result.series)} points of {result.series.step_s:g} s, the first {result.first_scored} warm-up",
-        title_justify="left",
+    table = compact_table(
+        f"{name}: {len(result.series)} points of {result.series.step_s:g} s, the first {result.first_scored} warm-up",
         caption=f"WAPE of requests; bound at 90 % for {rate}, {end} ahead; pinball loss as a share of the mean load",
-        caption_justify="left",
     )
     table.add_column("method")
     for heading in ("WAPE 1 step", f"WAPE {end}", "pinball", "coverage", "ms median", "ms p99"):

@@ -43,12 +43,12 @@ def read_policy(path: str) -> SLAPolicy:
     return policy_from_text(read_text(path), source=path)
 
 
-def read_profile(directory: str | None, policy: SLAPolicy) -> LoadedProfile:
-    """The profile of *directory*, else of the policy's own path."""
+def read_profile(directory: str | None, policy: SLAPolicy, *, tp: int | None = None) -> LoadedProfile:
+    """The profile of *directory*, else of the policy's own path; *tp* chooses among pre-swept rows."""
     path = directory or policy.spec.profile.path
     if path is None:
         raise click.UsageError("the policy names a ConfigMap; give the profile's directory with --profile")
-    return load_directory(path, allowed=None, interpolation=policy.spec.profile.interpolation)
+    return load_directory(path, allowed=None, interpolation=policy.spec.profile.interpolation, tp=tp)
 
 
 def with_gpus(written: SLAPolicy, target: str | None) -> Policy:
@@ -94,6 +94,31 @@ def read_text(path: str) -> str:
         ) from error
 
 
+policy_option = click.option(
+    "-f",
+    "--filename",
+    "policy_file",
+    required=True,
+    metavar="POLICY.yaml",
+    help="The SLAPolicy; - for standard input.",
+)
+target_option = click.option(
+    "--target",
+    metavar="DGD.yaml",
+    help="The DynamoGraphDeployment, for GPUs per replica; else the policy's, else 1.",
+)
+trace_option = click.option(
+    "--trace",
+    "trace_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Requests: mooncake JSON lines, Dynamo's request trace, AIPerf, vLLM, Azure, BurstGPT; .gz too.",
+)
+tp_option = click.option(
+    "--tp",
+    type=click.IntRange(1),
+    help="Which tensor parallelism to read, where the profile has rows of several.",
+)
 time_unit = click.option(
     FLAG,
     "unit",

@@ -11,7 +11,7 @@ from rich.table import Table
 from slaplanner.adapters.profiles import LoadedProfile
 from slaplanner.core.profiles import DecodeProfile, DecodeTable, PrefillTable
 from slaplanner.core.wording import figure
-from slaplanner_lab.cli.terminal import console_for_tables
+from slaplanner_lab.cli.terminal import compact_table, console_for_tables
 
 
 def print_profile(loaded: LoadedProfile, console: Console | None = None) -> None:
@@ -68,7 +68,7 @@ def profile_document(loaded: LoadedProfile) -> dict[str, Any]:
 
 
 def _prefill(table: PrefillTable) -> Table:
-    grid = Table(title="prefill", title_justify="left")
+    grid = compact_table("prefill")
     for heading in ("ISL (tokens)", "TTFT (ms)", "tokens/s/GPU"):
         grid.add_column(heading, justify="right")
     for isl, ttft, throughput in zip(table.isl_tokens, table.ttft_ms, table.throughput_per_gpu, strict=True):
@@ -79,9 +79,8 @@ def _prefill(table: PrefillTable) -> Table:
 def _decode(table: DecodeTable, profile: DecodeProfile) -> Table:
     """One line per context: the measured range, and the best throughput under round ITL targets."""
     targets = _round_targets(table)
-    grid = Table(
-        title="decode: per context the measured range, and the best tokens/s/GPU under an ITL target",
-        title_justify="left",
+    grid = compact_table(
+        "decode: per context the measured range, and the best tokens/s/GPU under an ITL target"
     )
     for heading in ("context (tokens)", "points", "requests", "ITL (ms)"):
         grid.add_column(heading, justify="right")

@@ -21,10 +21,14 @@ from slaplanner_lab.cli.inputs import (
     PAUSED,
     check_drawable,
     failing_clearly,
+    policy_option,
     read_policy,
     read_profile,
     read_requests,
+    target_option,
     time_unit,
+    tp_option,
+    trace_option,
     with_gpus,
 )
 from slaplanner_lab.cli.numbers import REPLICAS, SECONDS
@@ -72,14 +76,7 @@ Examples:
   slaplanner simulate -f policy.yaml --trace day.jsonl.gz --sweep ttft=500,1000,itl=20,30 --gpu-hour-price 2.5
 """,
 )
-@click.option(
-    "-f",
-    "--filename",
-    "policy_file",
-    required=True,
-    metavar="POLICY.yaml",
-    help="The SLAPolicy; - for standard input.",
-)
+@policy_option
 @click.option(
     "--profile", metavar="DIR", help="What the planner believes; default: the policy's profile.path."
 )
@@ -87,13 +84,9 @@ Examples:
 @fleet_error
 @ttft_buckets
 @itl_buckets
-@click.option("--target", metavar="DGD.yaml", help="The DynamoGraphDeployment, for GPUs per replica.")
-@click.option(
-    "--trace",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Requests: mooncake JSON lines, Dynamo's request trace, AIPerf, vLLM, Azure, BurstGPT; .gz too.",
-)
+@tp_option
+@target_option
+@trace_option
 @time_unit
 @click.option(
     "--amplify",
@@ -161,8 +154,9 @@ def simulate(
     fleet_error: EngineError,
     ttft_buckets: tuple[float, ...],
     itl_buckets: tuple[float, ...],
+    tp: int | None,
     target: str | None,
-    trace: Path,
+    trace_file: Path,
     unit: TimeUnit | None,
     amplify: int,
     seed: int,
@@ -188,9 +182,9 @@ def simulate(
         check_drawable(report, option="--report", formats=(".html",))
     with failing_clearly():
         written = read_policy(policy_file)
-        believed = read_profile(profile, written)
-        fleet = read_profile(fleet_profile, written) if fleet_profile else believed
-        requests = read_requests(trace, unit)
+        believed = read_profile(profile, written, tp=tp)
+        fleet = read_profile(fleet_profile, written, tp=tp) if fleet_profile else believed
+        requests = read_requests(trace_file, unit)
 
         def scenario_for(policy: Policy) -> Scenario:
             return scenario_of(
@@ -231,13 +225,13 @@ def simulate(
                 report,
                 run,
                 rivals,
-                title=f"{written.metadata.name} on {trace.name}",
+                title=f"{written.metadata.name} on {trace_file.name}",
                 points=points,
                 price=price,
                 origin=Origin(
                     facts=_facts(
                         scenario,
-                        trace=str(trace),
+                        trace=str(trace_file),
                         copies=amplify,
                         seed=seed,
                         profiles=(profile or written.spec.profile.path or "", fleet_profile),

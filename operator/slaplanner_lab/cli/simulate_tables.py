@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from slaplanner.core.model import Policy
-from slaplanner_lab.cli.terminal import console_for_tables
+from slaplanner_lab.cli.terminal import compact_table, console_for_tables
 from slaplanner_lab.rivals.compare import Comparison
 from slaplanner_lab.simulation.loop import Run
 from slaplanner_lab.simulation.score import Percentiles, Score
@@ -23,7 +22,7 @@ def print_score(
     """One run: the promise, the latencies, the cost, and the hours when there are several."""
     out = console_for_tables(console)
     sla, kept = policy.sla, score.attainment
-    promise = Table(title="The promise", title_justify="left")
+    promise = compact_table("The promise")
     for column in ("", "target", "met", "p50", "p99"):
         promise.add_column(column, justify="left" if not column else "right")
     promise.add_row("TTFT", f"{sla.ttft_ms:g} ms", f"{kept.ttft:.2f} %", *_latency(score.ttft_ms))
@@ -39,7 +38,7 @@ def print_score(
         f"preemptions {score.preempted:,}, budget violations {score.budget_violations}"
     )
     if len(score.hours) > 1:
-        hours = Table(title="By hour", title_justify="left")
+        hours = compact_table("By hour")
         for column in ("hour", "requests", "both %", "TTFT %", "ITL %", "GPU-hours"):
             hours.add_column(column, justify="right")
         for hour in score.hours:
@@ -57,9 +56,9 @@ def print_score(
 
 def print_comparison(comparison: Comparison, *, console: Console | None = None) -> None:
     """Everybody's attainment and cost; below, the bound that nobody can pass."""
-    table = Table(title="Compared", title_justify="left")
+    table = compact_table("Compared")
     for column in ("who", "kept", "both %", "TTFT %", "ITL %", "GPU-hours", "moves", "runs"):
-        table.add_column(column, justify="left" if column == "who" else "right")
+        table.add_column(column, justify="left" if column == "who" else "right", overflow="fold")
     for entry in comparison.entries:
         at = entry.score.attainment
         table.add_row(
@@ -81,7 +80,7 @@ def print_sweep(
     points: Sequence[SweepPoint], *, price: float | None = None, console: Console | None = None
 ) -> None:
     """What each promise costs; the policy's name only where there are several."""
-    table = Table(title="What each promise costs", title_justify="left")
+    table = compact_table("What each promise costs")
     named = len({point.variant.name for point in points}) > 1
     headings = [*(["policy"] if named else []), "TTFT", "ITL", "GPUs", "kept", "both %", "GPU-hours"]
     for heading in [*headings, *([] if price is None else ["cost"])]:

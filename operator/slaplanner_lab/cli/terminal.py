@@ -5,11 +5,27 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 WIDTH_WHEN_PIPED = 140
 """Rich would fold to 80 columns, and a script or a log has no edge."""
+
+
+def compact_table(title: str, *, caption: str | None = None) -> Table:
+    """A table without frames, so that most fit a terminal of 80 columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
 
 
 def console_for_tables(console: Console | None = None) -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from slaplanner_lab.drawing.palette import (
     ARRIVED,
     ARRIVED_AREA,
     ARRIVED_WORD,
+    BOUND_WORD,
     FORECAST,
     FORECAST_WORD,
     GRID,
@@ -28,6 +30,10 @@ from slaplanner_lab.dryrun import DryRun
 
 _TITLES = {Role.PREFILL: "Prefill", Role.DECODE: "Decode", Role.AGG: "Aggregated workers"}
 _TOKENS = {Role.PREFILL: "input tokens/s", Role.DECODE: "output tokens/s", Role.AGG: "tokens/s"}
+
+
+LEAST_POINTS = 2
+"""Of a picture; with more, the last interval is left out."""
 
 
 def plot(run: DryRun, *, title: str, path: Path) -> None:
@@ -49,6 +55,8 @@ def plot(run: DryRun, *, title: str, path: Path) -> None:
 def figure_of(run: DryRun, *, title: str) -> Any:
     """The picture as matplotlib's figure, not written anywhere.
 
+    The last interval is left out where others remain: the trace ends inside of it, so its load is no load.
+
     Raises:
         ImportError: matplotlib is not installed (the extra `plot`).
     """
@@ -58,6 +66,9 @@ def figure_of(run: DryRun, *, title: str) -> Any:
     grid = figure.add_gridspec(
         2, 2, left=0.06, right=0.985, bottom=0.065, top=0.855, wspace=0.15, hspace=0.34
     )
+    told = _subtitle(run)
+    if len(run.points) > LEAST_POINTS:
+        run = replace(run, points=run.points[:-1])
     clock = _Clock(run)
     _draw_requests(figure.add_subplot(grid[0, 0]), run, clock)
     _draw_lengths(figure, grid[0, 1], run, clock)
@@ -67,7 +78,7 @@ def figure_of(run: DryRun, *, title: str) -> Any:
     if len(roles) == 1:
         _draw_gpus(figure.add_subplot(grid[1, 1]), run, clock)
     figure.text(0.012, 0.955, title, fontsize=15, fontweight="bold", color=INK)
-    figure.text(0.012, 0.922, _subtitle(run), fontsize=10, color=INK)
+    figure.text(0.012, 0.922, told, fontsize=10, color=INK)
     return figure
 
 
@@ -199,7 +210,7 @@ def _draw_role(figure: Any, cell: Any, run: DryRun, role: Role, clock: _Clock) -
     load = np.array([point.load_tokens_s for point in points])
     safe = np.array([point.safe_tokens_s for point in points])
     before = [warm_up.tokens(role) / run.interval_s for warm_up in run.warm_up]
-    _arrived(axes, clock.all, [*before, *load.tolist()], label="load")
+    _arrived(axes, clock.all, [*before, *load.tolist()])
     if (load > safe).any():
         axes.stairs(
             np.maximum(load, safe),
@@ -209,6 +220,17 @@ def _draw_role(figure: Any, cell: Any, run: DryRun, role: Role, clock: _Clock) -
             color=LIMIT,
             alpha=0.55,
             label="more than is safe",
+        )
+    bound = [_or_nan(point.sized_for_tokens_s) for point in points]
+    if np.isfinite(bound).any():
+        axes.stairs(
+            bound,
+            clock.run,
+            baseline=None,
+            color=FORECAST,
+            linewidth=1.2,
+            linestyle=":",
+            label=BOUND_WORD,
         )
     axes.stairs(safe, clock.run, baseline=None, color=SAFE, linewidth=1.3, label="safe throughput")
     clock.dress(axes, last=False)

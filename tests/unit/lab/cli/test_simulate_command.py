@@ -15,7 +15,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 import slaplanner
+from slaplanner.adapters.profiles import load_directory
 from slaplanner.cli import main
+from slaplanner_lab.cli import inputs
 from slaplanner_lab.cli import simulate as simulate_command
 from slaplanner_lab.drawing import palette
 from slaplanner_lab.rivals.compare import Kind, compare, tasks
@@ -340,7 +342,7 @@ def test_the_examples_of_the_help_are_commands_that_parse(command: str) -> None:
     """Each names only options that exist; what stands after a pipe is another program's."""
     shown = CliRunner().invoke(main, [command, "--help"]).stdout
     examples = [line.partition("|")[0] for line in shown.splitlines() if f"slaplanner {command} " in line]
-    assert len(examples) == 3
+    assert len(examples) == {"dryrun": 3, "simulate": 4}[command]
     for example in examples:
         _, _, *arguments = shlex.split(example)
         found = main.get_command(click.Context(main), command)
@@ -498,3 +500,17 @@ def test_a_wrong_sweep_is_refused_with_what_was_found(desk: Desk, axes: str) -> 
     refused = desk.run("--sweep", axes)
     assert refused.exit_code == 2
     assert "found" in refused.stderr
+
+
+def test_tp_chooses_among_the_rows_of_a_profile(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a profile with rows of several does is the adapter's own test."""
+    asked = []
+
+    def load(path: str, *, tp: int | None, **given: Any) -> Any:
+        asked.append(tp)
+        return load_directory(path, **given)
+
+    monkeypatch.setattr(inputs, "load_directory", load)
+    desk.json("--tp", 4)
+    desk.json()
+    assert asked == [4, None]
