@@ -85,9 +85,18 @@ test-integration: bed  ## Tests on a real API server, etcd and Prometheus
 test-argocd: bed  ## A real Argo CD with self-heal beside the operator: about seven minutes
 	$(BIN)/python -m pytest -q -m argocd tests/integration
 
+.PHONY: fuzz
+fuzz: $(READY)  ## Odd inputs for every parser, MINUTES=10 altogether; what fails joins the corpus
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
+
+.PHONY: chaos
+chaos: bed  ## Faults on real parts, all of them; writes docs/reliability.md: about twenty minutes
+	$(BIN)/python -m tests.chaos
+
 .PHONY: soak
-soak: bed  ## Minutes of random kills: thousands of decisions in a row
+soak: bed  ## Random kills beside thousands of decisions, then an hour of random faults; writes docs/reliability.md
 	$(BIN)/python -m pytest -q -m e2e
+	$(BIN)/python -m tests.chaos --soak 3600
 
 .PHONY: bench
 bench: $(READY)  ## Errors of both interpolations on the measured profiles
@@ -171,6 +180,11 @@ release: bed  ## Wheel, sdist, chart, manifests, SBOM, notes and checksums in DI
 	@$(BIN)/python -m manifests.release build $(DIST) $(DRAFT) \
 	  --kubectl $$($(BIN)/python -m tests.testbed path kubectl) --helm $$($(BIN)/python -m tests.testbed path helm)
 	@ls -l $(DIST)
+
+.PHONY: release-check
+release-check: $(READY)  ## SBOM, hashes and known vulnerabilities of what the image installs
+	@$(BIN)/python -m pip install --quiet --editable '.[release]'
+	@$(BIN)/python -m manifests.release_check
 
 .PHONY: kind-up
 kind-up: image  ## A cluster on this laptop with the image in it (needs kind and a container engine)

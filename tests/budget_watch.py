@@ -62,7 +62,7 @@ def budget_watch(scene: Scene) -> Iterator[BudgetWatch]:
         objects = client.CustomObjectsApi(api)
         where = ("nvidia.com", group, scene.namespace, _PLURAL)
         now = objects.get_namespaced_custom_object(*where, NAME)
-        watched.seen.append(_seen(now))
+        watched.seen.append(version_of(now))
         stream = watch.Watch()
         over = threading.Event()
 
@@ -85,7 +85,7 @@ def budget_watch(scene: Scene) -> Iterator[BudgetWatch]:
             with contextlib.suppress(HTTPError):
                 for change in changes:
                     if change["type"] == "MODIFIED":
-                        watched.seen.append(_seen(change["object"]))
+                        watched.seen.append(version_of(change["object"]))
 
         thread = threading.Thread(target=follow, name="budget watch")
         thread.start()
@@ -107,14 +107,15 @@ def _flush(scene: Scene, watched: BudgetWatch) -> None:
     wait_until(lambda: watched.seen[-1].version >= last, what=f"the watch to reach version {last}")
 
 
-def _seen(graph: Mapping[str, Any]) -> Seen:
+def version_of(graph: Mapping[str, Any]) -> Seen:
+    """What a deployment asks for and has; as etcd stores it, it bears no version."""
     spec, status = graph["spec"], graph.get("status", {})
     listed = spec.get("components")
     named = {one["name"]: one for one in listed} if listed is not None else spec["services"]
     counts = status.get("components") or status.get("services") or {}
     roles = [name for name in named if name != "Frontend"]
     return Seen(
-        version=int(graph["metadata"]["resourceVersion"]),
+        version=int(graph["metadata"].get("resourceVersion") or 0),
         asked={role: int(named[role].get("replicas", 1)) for role in roles},
         present={role: int(counts.get(role, {}).get("replicas", 0)) for role in roles},
     )

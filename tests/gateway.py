@@ -27,6 +27,8 @@ class Manner:
     silent: bool = False
     """Take the question and say nothing, until they give up or the door behaves in another way."""
     bend: Callable[[bytes], bytes] = lambda body: body
+    date: Callable[[], str] | None = None
+    """The answer's Date, as of a server with another clock."""
 
 
 OPEN = Manner()
@@ -126,7 +128,7 @@ class _DoorHandler(BaseHTTPRequestHandler):
             self._answer(manner.status, json.dumps(error).encode())
             return
         status, answer = self._ask(body)
-        self._answer(status, manner.bend(answer))
+        self._answer(status, manner.bend(answer), manner.date)
 
     do_POST = do_GET  # noqa: N815 - the base class's name
 
@@ -158,8 +160,9 @@ class _DoorHandler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
+    def _answer(self, status: int, body: bytes, date: Callable[[], str] | None = None) -> None:
+        self.send_response_only(status)
+        self.send_header("Date", date() if date is not None else self.date_time_string())
         self.send_header("Content-Type", JSON)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -111,9 +111,9 @@ def test_a_night_with_the_plugin(busy: Scene, slap: Slap, environment: dict[str,
 
 
 def test_a_trace_through_the_policy_of_the_cluster(busy: Scene, slap: Slap, tmp_path: Path) -> None:
-    trace = tmp_path / "two-minutes.jsonl"
+    trace = tmp_path / "seven-minutes.jsonl"
     requests = (
-        {"timestamp": 200 * number, "input_length": 500, "output_length": 50} for number in range(600)
+        {"timestamp": 1000 * number, "input_length": 500, "output_length": 50} for number in range(420)
     )
     trace.write_text("".join(f"{json.dumps(one)}\n" for one in requests))
     stored = busy.get("slapolicy")

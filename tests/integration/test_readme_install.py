@@ -128,7 +128,7 @@ def test_the_tutorial_has_ten_commands_and_each_is_tried(fresh: tuple[Cluster, S
             # The virtual environment of the tests has the same package.
             continue
         # The rest of the line needs an engine, or would not end.
-        tried = re.sub(r"\$\(docker network [^)]*\)", "172.18.0.1", command)
+        tried = re.sub(r"\$\(docker network .*?}}'\)", "172.18.0.1", command)
         tried = re.sub(r" --watch$", "", without_an_engine(tried))
         tried = re.sub(r"^(slaplanner fleet run .*) &$", r"\1 --help", tried)
         answers[command] = run(tried)

@@ -10,6 +10,7 @@ from tests.testbed.binaries import find_argocd, find_control_plane, find_helm, f
 from tests.testbed.dynamo_wheels import NEWEST, WORKERS_VERSION, find_dynamo
 from tests.testbed.errors import TestBedError
 from tests.testbed.gomodule import cache_directory
+from tests.testbed.packages import install_missing
 
 
 def say(line: str) -> None:
@@ -33,7 +34,8 @@ def main() -> None:
 
 @main.command()
 def build() -> None:
-    """Find every part, and compile what this machine lacks."""
+    """Find every part, install or compile what this machine lacks."""
+    install_missing(say)
     parts = find_control_plane(say=say)
     for path in (parts.etcd, parts.kube_apiserver, parts.kube_controller_manager, parts.kubectl):
         click.echo(path)

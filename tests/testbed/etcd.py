@@ -96,13 +96,22 @@ class EtcdServer:
     def put(self, key: str, value: str) -> None:
         self._call("kv/put", {"key": _encode(key), "value": _encode(value)})
 
-    def history(self, key: str) -> list[str]:
-        """All values that *key* ever had, as far as nobody compacted them away; deletions are left out."""
+    def revision(self) -> int:
+        """Of the whole store: the number of its last change."""
+        return int(self._call("kv/range", {"key": _encode("any")})["header"]["revision"])
+
+    def history(self, key: str, *, since: int = 1) -> list[str]:
+        """All values that *key* had from the revision *since* on; deletions are left out.
+
+        Revisions that were compacted away cannot be asked for.
+        """
         found = self._call("kv/range", {"key": _encode(key)})
         if not found.get("kvs"):
             return []
         last = int(found["kvs"][0]["mod_revision"])
-        watch = {"create_request": {"key": _encode(key), "start_revision": 1}}
+        if last < since:
+            return []
+        watch = {"create_request": {"key": _encode(key), "start_revision": since}}
         values: list[str] = []
         with self._http.post(
             f"{self.endpoint}/v3/watch", data=json.dumps(watch), stream=True, timeout=REQUEST_TIMEOUT_S
@@ -121,8 +130,7 @@ class EtcdServer:
 
     def compact(self) -> None:
         """Forget all revisions but the last, as etcd's automatic compaction does."""
-        revision = self._call("kv/range", {"key": _encode("any")})["header"]["revision"]
-        self._call("kv/compaction", {"revision": revision, "physical": True})
+        self._call("kv/compaction", {"revision": self.revision(), "physical": True})
 
     def tail(self) -> str:
         return self._server.tail()

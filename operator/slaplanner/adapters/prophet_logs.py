@@ -1,4 +1,4 @@
-"""Prophet's own log, three lines and more for each fit, kept out of what users read."""
+"""Keeps Prophet's own log lines, three and more per fit, out of the output."""
 
 from __future__ import annotations
 

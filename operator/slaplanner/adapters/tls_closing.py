@@ -1,7 +1,7 @@
-"""The end of connections with TLS.
+"""Waits until TLS connections are closed.
 
-Aiohttp closes the transport of one a little after its session, and does not wait for those that it had
-given up before, as a watch does that is left in the middle. A loop that ends meanwhile leaves sockets open.
+Aiohttp closes a TLS transport a little after its session, and does not wait for connections that it gave up before, such
+as an interrupted watch. If the event loop ends in the meantime, sockets stay open.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The SLAPolicy's spec: the one place that says which fields there are, what they mean and default to.
+"""The SLAPolicy's spec: its fields, their meaning and their defaults.
 
-The CRD, its texts, the reference page and the offline check are derived from these models. Two rules
-shape them. Every parent with defaults below it defaults to `{}` itself, else they would not act; so
-nothing below such a parent is required, and no rule that `{}` breaks sits on it: those rules sit on
-`Spec`. And what the code resolves (sizing, window, start-up) has no default here, because the API
-server would store it and freeze old objects at it.
+The CRD, its texts, the reference page and the offline check are derived from these models. Two rules shape them:
+
+- The API server applies a nested default only if the parent exists. So a parent with defaults below it defaults to
+  `{}` and must be valid when it is empty: nothing below it is required, and rules that `{}` would break stand on `Spec`.
+- What the code resolves (sizing, window, start-up time) has no default here, because the API server would store the
+  default and old policies would keep it for ever.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Posting events through the API server, beside everything else.
+"""Posts events to the API server, beside everything else.
 
-kopf has a poster of its own, but it works only inside kopf's handlers; heartbeats of the fallback loop
-run outside of them. Here a queue takes the events of everybody, one task sends them, and nobody waits.
-Events are auxiliary: one that cannot be posted is logged and dropped.
+kopf can post events only from inside its handlers, but heartbeats of the fallback loop run outside of them. So events
+go into a queue, one task sends them, and nobody waits for it. An event that cannot be posted is logged and dropped.
 
-They are objects of events.k8s.io/v1. One that says again what was said within the hour is no new object:
-the first one gets a series, which counts it and keeps the time of the last.
+Events are objects of events.k8s.io/v1. If an event repeats one of the last hour, no object is created: the first one
+gets a series with a count and the time of the last repetition.
 """
 
 from __future__ import annotations

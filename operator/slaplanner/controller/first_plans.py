@@ -1,4 +1,4 @@
-"""First plans take turns: a start, or a flood of new policies, does not ask everybody at once."""
+"""First plans take turns, so that a start or many new policies at once do not overload Prometheus."""
 
 from __future__ import annotations
 

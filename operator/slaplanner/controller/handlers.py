@@ -62,7 +62,7 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool, selector: st
     settings.queueing.exit_timeout = 0.5
     # For kopf's own patches and events, which it would else wait five minutes for.
     settings.networking.request_timeout = KOPF_REQUEST_TIMEOUT_S
-    # Events are ours to choose and to post (`posting`).
+    # Events are ours to choose and to post (`event_posting`).
     settings.posting.enabled = False
 
 

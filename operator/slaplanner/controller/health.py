@@ -1,11 +1,11 @@
-"""Probes and metrics on one port: is the operator up, and are plans still made?
+"""Probes and metrics on one port: does the operator run, and does it still try to plan?
 
-Liveness does not ask whether plans succeed (Prometheus may be away for hours) but whether they are
-tried, because a restart heals what stopped without a word: a stuck event loop, a plan that never ends.
-All times are monotonic, so a clock that jumps does not kill the operator.
+Liveness depends on whether plans are tried and not on whether they succeed, because Prometheus may be away for hours
+and a restart would not help. A restart helps against a stuck event loop or a plan that never ends. All times are
+monotonic, so a clock that jumps does not restart the operator.
 
-The probes have a thread with an event loop of their own. Plans, parsing and kopf share the main loop,
-which can be late by seconds when many policies start; a probe must not fail because of that.
+The probes have a thread and an event loop of their own. Plans, parsing and kopf share the main loop, which can be busy
+for seconds when many policies start, and a probe must not fail because of that.
 """
 
 from __future__ import annotations

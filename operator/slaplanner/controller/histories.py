@@ -1,7 +1,7 @@
-"""The load's history between plans: read once in full, then only what is new.
+"""Copies of the load's history, so that a plan reads only the points that are new.
 
-Prometheus keeps the history; what is kept here is a copy that saves reading thousands of points
-with every plan. Past points do not change, so a copy and a fresh reading are the same.
+Prometheus keeps the history, and reading thousands of points with every plan would be slow. Past points do not change,
+so a copy equals a fresh reading.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Showing one plan in the metrics."""
+"""Sets the operator's metrics from one plan."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One plan, in a straight line: look, observe, decide, act; then it is told to whoever wants to know.
+"""One plan from start to end: read the target, observe, decide, act. The caller reports the result.
 
-What goes wrong on the way becomes a finding, never an exception: the next plan is the retry. That
-includes defects of the planner itself: they count as a failed observation, so that the user's fallback
-begins in time. A plan whose policy changed meanwhile is dropped before it writes.
+An error on the way becomes a finding and never an exception, because the next plan is the retry. A bug of the planner
+counts as a failed observation, so that the policy's fallback takes effect in time. If the policy changes while its plan
+runs, the plan is dropped before it writes.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class PlanTask:
     """Why this plan is made now; for the log and the status."""
     alarm: Alarm | None = None
     """What a glance saw, where that is why."""
+    known: TargetState | None = None
+    """The target as it is, where a watch says that it has not changed; None: it has to be read."""
     profile_version: str | None = None
     """Of the profile's ConfigMap, as its watch told; None: not known."""
     history: Series | None
@@ -179,7 +181,7 @@ async def _load_profile(world: World, task: PlanTask, plan: PlanResult) -> None:
 
 async def _look(world: World, task: PlanTask, plan: PlanResult) -> None:
     try:
-        target = await world.targets.look(task.policy)
+        target = task.known or await world.targets.look(task.policy)
         if task.state.target not in ("", target.identity.uid):
             # Recreated: what was learnt of the one before says nothing of this one.
             plan.state = PlannerState(decisions=task.state.decisions)

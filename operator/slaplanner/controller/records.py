@@ -1,7 +1,7 @@
-"""What the operator keeps in memory of each policy while it runs; none of it must survive a restart.
+"""What the operator remembers of each policy while it runs. Nothing of it has to survive a restart.
 
-Each part is a frozen value with one owner, which replaces it whole: `Manifest` by the watch, `PlanMemory`
-by the reconciler, `Report` by the reporter, `Timer` by the operator. Everybody may read all of them.
+A record has four frozen parts, and each has one owner that replaces it as a whole: `Manifest` the watch, `PlanMemory`
+the reconciler, `Report` the reporter, `Timer` the operator. Everybody may read all of them.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ class PlanMemory:
     contested: bool = False
     """Whether the last plan found somebody else who scales the target."""
     target: TargetState | None = None
+    target_read_at_s: float = -math.inf
+    """Monotonic time at which `target` was read."""
     target_version: str | None = None
     """The target's version, as its watch told, at the last look."""
     outcome: ScalingOutcome | None = None

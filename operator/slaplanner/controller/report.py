@@ -1,7 +1,7 @@
-"""Telling: the status, events, the deployment's conditions, metrics and the log, from one plan.
+"""Reports one plan: in the status, in events, in the deployment's conditions, in metrics and in the log.
 
-Whatever cannot be told now (the API server is away, a write is refused) costs no plan: the status
-is kept and tried again with the next heartbeat, and the rest is told with the next plan.
+A report that fails costs no plan. If the API server is away or refuses the write, the status is kept and written with
+the next heartbeat. Everything else is reported with the next plan.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState, combined
+from slaplanner.adapters.deployment.own_conditions import are_told
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.policy import KIND, SLAPolicy
@@ -278,6 +279,8 @@ class Reporter:
         if name is None or (record.report.verdict is None and not had_verdict):
             return
         verdicts = self.records.verdicts(record.namespace, name)
+        if plan.target is not None and are_told(plan.target.told, combined(verdicts)):
+            return
         await self._try_to_tell_target(
             record, self.reports.report_to_target(record.namespace, name, verdicts)
         )

@@ -1,4 +1,4 @@
-"""The running operator: its parts put together, and their life from start to stop."""
+"""The running operator: puts its parts together, starts them and stops them."""
 
 from __future__ import annotations
 

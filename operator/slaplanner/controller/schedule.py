@@ -1,7 +1,7 @@
-"""When a plan is due: on a grid of Unix time that a restart does not move, or when asked for.
+"""When a plan is due: at the points of a grid of Unix time, or at once when something asks for it.
 
-The grid is `k x interval + crc32(uid) mod interval`: range queries after a restart return the same
-points as before it, and many policies do not plan in the same second.
+The grid is `k x interval + crc32(uid) mod interval`. A restart does not move it, so range queries return the same
+points as before; and different policies plan at different seconds.
 """
 
 from __future__ import annotations

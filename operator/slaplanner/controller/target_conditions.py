@@ -1,4 +1,4 @@
-"""The conditions that a look at the target answers: resolved, contested, moving."""
+"""The conditions about the target: is it resolved, does anybody else scale it, is it moving?"""
 
 from __future__ import annotations
 

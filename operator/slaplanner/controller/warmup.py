@@ -1,8 +1,8 @@
-"""The warm-up trace of a policy: from a ConfigMap or a mounted file to points on the planning grid.
+"""The warm-up trace of a policy, read from a ConfigMap or a mounted file into points on the planning grid.
 
-A trace is unpacked and summed up once for each of its versions and intervals; between plans only
-its bytes are read and compared. Whoever writes the trace chooses how long that takes, so it happens in a
-thread that decides nothing, within bounds, and what was refused is remembered and not tried again.
+A trace is parsed once per version and interval. Later plans read only its bytes and compare them. Parsing may take
+long, because the user chooses the size of the trace. So it runs in a thread of its own and within bounds, and a trace
+that was refused is not parsed again.
 """
 
 from __future__ import annotations

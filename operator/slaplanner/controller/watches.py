@@ -1,8 +1,7 @@
-"""Watching the objects that policies name: has the target or the profile's ConfigMap changed?
+"""Watches the objects that policies name, and says when a target or the ConfigMap of a profile changed.
 
-Only a version comes out of here, never data: what a plan works with is read by the adapters. There is one
-watch per kind and namespace, however many policies and objects it serves, because each watch holds a
-connection. It ends when no policy names an object there any more.
+A watch delivers versions only; the adapters read the data. There is one watch per kind and namespace, because each
+watch holds a connection. It ends when no policy names an object there.
 """
 
 from __future__ import annotations

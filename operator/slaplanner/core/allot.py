@@ -1,8 +1,8 @@
-"""The budget, last of all: how many of the wanted replicas there are GPUs for.
+"""Fits the wanted replicas into the GPU budget, as the last step of a plan.
 
-The split is `core.budget`'s. What is added here is what it does not know: roles that must not
-shrink now. Their gates are floors; over the budget only the firm ones (a pause, a rollout) still
-are, because more GPUs than were granted is the worse breach.
+`core.budget` splits the budget. This module adds the roles that must not shrink now: their gates are minimum counts. If
+even these exceed the budget, only the firm gates (a pause, a rollout) remain, because using more GPUs than were granted
+is worse than shrinking a role early.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """How many observations met a target, as far as a histogram can tell.
 
-A bucket says how many observations lie between its edges, not where. So unless a target is an edge,
-the share that met it is only known to lie between two figures. TTFT is observed once per request and
-ITL once per token, and the two have no joint distribution: each share stands for itself, and no bound
-for both follows from them.
+A bucket says how many observations lie between its edges, but not where. So unless the target is an edge, the share
+that met it is known only to lie between two bounds. TTFT is observed once per request and ITL once per token, and the
+metrics do not relate the two. So each share stands for itself, and no bound for both can be computed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How a GPU budget is shared among the roles of one policy: proportionally, floors first.
+"""Shares a GPU budget among the roles of one policy: minimum replicas first, the rest in proportion.
 
-The split is that of Dynamo's planner with two intended differences. A budget below the floors does
-not ask for 0 replicas: there is no fit, and the caller keeps what runs. And fitting never gives a
-role more than it asked for, which Dynamo's rest-goes-to-decode line can.
+The split is that of Dynamo's planner, with two intended differences. If the budget is below the minimum replicas, there
+is no fit and the caller keeps the current replicas, instead of asking for 0. And a role never gets more than it asked
+for, which can happen in Dynamo because decode gets all that is left.
 """
 
 from __future__ import annotations

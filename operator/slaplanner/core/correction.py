@@ -1,14 +1,13 @@
-"""Correction: how far the running fleet differs from its profile, smoothed and bounded.
+"""Correction: how much slower or faster the running fleet is than its profile, smoothed and bounded.
 
-The raw factors are Dynamo's: observed TTFT over the profile's at the observed ISL, and observed ITL
-over the profile's at the observed concurrency and context. One plan's raw factor is no truth: a
-replica that has just started, a handful of requests or one slow window give factors of 20 and more,
-and a fleet sized by them over-reacts. So the factors that are applied move in logarithms towards
-the raw ones (2x and 1/2x weigh the same), by how much time has passed and how many requests speak,
-inside bounds, and not at all while replicas start. Unknown figures leave them as they are.
+As in Dynamo, the raw factors are: observed TTFT / the profile's TTFT at the observed ISL, and observed ITL / the
+profile's ITL at the observed concurrency and context. A single raw factor is unreliable, because a replica that has
+just started, a handful of requests or one slow window give factors of 20 and more. So the applied factor moves only
+part of the way to the raw one: in logarithms (2x and 1/2x weigh the same), by the time that has passed and the number
+of requests, within bounds, and not while replicas start. An unknown figure leaves it unchanged.
 
-`sizing: Throughput` sizes by them. `sizing: Attainment` learns from misses (`sizing.experience`); here it takes
-only which latencies are to be expected.
+`sizing: Throughput` sizes by the factors. `sizing: Attainment` learns from misses (`sizing.experience`) and uses them only
+for the latencies to expect.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Damping: how fast, and after how much thought, one role may change (HPA v2's behaviour).
+"""Damping: how fast one role may change, with the meaning of the HorizontalPodAutoscaler's `behavior`.
 
-Three questions in this order, each a small function that returns a count and the limit that bit:
-is the change worth it (tolerance), does it last (stabilisation window), is it too fast (rate
-limits)? The semantics are those of the HorizontalPodAutoscaler, so that its users need not learn
-new ones. Times are Unix seconds and come in as arguments.
+Three small functions act in this order: the tolerance (is the change large enough?), the stabilisation window (does
+it last?) and the rate limits (is it slow enough?). Each returns a count and the limit that applied. Times are Unix
+seconds and come in as arguments.
 """
 
 from __future__ import annotations

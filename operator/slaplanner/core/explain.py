@@ -1,7 +1,6 @@
-"""One sentence for people: why a plan does what it does, with its figures.
+"""The one sentence that says why a plan does what it does, with its figures.
 
-The same sentence stands in the decision, the event and the log, so it carries every number that a
-reader needs to check it.
+The decision, the event and the log quote the same sentence, so it has every number that a reader needs to check it.
 """
 
 from __future__ import annotations

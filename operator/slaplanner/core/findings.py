@@ -1,7 +1,7 @@
-"""The conditions that a plan can speak of: metrics, forecast, SLA, budget, fallback.
+"""The conditions that a plan can judge: metrics, forecast, SLA, budget, fallback.
 
-What lies outside of a plan (the target, the profile's files, pauses, conflicts, moves under way) is found
-by whoever looked at it. Each message carries the figures that a user needs to act.
+Conditions about the target, the profile's files, pauses, conflicts and running moves come from the modules that read
+those. Each message has the figures that a user needs to act.
 """
 
 from __future__ import annotations

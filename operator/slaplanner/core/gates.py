@@ -1,7 +1,7 @@
-"""Gates: how far one role may move right now, whatever would be good for the load.
+"""Gates: the range in which the next count of one role must lie, whatever the load would need.
 
-Users pause, revisions roll out, the observed load may be a lower bound, nodes are full. Each of
-these narrows the range in which the next count must lie, and names itself when it bites.
+A pause, a rollout, an observed load that is only a lower bound, or full nodes each narrow the range. A gate that
+changes the count is named in the role's limits.
 """
 
 from __future__ import annotations

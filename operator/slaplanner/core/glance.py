@@ -1,8 +1,8 @@
-"""Between two plans: is the load still the one that was planned for, and are requests still in time?
+"""Between two plans: is the load still the one that was planned for, and are requests still on time?
 
-An interval of minutes is long for a fleet whose load has doubled. So the operator looks at a few cheap figures
-every few seconds and holds them against the last plan. If they contradict it, a plan runs at once.
-A glance only ever asks for a plan; the plan itself observes and decides as every other plan does.
+If the load doubles, waiting some minutes for the next plan is too long. So the operator reads a few cheap figures every
+few seconds and compares them with the last plan. If they contradict it, a plan runs at once. A glance can only start a
+plan; that plan observes and decides as every other plan does.
 """
 
 from __future__ import annotations

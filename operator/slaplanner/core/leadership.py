@@ -1,7 +1,7 @@
-"""Who of several operators may write: the rules of an election by one Lease, as values.
+"""Which of several operators may write: the rules of an election by one Lease, as pure functions.
 
-Times are monotonic seconds of this process. The clocks of two nodes are never compared: a Lease counts as
-abandoned when this process has seen it unchanged for the whole duration that its holder wrote into it.
+Times are monotonic seconds of this process. The clocks of two nodes are never compared: a Lease counts as abandoned when
+this process has seen it unchanged for the duration that its holder wrote into it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The planner's words: what a policy asks for and what the fleet looks like.
+"""The values that the core works with: what a policy asks for, and what the fleet looks like.
 
-Each word is a frozen value with its unit in its name. They are made once, at the edge (`api` from
-what users wrote, `adapters` from what the cluster answered), and trusted afterwards.
+Each is frozen and has its unit in its name. They are made once at the edge (in `api` from what users wrote, in `adapters`
+from what the cluster answered) and not checked again afterwards.
 """
 
 from __future__ import annotations

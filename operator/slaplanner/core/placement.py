@@ -1,8 +1,8 @@
-"""Replicas that cannot be placed: how long to wait for room, and when to stop asking for it.
+"""Replicas that cannot be scheduled: how long to wait for room, and when to give up.
 
-Pending replicas are what makes a node autoscaler add nodes, so they are left pending for a while.
-After that the growth is cancelled, since it freezes rollouts and holds budget that another role
-could use, and the role is not grown again for as long.
+Pending replicas make a node autoscaler add nodes, so they stay pending for a while. After that they are withdrawn,
+because they block rollouts and hold budget that another role could use. The role is then not grown again for as long
+as it had waited.
 """
 
 from __future__ import annotations

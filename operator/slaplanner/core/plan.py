@@ -1,7 +1,7 @@
-"""The decision: observe, forecast, correct, size, bound, stabilise, budget; in this order, purely.
+"""The decision: observe, forecast, correct, size, bound, stabilise, fit into the budget; in this order, without I/O.
 
-The operator, the dry-run, the simulation and a user's notebook all call `decide`. The budget comes
-last, so that a role that damping keeps high cannot push the sum over it.
+The operator, the dry-run, the simulation and a user's notebook all call `decide`. The budget comes last, because a role
+that damping keeps high must not push the sum over it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The condition `Ready`, computed from the others: one word that says whether the promise is looked after."""
+"""The condition `Ready`, computed from the others: can the operator plan for this policy?"""
 
 from __future__ import annotations
 

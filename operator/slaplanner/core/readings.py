@@ -1,7 +1,7 @@
 """What an observation can be: a value, a true zero, or unknown; never a bare number.
 
-A failed query that reads as zero load would scale a busy fleet to its floor. So each figure says
-which of the three it is, and code that needs a number must say what it does without one.
+A failed query that is read as zero load would scale a busy fleet down to its minimum. So each figure says which of the
+three it is, and code that needs a number must say what it does if there is none.
 """
 
 from __future__ import annotations

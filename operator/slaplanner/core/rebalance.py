@@ -1,9 +1,8 @@
-"""From the replicas that run to those that were decided, without ever passing over the budget.
+"""From the current replicas to the decided ones, without ever exceeding the budget.
 
-Moving GPUs from one role to another takes two halves, and a pod that was told to go holds its GPUs
-until it has gone. So a move is not a script that could be interrupted: `next_step` looks at the
-fleet as it is and says what may be written now. What has to wait is written by the same question,
-asked again later, also by an operator that was killed and restarted between the halves.
+To move GPUs from one role to another, the first must shrink before the second grows, and a pod holds its GPUs until
+it has gone. A script of these steps would break when the operator is killed. Instead `next_step` looks at the fleet as
+it is and says what may be written now. The rest is written when `next_step` is asked again, also by the next operator.
 """
 
 from __future__ import annotations

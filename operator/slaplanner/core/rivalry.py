@@ -1,9 +1,8 @@
-"""Somebody else keeps writing the replicas back: seen, given way to, and tried again later.
+"""Another writer resets the replicas: detect it, stop writing, and try again later.
 
-One revert is a person with kubectl, or a commit. Several within an hour are a controller that
-holds another opinion, most often a GitOps tool whose manifest still says `replicas`. Writing against
-it would restart pods at every plan, for ever; so the planner stops, names it, and tries again with
-growing pauses, because whoever repairs the other side need not come here to say so.
+One reset is a person with kubectl, or a commit. Several within an hour are a controller, most often a GitOps tool whose
+manifest contains `replicas`. Writing against it would restart pods at every plan. So the planner stops, names the
+other writer, and tries again after growing pauses, because nobody tells it when the other side has been repaired.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether the promise was kept: the measured share of requests beside `sla.attainment`.
+"""Whether the promise was kept: the measured share of requests, compared with `sla.attainment`.
 
-TTFT counts requests and ITL counts tokens, and no metric says which requests met both. So each latency
-is judged for itself, by the lower and the upper figure that its histogram allows.
+TTFT is counted per request and ITL per token, and no metric says which requests met both. So each latency is judged
+by itself, by the lower and the upper bound that its histogram allows.
 """
 
 from __future__ import annotations

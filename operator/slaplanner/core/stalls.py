@@ -1,9 +1,8 @@
-"""Targets that do not become ready: how long that is normal, and who is to blame after that.
+"""Targets that do not become ready: how long that is normal, and which component blocks them after that.
 
-A start-up or a rollout takes its time, and while the target is not ready no role shrinks. A status
-that never heals (a replica that crashes at each start, counts that the target's own controller
-lost) would hold idle GPUs for ever that way. So after a patience it is named, and roles that are
-complete themselves shrink again.
+While a start-up or a rollout takes place, no role shrinks. If the target never becomes ready (a replica that crashes at
+each start, or counts that the target's own controller lost), idle GPUs would be held for ever. So after a while the
+stall is reported, and roles that are complete may shrink again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""How long a new replica takes from being asked for until it serves, learnt by looking.
+"""How long a new replica takes from the request until it serves, measured at the target's own scale-ups.
 
-The target's own scale-ups are the measurement: when its spec asks for more replicas than serve, a
-watch starts; when that many serve, the time between is one sample. Scale-ups that were cancelled,
-rolled over by a new revision, could not be placed or had to wait for the target's leave are not samples.
+A measurement starts when the spec asks for more replicas than serve, and ends when that many serve. A scale-up is not
+measured if it was cancelled, met a new revision, could not be scheduled, or had to wait for the target's permission.
 """
 
 from __future__ import annotations

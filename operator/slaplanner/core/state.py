@@ -1,10 +1,9 @@
 """What a planner remembers from plan to plan, and how it survives a restart.
 
-Load, latencies and lengths are read back from Prometheus; what cannot be (own recommendations,
-changes, failures, measured start-ups, the smoothed correction) travels through the policy's
-status as a small versioned document. Anybody who may write a status may have written it, so reading
-it back checks every number; what does not hold is dropped, and the planner starts afresh with what it
-can see.
+Load, latencies and lengths are read back from Prometheus. The rest (own recommendations, changes, failures, measured
+start-up times, the smoothed correction) is stored in the policy's status as a small versioned document. Anybody who
+may write a status may change that document, so every number is checked when it is read. If a check fails, the document
+is dropped and the planner starts with what it can observe.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Roles without a serving replica: what frontends count then is no proof that nobody asks.
+"""Roles without a serving replica: a count of zero then does not prove that there is no load.
 
-A frontend of Dynamo 1.4 answers 503 while all prefill or all decode workers are gone, and counts these
-requests nowhere: its counters stand still and stay fresh, as those of an idle fleet do. So a count is the
-whole truth only for a window in which every role had a serving replica. Else it is a lower bound.
+While all prefill or all decode workers are gone, a frontend of Dynamo 1.4 answers 503 and counts these requests nowhere.
+Its counters stand still and stay fresh, like those of an idle fleet. So a count is complete only if every role had a
+serving replica during the whole window. Otherwise it is a lower bound.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Work in flight is load: the replicas that carry the requests that a role holds now, whatever arrives.
+"""The replicas that are needed for the requests in flight, whatever arrives.
 
-Arrivals may stop while hundreds of long answers are being written. Replicas that were taken away then
-would abort some of these and slow the rest down.
+Arrivals may stop while hundreds of long answers are still being written. Removing replicas then would abort some of
+these answers and slow down the others.
 """
 
 from __future__ import annotations

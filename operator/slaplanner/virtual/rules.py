@@ -18,8 +18,8 @@ from slaplanner.core.wording import figure
 from slaplanner.virtual.decisions import ABSENT, LARGEST_NUMBER, Head
 
 LARGEST_BELIEVED = 2**30
-"""An id that nobody published and that is above this one is not counted as seen: one slip of the keyboard
-must not use up the other half of the ids, which lasts 34 years at one per second."""
+"""The largest unpublished id that later ids must be above. A larger one is taken for a typing error, because obeying it
+would use up the ids; the half above this limit lasts 34 years at one id per second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

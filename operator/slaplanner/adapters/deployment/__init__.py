@@ -1,9 +1,11 @@
 """What a policy scales: the `Connector` protocol, and the DynamoGraphDeployment behind it.
 
-Pure parts: `args`, `containers`, `planners`, `status`, `graph` and `roles` read a deployment of
-either version, `fleet_state` turns its status into the planner's words, `ownership`, `writes` and
-`conditions` say what to send, `conflicts` orders policies. At the API server: `client` is the one
-door, `looking`, `acting`, `autoscalers` and `reporting` go through it, `graph_connector` joins them.
+Pure modules: `args`, `containers`, `gpu_claims`, `inner_planners`, `component_status`, `graph` and `roles` read a
+deployment of either version. `fleet_state` turns its status into the core's values. `ownership`, `request_bodies` and
+`own_conditions` build what is sent, and `conflicts` says which policy may scale a role.
+
+At the API server: `api_client` sends all requests. `reading`, `writing`, `autoscalers` and `condition_writing` use it,
+and `graph_connector` joins them into a `Connector`.
 """
 
 from slaplanner.adapters.deployment.api_client import KubernetesApi, bounded_client

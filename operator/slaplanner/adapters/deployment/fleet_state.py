@@ -1,11 +1,11 @@
-"""From a deployment's status to the planner's words: serving, present, rolling out, settled."""
+"""Turns a deployment's status into the core's values: serving, present, rolling out, settled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from slaplanner.adapters.deployment.graph import PLANNER, Component, GraphDeployment
-from slaplanner.adapters.deployment.roles import RoleComponent
+from slaplanner.adapters.deployment.graph import Component, GraphDeployment
+from slaplanner.adapters.deployment.roles import RoleComponent, carries_requests
 from slaplanner.core.model import Fleet, Role, RoleState
 from slaplanner.core.reasons import Reason
 
@@ -46,7 +46,7 @@ def fleet_of(
             component.name
             for component in graph.components
             if component.name not in scaled
-            and component.type != PLANNER
+            and carries_requests(component)
             and component.replicas > 0
             and component.status.serving == 0
         ),

@@ -46,7 +46,7 @@ _DEFERRED = "ScalingDeferred"
 """Condition of deployments whose rollouts replace all components in step (Grove, since Dynamo 1.6)."""
 
 GLOBAL_DYNAMO_NAMESPACE = "dynamo"
-PLANNER = "planner"
+_PLANNER = "planner"
 _NODES_WHEN_UNSAID = 2
 """What the CRD defaults `multinode.nodeCount` to."""
 
@@ -269,7 +269,7 @@ def _component(
         started_as=next(filter(None, (stage_from(start.words) for start in starts)), ""),
         scaling_adapter=adapter,
         global_dynamo_namespace=value.get("globalDynamoNamespace") is True,
-        planner=planner_of(pod, containers, starts) if component_type == PLANNER and replicas > 0 else None,
+        planner=planner_of(pod, containers, starts) if component_type == _PLANNER and replicas > 0 else None,
         rollout=rolls_out(status, name, counts),
         status=counts,
     )

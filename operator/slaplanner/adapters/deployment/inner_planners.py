@@ -1,8 +1,8 @@
-"""Does a planner inside the deployment scale it, or only advise?
+"""Does a planner component of the deployment scale it, or does it only advise?
 
-Its configuration says so, on the command line or in a file. Graphs that Dynamo makes from a
-deployment request mount the file from a ConfigMap, so the volume is followed to it. What cannot be
-read counts as scaling: two planners on the same replicas do more harm than one that rests.
+Its configuration says so, on the command line or in a file. If Dynamo made the deployment from a deployment request, the
+file is mounted from a ConfigMap, which is read too. A configuration that cannot be read counts as scaling, because two
+planners on the same replicas do more harm than one that pauses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One look at a deployment: read it, and the scaling adapters of the components that have one."""
+"""Reads a deployment, and the scaling adapters of the components that have one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What is sent to change replicas: bodies of requests, as values.
+"""The bodies of the requests that change replicas, as values.
 
-Only `replicas` is ever written. A JSON Patch carries the resourceVersion as a `replace`, so that a
-stale one is refused as a conflict (409); a `test` there would give a bare 422. In v1beta1, where
-components are a list, a `test` on the name makes sure that the index still means what was read.
+Only `replicas` is ever written. A JSON Patch has the resourceVersion as a `replace`, because a stale one is then refused
+as a conflict (409); a `test` would give a bare 422. In v1beta1 components are a list, so a `test` on the name makes sure
+that the index still is that component.
 """
 
 from __future__ import annotations

@@ -75,6 +75,13 @@ def resolve_roles(
     return tuple(resolved)
 
 
+def carries_requests(component: Component) -> bool:
+    """No request of the model is served without it: a front door, or the workers of one stage of all requests."""
+    names = {name.lower() for known in DYNAMO_NAMES.values() for name in known}
+    is_stage = component.stage in (Role.PREFILL, Role.DECODE)
+    return component.type in _FRONT_DOORS or is_stage or component.name.lower() in names
+
+
 def declared_model(graph: GraphDeployment, roles: Iterable[RoleComponent]) -> str | None:
     """The model that the status names, else the components' arguments; None when neither tells it.
 

@@ -1,4 +1,4 @@
-"""Reading objects whose shape nobody vouches for: what is not as expected counts as absent."""
+"""Reads objects that anybody may have written: a value of an unexpected type counts as absent."""
 
 from __future__ import annotations
 

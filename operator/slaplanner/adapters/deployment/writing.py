@@ -1,4 +1,4 @@
-"""The three writes to a target: a patch of the deployment, an adapter's scale, taking ownership."""
+"""The three kinds of writes to a target: a patch of the deployment, an adapter's scale, and taking ownership."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Split-conformal prediction on a rolling window (Vovk, Gammerman and Shafer, Algorithmic learning in a
 random world, 2005): the errors at the end of the horizon, divided by how large errors are just now,
 are ranked, and the bound is the forecast plus the ranked error of its level. How large errors are
-just now can be told in several ways (see `errors`); each gives a bound, and the bounds are weighed by
+just now can be told in several ways (see `error_scales`); each gives a bound, and the bounds are weighed by
 their recent pinball loss, level by level, by the same rule as forecasts are (see `mixture`).
 
 The rarest levels are not ranked: one error more or less would move them. What errors are above their

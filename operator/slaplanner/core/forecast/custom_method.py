@@ -1,4 +1,4 @@
-"""A forecaster of the user's own, judged like the built-in ones and with bounds of the same making."""
+"""A forecaster that the user brings. It is judged like the built-in ones and gets bounds of the same kind."""
 
 from __future__ import annotations
 

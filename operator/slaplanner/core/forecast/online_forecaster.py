@@ -1,4 +1,4 @@
-"""One method, or the mixture of many, learning point by point; immutable like all it is made of."""
+"""One forecast method, or a mixture of many, that learns point by point. Immutable."""
 
 from __future__ import annotations
 

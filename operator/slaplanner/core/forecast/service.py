@@ -1,4 +1,4 @@
-"""The two doors of forecasting: `forecast`, fast, inside a plan; `refit`, slow, outside of it.
+"""The two functions of forecasting: `forecast` is fast and runs inside a plan; `refit` is slow and runs beside it.
 
 Both are pure: the same history and state give the same answer, and nothing is kept here.
 """

@@ -1,7 +1,7 @@
-"""What forecasting remembers between plans, beside the history itself.
+"""What forecasting remembers between plans, in addition to the history.
 
-History lives in Prometheus, so a restart forgets nothing that matters: all of this can be learnt
-again from the history by `refit`, and only costs time. Its size does not grow with the history.
+The history is in Prometheus, so a restart loses nothing: `refit` can learn all of this again, which only costs time. The
+size of this state does not grow with the history.
 """
 
 from __future__ import annotations

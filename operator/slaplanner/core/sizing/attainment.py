@@ -213,5 +213,5 @@ def _message(
         parts.append(f"{exactly(waiting)} (waiting requests)")
     return (
         f"{role}: {loads} ({exactly(certainty)} % certain); "
-        f"{' + '.join(parts)} = {exactly(raw)}, in whole replicas {wanted}"
+        f"{' + '.join(parts)} = {exactly(raw)}, rounded up to {wanted}"
     )

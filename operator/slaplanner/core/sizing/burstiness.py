@@ -1,8 +1,8 @@
-"""How much more than Poisson the arrivals crowd, smoothed over plans.
+"""How bursty the arrivals are, smoothed over plans.
 
-Requests that come in clumps vary with the square of their rate: at twice the load the clumps are twice
-as large. So what is learnt is no index of dispersion, which holds for one load alone, but how many
-seconds' worth of requests come at once; at any rate it gives the index that belongs to it.
+Requests arrive in clumps, and at twice the load a clump is twice as large. So the variance grows with the square of
+the rate, and an index of dispersion that was measured at one rate is wrong at another. What is learnt is therefore the
+length of a clump in seconds; `index(rate)` converts it to the index of dispersion at that rate.
 """
 
 from __future__ import annotations

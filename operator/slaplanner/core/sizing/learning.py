@@ -1,9 +1,9 @@
-"""One window's lesson for one role: which utilisation it had, and which share was late at it.
+"""What one window teaches about one role: its utilisation, and the share of requests that was late.
 
-Replicas that begin to serve inside a window did not serve all of it, requests that end in a window began
-before it, and a queue outlasts the overload that made it. So where too many were late, the busiest moment is
-blamed of the time in which they can have lived, a queue from before included; where the promise was kept, only
-the load that the window itself had is credited.
+The two do not fit together exactly. Replicas that started inside the window did not serve all of it, requests that ended
+in it began before it, and a queue outlives the overload that caused it. So if too many requests were late, the highest
+utilisation of the time in which they can have lived is blamed, including an earlier queue. If the promise was kept, only
+the utilisation of the window itself is credited.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The lengths of requests, remembered over some windows: in one window the few longest are chance.
+"""The lengths of requests over several windows, because the few longest of a single window are chance.
 
-One prompt in a hundred can hold a worker for as long as thirty others, and long answers fill the KV. A size
-that follows each window's share of them jumps without a reason.
+One prompt in a hundred can occupy a worker for as long as thirty others, and long answers fill the KV cache. A size that
+followed their share in each window would jump without a reason.
 """
 
 from __future__ import annotations

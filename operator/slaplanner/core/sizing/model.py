@@ -1,4 +1,4 @@
-"""What sizing is asked and what it answers."""
+"""The types of sizing's question and answer."""
 
 from __future__ import annotations
 

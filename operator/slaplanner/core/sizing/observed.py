@@ -1,4 +1,4 @@
-"""What a window showed of the fleet: the load, the work in flight, and the share that was late."""
+"""What a window showed of the fleet: the load, the requests in flight, and the share that was late."""
 
 from __future__ import annotations
 

@@ -199,5 +199,5 @@ def _message(role: Role, stages: tuple[Stage, ...], *, raw: float, replicas: int
         return f"{role}: the profile gives no throughput within the targets, so the floor {replicas}{unmet(stages)}"
     return (
         f"{role}: {figure(load)} tokens/s, {figure(capacity)} per replica, "
-        f"so {figure(raw)}, in whole replicas {replicas}{unmet(stages)}"
+        f"needs {figure(raw)}, rounded up to {replicas}{unmet(stages)}"
     )

@@ -168,6 +168,18 @@ def test_workers_outside_the_mode_that_are_all_gone_are_named() -> None:
     assert fleet_of(parsed, resolve_roles(parsed, Mode.DISAGG)).unserved == ()
 
 
+@pytest.mark.parametrize("kind", ["planner", "default", "worker"])
+def test_a_helper_that_never_serves_is_needed_by_no_request(kind: str) -> None:
+    """Else it would keep all roles as they are for ever."""
+    broken = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 0}
+    shape = disagg(BETA, status={"components": {"helper": broken, "decode": counts()}})
+    shape["spec"]["components"].append({"name": "helper", "type": kind, "replicas": 1})
+    parsed = parse_graph(shape)
+    runs = fleet_of(parsed, resolve_roles(parsed, Mode.DISAGG))
+    assert runs.incomplete == ("helper (0 of 1 replicas serve)",)
+    assert runs.unserved == ()
+
+
 def test_a_rollout_is_never_settled() -> None:
     state = decode(counts(), READY, rollingUpdate={"phase": "InProgress"})
     assert (state.rollout, state.settled) == (True, False)

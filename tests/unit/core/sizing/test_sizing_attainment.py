@@ -245,7 +245,7 @@ def test_the_count_follows_from_the_figures_of_its_message(case: dict[str, Any])
     for role in sized(**case).roles:
         raw, whole = counted(role.message)
         assert raw == role.raw
-        assert role.message.endswith(f" = {exactly(raw)}, in whole replicas {whole}")
+        assert role.message.endswith(f" = {exactly(raw)}, rounded up to {whole}")
         # The invariant: upper load x learnt factor / capacity + queue, rounded up, unless the floor or what runs is more.
         assert whole <= role.replicas <= max(whole, case["floor"], case["current"])
         if role.replicas > whole:

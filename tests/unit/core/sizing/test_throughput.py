@@ -140,7 +140,7 @@ def test_an_agg_worker_answers_for_both_targets() -> None:
 
 def test_the_message_carries_the_division() -> None:
     assert _size().role(Role.PREFILL).message == (
-        "prefill: 30,000 tokens/s, 17,200 per replica, so 1.75, in whole replicas 2"
+        "prefill: 30,000 tokens/s, 17,200 per replica, needs 1.75, rounded up to 2"
     )
 
 
