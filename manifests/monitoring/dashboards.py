@@ -58,6 +58,11 @@ def late(metric: str, selector: str, *, by: str = "namespace, policy") -> str:
     )
 
 
+def _stat(title: str, query: str, legend: str, **more: str) -> Panel:
+    """A single figure, six of which fill a row."""
+    return Panel(title=title, kind="stat", width=4, queries={query: legend}, **more)
+
+
 POLICY = Dashboard(
     uid="slaplanner-policy",
     title="slaplanner / Policy",
@@ -66,49 +71,22 @@ POLICY = Dashboard(
         "policy": 'label_values(slaplanner_sla_target_seconds{namespace="$namespace"}, policy)',
     },
     panels=(
-        Panel(
-            title="Ready",
-            kind="stat",
-            width=4,
-            queries={f"slaplanner_condition{of_policy(type='Ready', status='True')}": "ready"},
+        _stat(
+            "Ready",
+            f"slaplanner_condition{of_policy(type='Ready', status='True')}",
+            "ready",
             text="1: the last plan ran on known figures.",
         ),
-        Panel(
-            title="TTFT in time, last hour",
-            kind="stat",
+        _stat(
+            "TTFT in time, last hour",
+            f"slaplanner_attainment_ratio{of_policy(latency='ttft', window='1h', bound='lower')}",
+            "at least",
             unit="percentunit",
-            width=4,
-            queries={
-                f"slaplanner_attainment_ratio{of_policy(latency='ttft', window='1h', bound='lower')}": "at least"
-            },
         ),
-        Panel(
-            title="Promised",
-            kind="stat",
-            unit="percentunit",
-            width=4,
-            queries={f"slaplanner_sla_attainment_target_ratio{P}": "promised"},
-        ),
-        Panel(
-            title="GPUs in use",
-            kind="stat",
-            width=4,
-            queries={f"slaplanner_gpus_current{P}": "in use"},
-        ),
-        Panel(
-            title="Since the last plan",
-            kind="stat",
-            unit="s",
-            width=4,
-            queries={f"time() - slaplanner_last_plan_timestamp_seconds{P}": "age"},
-        ),
-        Panel(
-            title="Start-up of a replica",
-            kind="stat",
-            unit="s",
-            width=4,
-            queries={f"slaplanner_startup_seconds{P}": "start-up"},
-        ),
+        _stat("Promised", f"slaplanner_sla_attainment_target_ratio{P}", "promised", unit="percentunit"),
+        _stat("GPUs in use", f"slaplanner_gpus_current{P}", "in use"),
+        _stat("Since the last plan", f"time() - slaplanner_last_plan_timestamp_seconds{P}", "age", unit="s"),
+        _stat("Start-up of a replica", f"slaplanner_startup_seconds{P}", "start-up", unit="s"),
         Panel(
             title="Requests",
             unit="reqps",

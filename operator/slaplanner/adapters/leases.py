@@ -95,11 +95,16 @@ def _lease(document: Mapping[str, Any]) -> Lease:
     transitions = spec.get("leaseTransitions")
     return Lease(
         holder=text(spec.get("holderIdentity")) or "",
-        duration_s=float(duration) if isinstance(duration, int) and duration > 0 else _LONGEST_S,
+        duration_s=float(min(duration, _MOST_S))
+        if isinstance(duration, int) and duration > 0
+        else _LONGEST_S,
         transitions=transitions if isinstance(transitions, int) and transitions >= 0 else 0,
         version=text(mapping(document.get("metadata")).get("resourceVersion")) or "",
     )
 
+
+_MOST_S = 2**31 - 1
+"""The API server's own bound."""
 
 _LONGEST_S = 60.0
 """For a Lease without a duration: nobody of ours wrote it."""

@@ -61,7 +61,7 @@ def _previous(record: Record, plan: PlanResult) -> tuple[ConditionStatus, str, s
     """What this policy said of `SLAMet` until now, also through the operator before this one."""
     if record.report.verdict is not None:
         return record.report.verdict.met, record.report.verdict.met_reason, record.report.verdict.met_message
-    status, message = plan.target.told.get(MET, ("", "")) if plan.target is not None else ("", "")
+    status, _, message = (plan.target.told if plan.target is not None else {}).get(MET, ("", "", ""))
     words = said_by(record.name, message)
     for decided, reason in _REASONS.items():
         if status == decided and words is not None:

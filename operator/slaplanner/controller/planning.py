@@ -55,6 +55,8 @@ class PlanTask:
     """Why this plan is made now; for the log and the status."""
     alarm: Alarm | None = None
     """What a glance saw, where that is why."""
+    known: TargetState | None = None
+    """The target as it is, where a watch says that it has not changed; None: it has to be read."""
     profile_version: str | None = None
     """Of the profile's ConfigMap, as its watch told; None: not known."""
     history: Series | None
@@ -179,7 +181,7 @@ async def _load_profile(world: World, task: PlanTask, plan: PlanResult) -> None:
 
 async def _look(world: World, task: PlanTask, plan: PlanResult) -> None:
     try:
-        target = await world.targets.look(task.policy)
+        target = task.known or await world.targets.look(task.policy)
         if task.state.target not in ("", target.identity.uid):
             # Recreated: what was learnt of the one before says nothing of this one.
             plan.state = PlannerState(decisions=task.state.decisions)

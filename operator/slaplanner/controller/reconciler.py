@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from slaplanner.adapters.deployment import ScalingOutcome, TargetState
-from slaplanner.adapters.object_versions import Watched
+from slaplanner.adapters.object_versions import WATCH_TIMEOUT_S, Watched
 from slaplanner.api.annotations import PAUSED, PLAN_REQUESTED_AT
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller.backoff import READY, Backoff
@@ -228,7 +228,12 @@ class Reconciler:
             return
         state = _learn_startup(memory.state or PlannerState(), target, now_s=now_s)
         record.memory = replace(
-            record.memory, retry=READY, target=target, target_version=version, state=state
+            record.memory,
+            retry=READY,
+            target=target,
+            target_read_at_s=self.world.clock.monotonic_s(),
+            target_version=version,
+            state=state,
         )
         self.reporter.remarked(record, resolved.policy)
         decision = record.memory.decision
@@ -244,6 +249,20 @@ class Reconciler:
         return record.memory.retry.failed(
             now_s=self.world.clock.monotonic_s(), base_s=self.settings.heartbeat_s
         )
+
+    def _known_target(self, record: Record, resolved: Resolved) -> TargetState | None:
+        """The target as it was read, where its watch says that it is still that very object.
+
+        What a scaling adapter keeps is another object, and so is read with every plan.
+        """
+        memory = record.memory
+        target = memory.target
+        if target is None or target.adapters or memory.planned_for != record.manifest.version:
+            return None
+        if self.world.clock.monotonic_s() - memory.target_read_at_s > WATCH_TIMEOUT_S:
+            return None
+        version = self._target_version(resolved.policy, target)
+        return target if version and version == target.identity.resource_version else None
 
     def _target_version(self, policy: SLAPolicy, target: TargetState) -> str | None:
         polled = self.world.targets.polled_version(policy)
@@ -282,6 +301,7 @@ class Reconciler:
             end_s=last_slot_s(now_s=planned.at_s, uid=record.uid, interval_s=resolved.core.interval_s),
             trigger=planned.trigger,
             alarm=planned.alarm,
+            known=self._known_target(record, resolved),
             profile_version=seen.profile if seen is not None else None,
             history=before.history,
             claims=self.records.claims(record),
@@ -326,6 +346,7 @@ class Reconciler:
             attempted_at_s=task.at_s,
             planned_for=version,
             target=target,
+            target_read_at_s=before.target_read_at_s if task.known else self.world.clock.monotonic_s(),
             target_version=target_version,
             clock_remark=clock_remark(plan.traffic) if plan.traffic is not None else None,
             state=state,

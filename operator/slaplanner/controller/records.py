@@ -91,6 +91,8 @@ class PlanMemory:
     contested: bool = False
     """Whether the last plan found somebody else who scales the target."""
     target: TargetState | None = None
+    target_read_at_s: float = -math.inf
+    """Monotonic time at which `target` was read."""
     target_version: str | None = None
     """The target's version, as its watch told, at the last look."""
     outcome: ScalingOutcome | None = None

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState, combined
+from slaplanner.adapters.deployment.own_conditions import are_told
 from slaplanner.adapters.prometheus.attainment import DAY_S, HOUR_S
 from slaplanner.api.conditions import set_conditions, shortened
 from slaplanner.api.policy import KIND, SLAPolicy
@@ -278,6 +279,8 @@ class Reporter:
         if name is None or (record.report.verdict is None and not had_verdict):
             return
         verdicts = self.records.verdicts(record.namespace, name)
+        if plan.target is not None and are_told(plan.target.told, combined(verdicts)):
+            return
         await self._try_to_tell_target(
             record, self.reports.report_to_target(record.namespace, name, verdicts)
         )

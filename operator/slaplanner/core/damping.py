@@ -61,6 +61,7 @@ def damp(
     state: DampingState,
     now_s: float,
     sooner: int = 0,
+    fewest: int = 0,
 ) -> Damped:
     """Turn a wanted count into one that may be asked for now.
 
@@ -72,6 +73,7 @@ def damp(
         state: what was remembered; entries from the future (a clock that jumped back) are dropped.
         now_s: Unix seconds.
         sooner: replicas needed until ordered ones would serve; they keep what runs, and are not remembered.
+        fewest: the role may shrink to at once; not remembered, or each step would last for a window.
     """
     tolerated = _within_tolerance(current=current, wanted=wanted, need=need, behavior=behavior)
     recommended = current if tolerated else wanted
@@ -86,6 +88,9 @@ def damp(
         if replicas < min(current, sooner):
             replicas = min(current, sooner)
             limits.append(Reason.NEEDED_SOONER)
+        if replicas < min(current, fewest):
+            replicas = min(current, fewest)
+            limits.append(Reason.SHRINKS_BY_STEPS)
     elif recommended > current:
         replicas = max(current, min(entry.count for entry in state.lows))
         if replicas < recommended:

@@ -389,6 +389,7 @@ def _steps(
             state=memory.damping,
             now_s=now_s,
             sooner=need.sooner,
+            fewest=need.fewest,
         )
         # A bound acts at once, also on what damping remembers from before it was set.
         within, again = _bounded(damped.replicas, rules, role, ceiling=most)

@@ -99,7 +99,7 @@ class TestAfterARestart:
     def resumed(
         self, record: Record, said: tuple[str, str], *observations: Observation
     ) -> DeploymentConditions:
-        before = replace(target(), told={MET: said})
+        before = replace(target(), told={MET: (said[0], "", said[1])})
         for seen in observations:
             plan = PlanResult(state=PlannerState(), target=before, traffic=TrafficReading(observation=seen))
             note(record, policy(), plan)

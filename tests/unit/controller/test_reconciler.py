@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -291,3 +292,54 @@ def calls_of_a_tick(others: int) -> int:
 
 def test_a_heartbeat_costs_the_same_however_many_policies_there_are():
     assert calls_of_a_tick(others=300) == calls_of_a_tick(others=3)
+
+
+class TestATargetThatItsWatchKnows:
+    """A plan does not read a deployment again that has not changed since it was read."""
+
+    @staticmethod
+    def one(**fields: object) -> OnePolicy:
+        at_rest = target(**fields)  # type: ignore[arg-type]
+        world = FakeWorld(replace(at_rest, identity=replace(at_rest.identity, resource_version="1")))
+        one = one_policy(world)
+        world.outcomes = [ScalingOutcome()] * 9
+        ticks(one)
+        assert one.world.looks == 1
+        return one
+
+    @staticmethod
+    def plan_again(one: OnePolicy, *, after_s: float = 100.0) -> int:
+        """How often the next plan reads the target."""
+        before = one.world.looks
+        one.world.time_s += after_s
+        one.record.memory = replace(one.record.memory, attempted_at_s=one.world.time_s - 7200.0)
+        decisions = one.record.memory.decision.id if one.record.memory.decision else 0
+        ticks(one)
+        assert one.record.memory.decision is not None
+        assert one.record.memory.decision.id == decisions + 1
+        return one.world.looks - before
+
+    def test_is_not_read(self):
+        assert self.plan_again(self.one()) == 0
+
+    def test_is_read_when_it_changed(self):
+        one = self.one()
+        one.world.versions["target"] = "2"
+        assert self.plan_again(one) >= 1
+
+    @pytest.mark.parametrize("version", [None, ""])
+    def test_is_read_while_the_watch_does_not_know(self, version: str | None):
+        one = self.one()
+        one.world.versions["target"] = version
+        assert self.plan_again(one) >= 1
+
+    def test_is_read_after_a_while_anyhow_because_a_watch_may_be_dead(self):
+        assert self.plan_again(self.one(), after_s=241.0) == 1
+
+    def test_is_read_for_a_policy_that_changed(self):
+        one = self.one()
+        one.shows(document(generation=2))
+        assert self.plan_again(one) == 1
+
+    def test_is_read_where_a_scaling_adapter_keeps_its_replicas(self):
+        assert self.plan_again(self.one(adapters={P: "llama-prefill"})) == 1

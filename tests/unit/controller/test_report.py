@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome
+from slaplanner.adapters.deployment import ApiRefusal, ScalingOutcome, TargetState, combined
 from slaplanner.adapters.deployment.failures import Failure
 from slaplanner.controller import metrics
 from slaplanner.core.errors import TargetError
@@ -101,6 +101,23 @@ class TestTheDeploymentsConditions:
         one = one_policy(shown=document(actuation="Observe"))
         plan(one)
         assert one.world.reports == []
+
+    def test_they_are_not_sent_where_they_stand_already(self, one: OnePolicy):
+        for _ in range(4):  # until what they say of the latencies is decided
+            plan(one)
+        assert len(one.world.reports) == 4, "they do not stand on this deployment"
+        assert one.record.report.verdict is not None
+        assert isinstance(one.world.target, TargetState)
+        stand = {
+            each.type: (each.status, each.reason, each.message)
+            for each in combined([one.record.report.verdict])
+        }
+        one.world.moved(told=stand)
+        plan(one)
+        assert len(one.world.reports) == 4
+        one.world.moved(told=stand | {"SLAMet": ("True", "SomebodyElses", "words")})
+        plan(one)
+        assert len(one.world.reports) == 5
 
     def test_they_go_with_the_policy(self, one: OnePolicy):
         plan(one)

@@ -22,6 +22,7 @@ def one(
     now_s: float = 0,
     need: float | None = None,
     sooner: int = 0,
+    fewest: int = 0,
 ):
     return damp(
         current=current,
@@ -31,6 +32,7 @@ def one(
         state=state or DampingState(),
         now_s=now_s,
         sooner=sooner,
+        fewest=fewest,
     )
 
 
@@ -139,6 +141,23 @@ def test_what_was_needed_sooner_is_not_remembered():
     first = one(current=8, wanted=3, behavior=behavior, state=start, now_s=90, sooner=6)
     second = one(current=6, wanted=3, behavior=behavior, state=first.state, now_s=120)
     assert (first.replicas, second.replicas) == (6, 3)
+
+
+def test_the_fewest_that_may_run_at_once_do_not_hold_for_a_whole_window():
+    """Each step towards what was not tried waits for the next plan, and not for a window of its own."""
+    behavior = Behavior(scale_down=ScalingRules(stabilization_window_s=90))
+    start = DampingState(highs=(Stamped(0.0, 8),))
+    first = one(current=8, wanted=3, behavior=behavior, state=start, now_s=90, fewest=6)
+    second = one(current=6, wanted=3, behavior=behavior, state=first.state, now_s=120, fewest=5)
+    third = one(current=5, wanted=3, behavior=behavior, state=second.state, now_s=150, fewest=2)
+    assert [damped.replicas for damped in (first, second, third)] == [6, 5, 3]
+    assert first.limits == (Reason.SHRINKS_BY_STEPS,)
+    assert third.limits == ()
+
+
+@pytest.mark.parametrize("fewest", [9, 20])
+def test_the_fewest_that_may_run_never_grow_a_role(fewest: int):
+    assert one(current=8, wanted=3, behavior=Behavior.free(), fewest=fewest).replicas == 8
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ class TargetState:
     """What the target has to acknowledge yet."""
     remarks: tuple[Remark, ...] = ()
     """What is odd about the target and hinders no plan; each is told once."""
-    told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Status and message of our own conditions on the target, by type, as the last plan left them."""
+    told: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Status, reason and message of our own conditions on the target, by type, as the last plan left them."""
     waiting: Mapping[Role, str] = field(default_factory=dict)
     """Roles whose replicas the target has accepted and does not carry out yet, with its own words."""
     ready_reason: str = ""

@@ -63,13 +63,22 @@ def combined(verdicts: Iterable[DeploymentConditions]) -> tuple[GraphCondition, 
     return (_worst(PLANNED, planned), _worst(MET, met))
 
 
-def own_words(existing: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
-    """Status and message of those conditions that are ours, by type."""
+def own_words(existing: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str, str]]:
+    """Status, reason and message of those conditions that are ours, by type."""
     return {
-        text(condition.get("type")): (text(condition.get("status")), text(condition.get("message")))
+        text(condition.get("type")): (
+            text(condition.get("status")),
+            text(condition.get("reason")),
+            text(condition.get("message")),
+        )
         for condition in existing
         if condition.get("type") in TYPES
     }
+
+
+def are_told(told: Mapping[str, tuple[str, str, str]], wanted: Iterable[GraphCondition]) -> bool:
+    """Whether the conditions of `own_words` are just those that are wanted."""
+    return told == {each.type: (each.status, each.reason, each.message) for each in wanted}
 
 
 def said_by(policy: str, message: str) -> str | None:

@@ -13,9 +13,8 @@ needs keeps what runs, and fewer replicas than were seen to be enough are tried 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slaplanner.core.correction import Correction
 from slaplanner.core.forecast import Forecast
@@ -31,14 +30,11 @@ from slaplanner.core.sizing.model import MeanLoad, Sized, SizedRole
 from slaplanner.core.sizing.observed import in_flight_tokens_s
 from slaplanner.core.wording import exact, exactly
 
-ABOVE = 0.12
-"""How often the load may exceed the level that is sized for, when the account of misses is even: the scale-down
-window holds the highest of several such levels."""
+LATE_ABOVE = 0.125
+"""Share of the requests that are late in a window whose load exceeds the level that is sized for, in the long run:
+most of such loads exceed it by little, and engines and queues bear that for a while."""
 
 _LEAST_CERTAIN = 0.5
-
-_SENSITIVITY = 0.7
-"""Power of the risk with which that changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +105,8 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
     experience = learning.experience
     allowed = capacity.allowed * len(role.stages)
     certainty = exact(100.0 * _certainty(experience, allowed))
-    factor = exact(1.0 / experience.highest(allowed))
+    just_enough = _just_enough(situation, role, learning) if attainable else 1.0
+    factor = exact(1.0 / experience.highest(allowed, just_enough=just_enough))
     waiting = exact(_waiting(situation, role))
 
     def needed(terms: tuple[_Term, ...]) -> float:
@@ -121,16 +118,15 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
     raw = needed(terms)
     wanted = whole_replicas(raw)
     modelled = sum(term.replicas for term in terms)
-    replicas = max(wanted, experience.fewest(modelled, current=current, allowed=2.0 * allowed), floor)
-    limit = None
-    if replicas > wanted:
-        limit = Reason.TOO_FEW_REPLICAS if replicas == floor else Reason.SHRINKS_BY_STEPS
+    replicas = max(wanted, floor)
+    limit = Reason.TOO_FEW_REPLICAS if replicas > wanted else None
     carried = sum(term.upper_tokens_s for term in terms) / (factor * modelled) if modelled > 0.0 else 0.0
     return SizedRole(
         role=role,
         raw=raw,
         replicas=replicas,
         limit=limit,
+        fewest=experience.fewest(modelled, current=current, allowed=2.0 * allowed),
         sooner=max((min(current, whole_replicas(needed(step))) for step in path[:-1]), default=0),
         capacity_per_replica_tokens_s=carried,
         load_tokens_s=sum(term.expected_tokens_s for term in terms),
@@ -146,8 +142,23 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
 
 
 def _certainty(experience: Experience, allowed: float) -> float:
-    """How often the load should stay below what is sized for: less where misses are left, more where none are."""
-    return max(_LEAST_CERTAIN, 1.0 - ABOVE * math.pow(experience.risk(allowed), _SENSITIVITY))
+    """How often the load should stay below what is sized for, so that the loads above it make as many late as may be."""
+    return max(_LEAST_CERTAIN, 1.0 - allowed * experience.risk(allowed) / LATE_ABOVE)
+
+
+def _just_enough(situation: Situation, role: Role, learning: Learning) -> float:
+    """The utilisation that is just good enough on an engine as slow as it was measured to be; 1 as profiled."""
+    if Role.DECODE not in role.stages or learning.slowdown == 1.0:
+        return 1.0
+    measured = replace(situation.capacity, slowdown=learning.slowdown)
+    profiled = slowed = 0.0
+    for stage in role.stages:
+        coming = situation.forecast.prefill if stage is Role.PREFILL else situation.forecast.decode
+        load = coming.mean_tokens[-1] / situation.policy.interval_s
+        need = situation.capacity.replicas(stage, load)
+        profiled += need
+        slowed += measured.replicas(stage, load) if stage is Role.DECODE else need
+    return profiled / slowed if slowed > 0.0 else 1.0
 
 
 def _terms(situation: Situation, role: Role, *, step: int, certainty: float) -> tuple[_Term, ...]:
@@ -159,7 +170,9 @@ def _terms(situation: Situation, role: Role, *, step: int, certainty: float) -> 
         upper = coming.upper(certainty, step) / interval_s
         if stage is Role.DECODE:
             upper = max(upper, in_flight_tokens_s(situation.observation, capacity))
-        need = capacity.replicas(stage, upper)
+        need = capacity.needed(
+            stage, expected_tokens_s=coming.mean_tokens[step - 1] / interval_s, upper_tokens_s=upper
+        )
         terms.append(
             _Term(
                 stage,

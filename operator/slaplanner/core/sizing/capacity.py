@@ -57,6 +57,25 @@ class Capacity:
             return 0.0
         return self._prefill(tokens_s) if stage is Role.PREFILL else self._decode(tokens_s)
 
+    def needed(self, stage: Role, *, expected_tokens_s: float, upper_tokens_s: float) -> float:
+        """Replicas for a load that is expected, and may be as high as *upper_tokens_s*.
+
+        Two things can come on top of the work that is expected: more load than that, and the swings within it.
+        They are not each other's doing, so both at their worst are far rarer than either: their reserves add up
+        as independent deviations do, by their squares.
+        """
+        swings = self.replicas(stage, upper_tokens_s)
+        if not 0.0 < expected_tokens_s < upper_tokens_s:
+            return swings
+        busy, work = self.busy(stage, upper_tokens_s), self.busy(stage, expected_tokens_s)
+        return work + math.hypot(busy - work, swings - busy)
+
+    def busy(self, stage: Role, tokens_s: float) -> float:
+        """Replicas that so many tokens per second keep busy, if their load never swings."""
+        if stage is Role.PREFILL:
+            return tokens_s / self.isl.mean * self.prompt_s
+        return tokens_s * self.batch.itl_s(self.batch.room) / self.batch.room
+
     @cached_property
     def prefill_s(self) -> Floats:
         """Time of each prompt of `isl` by the profile; beyond its longest one, that one's."""

@@ -57,6 +57,9 @@ MEMORY_S = 3600.0
 FULL_WEIGHT_REQUESTS = 50.0
 """Requests at which a window counts half; with n it counts n / (n + this)."""
 
+TRIED_WINDOWS = 0.5
+"""A level was tried when so much was seen of it."""
+
 STRIDE = 1.25
 """A fleet shrinks to at most so many times the highest utilisation that was seen to keep the promise."""
 
@@ -142,17 +145,23 @@ class Experience:
         left = allowed / max(missed, 1e-9)
         return min(max(math.sqrt(left) if left > 1.0 else left**1.5, LEAST_RISK), MOST_RISK)
 
-    def highest(self, allowed: float) -> float:
+    def highest(self, allowed: float, *, just_enough: float = 1.0) -> float:
         """The highest utilisation to plan for, with so much *allowed* to be late and as much `risk` as is left.
 
         At it half of that may be late; the other half is for loads above the forecast's upper level.
+
+        Args:
+            allowed: share late.
+            just_enough: the utilisation that the model takes for just good enough on the engine as it was measured.
         """
         most = 0.5 * allowed * min(2.0, self.risk(allowed))
         late, windows = np.array(self.late), np.array(self.windows)
         seen = windows > SEEN_WINDOWS
         late = np.maximum(late - self._unrelated(late, np.flatnonzero(seen)), 0.0)
         weight = windows + UNSEEN_WINDOWS
-        share = (late * windows + _expected(late, windows, seen, allowed) * UNSEEN_WINDOWS) / weight
+        share = (
+            late * windows + _expected(late, windows, seen, allowed, just_enough) * UNSEEN_WINDOWS
+        ) / weight
         share = isotonic_regression(share, weights=weight).x
         above = np.flatnonzero(share > most)
         if not above.size or above[0] == 0:
@@ -169,7 +178,7 @@ class Experience:
         large a step that is, where ten windows have shown that level.
         """
         windows = np.array(self.windows)
-        good = np.flatnonzero((windows > SEEN_WINDOWS) & (np.array(self.late) <= allowed))
+        good = np.flatnonzero((windows >= TRIED_WINDOWS) & (np.array(self.late) <= allowed))
         if not good.size:
             return 0
         fewest = math.ceil(need / (STRIDE * float(LEVELS[good[-1]])))
@@ -223,16 +232,21 @@ class Experience:
         )
 
 
-def _expected(late: Floats, windows: Floats, seen: NDArray[np.bool_], allowed: float) -> Floats:
+def _expected(
+    late: Floats, windows: Floats, seen: NDArray[np.bool_], allowed: float, just_enough: float
+) -> Floats:
     """What each level is expected to show, before it was seen: by the model, and by the levels beside it."""
-    expected = allowed * (LEVELS * ENGINE_MARGIN) ** STEEPNESS
+    expected = allowed * (LEVELS / just_enough * ENGINE_MARGIN) ** STEEPNESS
     known = np.flatnonzero(seen)
     if known.size:
         # Above a level that was seen there are more; how many, is known of the next few, and above the last.
         times = LEVELS / LEVELS[known, None]
         near = (times > 1.0) & ((times <= STRIDE) | (LEVELS[known[-1]] < LEVELS))
         rise = np.where(near, late[known, None] * times**STEEPNESS, 0.0)
-        expected = np.maximum(expected, rise.max(axis=0))
+        # Below it there are not more, once it was seen often enough to be sure.
+        sure = windows[known, None] >= 0.5 * MOST_WINDOWS
+        most = np.where(sure & (times < 1.0), late[known, None], np.inf)
+        expected = np.minimum(np.maximum(expected, rise.max(axis=0)), most.min(axis=0))
     bad = np.flatnonzero(late > allowed)
     if bad.size:
         # Below a level with too many there are fewer, as far as loads spread.

@@ -8,6 +8,7 @@ the utilisation of the window itself is credited.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -16,7 +17,13 @@ from slaplanner.core.model import Role, RoleState
 from slaplanner.core.readings import Known, Observation, value_or
 from slaplanner.core.sizing import observed
 from slaplanner.core.sizing.capacity import Capacity
-from slaplanner.core.sizing.experience import Experience
+from slaplanner.core.sizing.experience import FULL_WEIGHT_REQUESTS, Experience
+
+MOST_SLOWDOWN = 4.0
+"""Engines are at most so many times slower than profiled, or quicker; more is a wrong profile, or no engine's doing."""
+
+SLOWDOWN_WINDOWS = 3.0
+"""Windows over which the slowdown is smoothed: one mean of a full window is exact, but its batch is not."""
 
 _DIGITS = 4
 
@@ -33,6 +40,8 @@ class Learning:
     busiest: float = 0.0
     """The highest utilisation that requests which end now may have seen."""
     busiest_at_s: float = 0.0
+    slowdown: float = 1.0
+    """The mean ITL over the profile's, over the last windows."""
 
     def after(
         self,
@@ -60,6 +69,7 @@ class Learning:
         if self.busiest > busiest and (outlasts or now_s - self.busiest_at_s < lived_s):
             # While the queue of an overload lasts, that overload is not over.
             busiest, at_s = self.busiest, now_s if outlasts else self.busiest_at_s
+        requests = value_or(observation.requests, 0.0) * observation.window_s / interval_s
         experience = self.experience
         late = _late(observation, role.role, capacity)
         if late is not None and not role.rollout:
@@ -67,10 +77,16 @@ class Learning:
             experience = experience.after(
                 utilisation=busiest if too_many else need.mean / serving,
                 late=late,
-                requests=value_or(observation.requests, 0.0) * observation.window_s / interval_s,
+                requests=requests,
                 window_s=observation.window_s,
                 now_s=now_s,
             )
+        slowdown = self.slowdown
+        if fewest == serving and not role.rollout:
+            measured = observed.slowdown(
+                observation, role.role, capacity, interval_s=interval_s, serving=serving
+            )
+            slowdown = _towards(slowdown, measured, requests=requests)
         return replace(
             self,
             experience=experience,
@@ -78,13 +94,14 @@ class Learning:
             queued=queued,
             busiest=round(busiest, _DIGITS),
             busiest_at_s=round(at_s),
+            slowdown=slowdown,
         )
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "exp": self.experience.to_document(),
-            "now": [self.serving, self.queued, self.busiest, self.busiest_at_s],
+            "now": [self.serving, self.queued, self.busiest, self.busiest_at_s, self.slowdown],
         }
 
     @classmethod
@@ -94,15 +111,18 @@ class Learning:
         Raises:
             KeyError, TypeError, ValueError, IndexError: it is not such a document.
         """
-        serving, queued, busiest, busiest_at_s = document["now"]
+        serving, queued, busiest, busiest_at_s, slowdown = document["now"]
         if (serving or 0) < 0 or not (queued >= 0.0 and busiest >= 0.0 and busiest_at_s >= 0.0):
             raise ValueError(f"counts and utilisations are not negative, found {document['now']}")
+        if not 1.0 / MOST_SLOWDOWN <= slowdown <= MOST_SLOWDOWN:
+            raise ValueError(f"a slowdown is at most {MOST_SLOWDOWN:g} either way, found {slowdown}")
         return cls(
             experience=Experience.from_document(document["exp"]),
             serving=None if serving is None else int(serving),
             queued=float(queued),
             busiest=float(busiest),
             busiest_at_s=float(busiest_at_s),
+            slowdown=float(slowdown),
         )
 
 
@@ -135,6 +155,15 @@ def _need(observation: Observation, role: Role, capacity: Capacity, *, interval_
             last = max(last, observed.in_flight_tokens_s(observation, capacity))
         newest += needed if last == load else capacity.replicas(stage, last)
     return _Need(mean=mean, newest=newest)
+
+
+def _towards(slowdown: float, measured: float | None, *, requests: float) -> float:
+    """One step in logarithms, the larger the more requests the window had."""
+    if measured is None:
+        return slowdown
+    bounded = min(max(measured, 1.0 / MOST_SLOWDOWN), MOST_SLOWDOWN)
+    news = requests / (requests + FULL_WEIGHT_REQUESTS) / SLOWDOWN_WINDOWS
+    return round(slowdown * math.pow(bounded / slowdown, news), _DIGITS)
 
 
 def _outlasts(queued: float, capacity: Capacity, serving: int) -> bool:

@@ -33,6 +33,8 @@ class SizedRole:
     """`raw` rounded up, or what `limit` says; at least the role's minReplicas."""
     limit: Reason | None = None
     """What raised `replicas`: TOO_FEW_REPLICAS the floor, SHRINKS_BY_STEPS that fewer were not tried yet."""
+    fewest: int = 0
+    """The fewest that the role may shrink to at once: a step beyond what was tried."""
     sooner: int = 0
     """Replicas that are needed only until ordered ones would serve: who runs stays as long."""
     capacity_per_replica_tokens_s: float

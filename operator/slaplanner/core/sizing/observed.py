@@ -73,20 +73,25 @@ def tokens_s(stage: Role, observation: Observation, *, interval_s: float) -> flo
 
 
 def slowdown(
-    observation: Observation, capacity: Capacity, *, interval_s: float, serving: int
+    observation: Observation, role: Role, capacity: Capacity, *, interval_s: float, serving: int
 ) -> float | None:
     """The mean ITL over the profile's at the window's own batch; None when it is not known.
 
-    Both are means, so no bucket edge blurs them, and an engine that is slower or quicker than its profile shows
-    long before or after anybody is late. The batch is what a sequence sees: itself, and the others that are in
-    flight at the window's load (Little's law: tokens per second x ITL).
+    Both are means, so no bucket's edges blur them, and an engine that is slower or quicker than its profile shows
+    long before anybody is late. The batch is what a sequence sees: itself, and the others that are in flight at
+    the window's load (Little's law: tokens per second x ITL). Beyond the target it is no measure of the engine,
+    because answers also wait to be let in then.
     """
     itl, load = observation.itl_ms, tokens_s(Role.DECODE, observation, interval_s=interval_s)
-    if not isinstance(itl, Known) or itl.value <= 0.0 or not load or serving < 1:
+    if Role.DECODE not in role.stages or not isinstance(itl, Known) or not load:
         return None
-    context = mean_context_tokens(capacity.isl, capacity.osl)
+    if not 0.0 < itl.value <= capacity.sla.itl_ms:
+        return None
+    load = max(load, in_flight_tokens_s(observation, capacity))
     batch = 1.0 + load * itl.value / 1e3 / serving
-    return itl.value / float(capacity.profile.decode.itl_row_ms(np.array([batch]), context_tokens=context)[0])
+    context_tokens = mean_context_tokens(capacity.isl, capacity.osl)
+    profiled = float(capacity.profile.decode.itl_row_ms(np.array([batch]), context_tokens=context_tokens)[0])
+    return itl.value / profiled if profiled > 0.0 else None
 
 
 def newest_over_mean(observation: Observation) -> float:

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from slaplanner.core.profiles import build
 from slaplanner.core.readings import Histogram, Known, Observation, Reading, Unknown
 from slaplanner.core.reasons import Reason
 from slaplanner.core.sizing import observed
+from slaplanner.core.sizing.batch import mean_context_tokens
 from slaplanner.core.sizing.burstiness import Burstiness
 from slaplanner.core.sizing.capacity import Capacity
 from slaplanner.core.sizing.experience import ENGINE_MARGIN, LEVELS, STRIDE, Experience
@@ -52,6 +54,16 @@ def test_nothing_seen_is_the_model_less_the_margin_for_engines() -> None:
 @pytest.mark.parametrize("utilisation", [0.1, 0.4, 0.8])
 def test_one_window_of_misses_acts_at_once(utilisation: float) -> None:
     assert after((utilisation, 0.3)).highest(ALLOWED) < utilisation
+
+
+def test_levels_that_nobody_saw_are_expected_where_the_engine_was_measured_to_be() -> None:
+    nothing = Experience()
+    assert nothing.highest(ALLOWED, just_enough=0.5) == pytest.approx(
+        0.5 * nothing.highest(ALLOWED), rel=0.05
+    )
+    # What was seen counts for more.
+    kept = after(*[(0.8, 0.0)] * 10)
+    assert kept.highest(ALLOWED, just_enough=0.5) > 0.75
 
 
 def test_many_misses_take_more_than_few() -> None:
@@ -261,6 +273,26 @@ def test_a_load_that_rises_inside_the_window_is_blamed_as_high_as_it_is_at_its_e
     assert of_risen > 1.5 * of_flat
     in_time = replace(risen, ttft_histogram=window().ttft_histogram)
     assert level(taught(Learning(), in_time, prefill(4), now_s=60.0)) == of_flat
+
+
+@pytest.mark.parametrize("slower", [0.7, 1.0, 1.6])
+def test_the_mean_itl_tells_how_slow_the_engine_is(slower: float) -> None:
+    context_tokens, batch, serving = mean_context_tokens(CAPACITY.isl, CAPACITY.osl), 16.0, 4
+    itl_ms = slower * float(PROFILE.decode.itl_row_ms(np.array([batch]), context_tokens=context_tokens)[0])
+    tokens_s = (batch - 1.0) * serving / (itl_ms / 1e3)
+    seen = replace(answers(tokens_s, late=0.0), itl_ms=Known(itl_ms), itl_histogram=None)
+    some = replace(CAPACITY, sla=Sla(ttft_ms=1000.0, itl_ms=1.01 * itl_ms))
+    memory = Learning()
+    for at in range(1, 20):
+        memory = some_taught(memory, seen, some, serving=serving, now_s=60.0 * at)
+    assert memory.slowdown == pytest.approx(slower, rel=0.02)
+    assert Learning.from_document(json.loads(json.dumps(memory.to_document()))) == memory
+
+
+def test_an_overload_is_no_measure_of_the_engine() -> None:
+    """Answers wait to be let in, and their ITL is the queue's."""
+    seen = replace(answers(12000.0, late=1.0), itl_ms=Known(274.0))
+    assert some_taught(Learning(), seen, CAPACITY, serving=3, now_s=60.0).slowdown == 1.0
 
 
 @pytest.mark.parametrize(

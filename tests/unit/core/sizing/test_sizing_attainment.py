@@ -246,12 +246,10 @@ def test_the_count_follows_from_the_figures_of_its_message(case: dict[str, Any])
         raw, whole = counted(role.message)
         assert raw == role.raw
         assert role.message.endswith(f" = {exactly(raw)}, rounded up to {whole}")
-        # The invariant: upper load x learnt factor / capacity + queue, rounded up, unless the floor or what runs is more.
-        assert whole <= role.replicas <= max(whole, case["floor"], case["current"])
-        if role.replicas > whole:
-            assert role.limit is (
-                Reason.TOO_FEW_REPLICAS if role.replicas == case["floor"] else Reason.SHRINKS_BY_STEPS
-            )
+        # The invariant: upper load x learnt factor / capacity + queue, rounded up, unless the floor is more.
+        assert role.replicas == max(whole, case["floor"])
+        assert (role.limit is Reason.TOO_FEW_REPLICAS) == (role.replicas > whole)
+        assert role.fewest <= case["current"]
 
 
 @settings(deadline=None)
@@ -284,9 +282,51 @@ def test_misses_that_were_measured_take_more_replicas_at_the_next_plan() -> None
 def test_a_fleet_shrinks_by_steps_towards_what_was_not_tried() -> None:
     tried = seen((UTILISATIONS[-17], 0.0))
     (prefill, _) = sized(60.0, current=1000, learning=tried).roles
-    assert prefill.limit is Reason.SHRINKS_BY_STEPS
     need = prefill.raw / prefill.learnt_factor
-    assert prefill.replicas == math.ceil(need / (STRIDE * UTILISATIONS[-17]))
+    assert prefill.fewest == math.ceil(need / (STRIDE * UTILISATIONS[-17])) > prefill.replicas
+
+
+def test_an_engine_that_was_measured_to_be_slower_takes_more_before_anybody_is_late() -> None:
+    slower, quicker = Learning(slowdown=1.3), Learning(slowdown=0.8)
+    (prefill, decode), (same, more) = sized(60.0).roles, sized(60.0, learning=slower).roles
+    assert more.replicas > decode.replicas > sized(60.0, learning=quicker).roles[1].replicas
+    # ITL tells nothing of prefill.
+    assert same == prefill
+
+
+def test_a_promise_of_less_is_sized_for_a_load_that_is_exceeded_more_often() -> None:
+    wide = {"requests_s": 60.0, "spread": 1.0}
+    strict, lax = (sized(sla=replace(SLA, attainment_percent=percent), **wide) for percent in (99.9, 90.0))
+    assert all(
+        float(re.search(r"([\d.]+) % certain", more.message)[1])  # type: ignore[index]
+        > float(re.search(r"([\d.]+) % certain", less.message)[1])  # type: ignore[index]
+        for more, less in zip(strict.roles, lax.roles, strict=True)
+    )
+
+
+@settings(deadline=None)
+@given(
+    expected=st.floats(0.0, 1e6),
+    more=st.floats(0.0, 5.0),
+    clump_s=st.floats(0.0, 5.0),
+    role=st.sampled_from([Role.PREFILL, Role.DECODE]),
+)
+def test_swings_and_errors_of_the_forecast_are_not_both_taken_at_their_worst(
+    expected: float, more: float, clump_s: float, role: Role
+) -> None:
+    capacity = Capacity(
+        sla=SLA,
+        profile=PROFILE,
+        isl=lengths(ISL, None),
+        osl=lengths(OSL, None),
+        burstiness=Burstiness(excess=clump_s, square=1.0, plans=1.0),
+    )
+    upper = expected * (1.0 + more)
+    need = capacity.needed(role, expected_tokens_s=expected, upper_tokens_s=upper)
+    at_worst, alone = capacity.replicas(role, upper), capacity.busy(role, upper)
+    assert alone * (1 - 1e-9) <= need <= at_worst * (1 + 1e-9)
+    certain = capacity.needed(role, expected_tokens_s=upper, upper_tokens_s=upper)
+    assert certain == at_worst
 
 
 def test_no_load_lets_go_of_what_was_never_tried() -> None:
