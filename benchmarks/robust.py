@@ -8,6 +8,8 @@ may be chosen by them. `--page` writes the figures to docs/benchmarks/robust.md.
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -161,7 +163,10 @@ def main() -> None:
     text = table(cases)
     print(text)
     if arguments.page:
-        PAGE.write_text(page(cases, text), encoding="utf-8")
+        PAGE.write_text(
+            page(cases, text, command=shlex.join(["python", "-m", "benchmarks.robust", *sys.argv[1:]])),
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ of 12 %, ITL by as much again from an empty to a full KV. Requests of the first 
 not scored.
 
 Seeds from 0 on are for choosing (`python -m benchmarks.robust --half choosing`). **The figures below are of the seeds
-{first} to {last}, which are for reporting**: nothing was chosen by them. The command begins no scenario after 20 minutes, so
-a slow machine reports fewer than sixty of them: here {count}.
+{first} to {last}, which are for reporting**: nothing was chosen by them. They are {count} scenarios, of
+`{command}`, which begins none after its time is over. With few of them the shares are coarse.
 
 ## Rivals
 
@@ -49,6 +49,8 @@ its blocks are in another order.
 """
 
 
-def page(cases: Sequence[Case], table: str) -> str:
+def page(cases: Sequence[Case], table: str, *, command: str) -> str:
     """The page's text."""
-    return PAGE.format(first=cases[0].drawn.seed, last=cases[-1].drawn.seed, count=len(cases), table=table)
+    return PAGE.format(
+        first=cases[0].drawn.seed, last=cases[-1].drawn.seed, count=len(cases), command=command, table=table
+    )

@@ -1,4 +1,4 @@
-"""Every alert fires on the test bed for a fault that it is meant for: real operator, API server, Prometheus and rules.
+"""Alerts fire on the test bed for a fault that it is meant for: real operator, API server, Prometheus and rules.
 
 Time is short here: whatever a rule waits for or looks back over is cut to seconds. Its expressions and limits stay.
 """
@@ -34,17 +34,18 @@ LATE = Load(
     requests_s=5.0, isl=1000.0, osl=200.0, ttft_s=2.0, itl_s=0.012, edges_s=(0.01, 0.03, 0.1, 0.5, 1.0, 4.0)
 )
 """Four times the target, and many times what the profile says."""
-STUCK_LOOP_S = 60.0
-"""A heartbeat far above the policies' interval of 5 s: plans come too rarely."""
+NOT_PLAYED = {"SLAPlannerPlanStale"}
+"""Needs a loop that hangs while its metrics are still served. Plans come on their grid whatever the heartbeat is, and
+an operator that is stopped loses its series, so nothing from outside brings that about; promtool plays it."""
 
 
 def hurried() -> dict[str, Any]:
-    """The rules with a window of ten seconds, a wait of two, and two seconds beside the intervals of a stale plan."""
+    """The rules with a window of ten seconds and a wait of two."""
     groups = yaml.safe_load(yaml.safe_dump(RULES))
     for group in groups["groups"]:
         for rule in group["rules"]:
             window = "[60s]" if "status_writes" in rule["expr"] else "[10s]"
-            rule["expr"] = re.sub(r"\[\d+[mh]\]", window, rule["expr"]).replace("+ 120", "+ 2")
+            rule["expr"] = re.sub(r"\[\d+[mh]\]", window, rule["expr"])
             if "for" in rule:
                 rule["for"] = "2s"
     return dict(groups)
@@ -165,13 +166,4 @@ def test_each_alert_fires_for_its_fault_and_none_for_a_healthy_policy(
         with without_right(cluster, "patch", "slapolicies/status"):
             wait_for({"SLAPlannerWritesFailing"}, "")
         watching.remove_target(target)
-    with running_operator(
-        cluster,
-        tmp_path,
-        prometheus=prometheus_server.url,
-        settings={"heartbeatSeconds": STUCK_LOOP_S},
-        namespace=scenes["nothing"].namespace,
-    ) as program:
-        watching.add_target(Target(job="slow", address=f"127.0.0.1:{program.port}", honor_labels=True))
-        wait_for({"SLAPlannerPlanStale"}, scenes["nothing"].namespace)
-    assert fired == ALERTS
+    assert fired == ALERTS - NOT_PLAYED
