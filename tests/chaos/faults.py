@@ -159,8 +159,7 @@ def frontend_gone(stage: Stage) -> Iterator[None]:
 
 @fault(
     "a frontend restarts and counts from 0",
-    "what was counted since its last scrape is lost: one window reads that much less",
-    edits=True,
+    "nothing: what is counted in that window is a lower bound, because the last requests before are lost",
 )
 def counters_reset(stage: Stage) -> Iterator[None]:
     scene = stage.scene

@@ -96,8 +96,8 @@ def upgraded(
 def test_a_policy_goes_on_from_what_it_knew(
     upgraded: tuple[Cluster, dict[str, Before], OperatorProgram], name: str
 ) -> None:
-    _, befores, program = upgraded
-    before = befores[name]
+    _, found, program = upgraded
+    before = found[name]
     scene = before.scene
     with budget_watch(scene) as watched:
         scene.wait_plans(3)

@@ -146,11 +146,12 @@ class RequestQueries:
         for name, counter in expressions.counters:
             sampled = f"count_over_time({counter}[{window}])"
             before = f"count_over_time({counter}[{recent}] offset {window})"
+            restarted = f"resets({counter}[{window}]) > 0"
             figures |= {
                 f"{kind}_{name}_grown": f"sum by ({ROW})(increase({counter}[{window}]))",
                 f"{kind}_{name}_total": f"sum by ({ROW})(last_over_time({counter}[{recent}]))",
                 f"{kind}_{name}_samples": f"max by ({ROW})({sampled})",
-                f"{kind}_{name}_born": f"count by ({ROW})({sampled} unless {before})",
+                f"{kind}_{name}_born": f"count by ({ROW})(({sampled} unless {before}) or {restarted})",
             }
         grown = (f"increase({expressions.measure(f'{name}_count')}[{window}]) > 0" for name in TOKENS)
         figures[f"{kind}_moved"] = f"count by ({ROW})({' or '.join(grown)})"

@@ -37,7 +37,8 @@ class Counter:
     sampled: bool = False
     """Some series has a sample within the window."""
     born: bool = False
-    """Some series began within the window, so requests before its first sample are not in `grown`."""
+    """Some series began within the window, or began anew at 0 because its process restarted. Requests between the
+    last sample before and the first one after are not in `grown`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,9 @@ def _counted(witness: Witness) -> _Share:
     if counter.total is None:
         return _without_counter(witness, grown)
     if counter.born or counter.grown is None:
-        return _Share(count=grown, doubt=f"a series of {witness.name} began inside the window")
+        return _Share(
+            count=grown, doubt=f"a series of {witness.name} began, or began anew, inside the window"
+        )
     if grown > 0:
         return _Share(count=grown)
     return _standing_still(witness, counter)
