@@ -111,7 +111,9 @@ class Learning:
         Raises:
             KeyError, TypeError, ValueError, IndexError: it is not such a document.
         """
-        serving, queued, busiest, busiest_at_s, slowdown = document["now"]
+        serving, queued, busiest, busiest_at_s, *later = document["now"]
+        # States from before the slowdown was learnt lack it; the rest of such a state still holds.
+        (slowdown,) = later or (1.0,)
         if (serving or 0) < 0 or not (queued >= 0.0 and busiest >= 0.0 and busiest_at_s >= 0.0):
             raise ValueError(f"counts and utilisations are not negative, found {document['now']}")
         if not 1.0 / MOST_SLOWDOWN <= slowdown <= MOST_SLOWDOWN:

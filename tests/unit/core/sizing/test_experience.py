@@ -289,6 +289,17 @@ def test_the_mean_itl_tells_how_slow_the_engine_is(slower: float) -> None:
     assert Learning.from_document(json.loads(json.dumps(memory.to_document()))) == memory
 
 
+def test_a_memory_from_before_the_slowdown_was_learnt_is_kept() -> None:
+    """If it were refused, the whole planner state would be dropped, damping and start-up times included."""
+    memory = taught(Learning(), window(late=0.1), prefill(4), now_s=60.0)
+    written = memory.to_document()
+    del written["now"][4]
+    assert Learning.from_document(written) == replace(memory, slowdown=1.0)
+    for broken in ([], written["now"][:3], [*written["now"], 1.0, 1.0]):
+        with pytest.raises(ValueError, match="unpack"):
+            Learning.from_document({**written, "now": broken})
+
+
 def test_an_overload_is_no_measure_of_the_engine() -> None:
     """Answers wait to be let in, and their ITL is the queue's."""
     seen = replace(answers(12000.0, late=1.0), itl_ms=Known(274.0))
