@@ -599,6 +599,29 @@ def test_an_interval_in_which_workers_were_missing_is_a_gap_in_the_history(big: 
     assert 6 <= len(told) < 9
 
 
+@pytest.mark.parametrize("source", [MetricsSource.FRONTEND, MetricsSource.ROUTER])
+def test_missing_workers_of_another_deployment_of_the_model_leave_no_gap(
+    big: Story, source: MetricsSource
+) -> None:
+    """`model_ready` has no namespace, so only its process tells whose it is."""
+    busy = frontend(big)
+    busy.register()
+    busy.start(rising(30))
+    ready(replace(busy, namespace=None), lambda _back: 1)
+    if source is MetricsSource.ROUTER:
+        route(big, underscored(big), rising(30))
+        big = routed(big)
+    other = frontend(big, "other", namespace="elsewhere-x")
+    other.register()
+    ready(replace(other, namespace=None), lambda _back: 0)
+    big.tell(big)
+    found = read_history(
+        big.client, big.scope, end_s=big.timeline.end_s, interval_s=60, points=10, deadline=deadline()
+    )
+    assert [value for value in found.requests if math.isnan(value)] == []
+    assert len(found.requests) >= 9
+
+
 def test_long_generations_without_arrivals_are_a_true_zero_with_work_in_flight(big: Story) -> None:
     busy = frontend(big)
     busy.register()

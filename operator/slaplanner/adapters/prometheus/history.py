@@ -97,7 +97,7 @@ def _figures(scope: Scope, window: str) -> dict[str, str]:
         "requests": expressions.requests(window),
         "samples": f"min({expressions.samples(window)})",
         "unscraped": expressions.unscraped(window),
-        "unready": f"count({expressions.unready(window)})",
+        "unready": f"count({expressions.our_unready(window)})",
         "counters": expressions.counting(window),
         "registered": f"count({registered})" if registered else expressions.counting(window),
     }

@@ -202,6 +202,15 @@ class Expressions:
         """Frontends that lacked the workers of some role at some time in *window*."""
         return f"min_over_time({self.gauge(READY)}[{window}]) == 0"
 
+    def our_unready(self, window: str) -> str:
+        """Those of our own frontends. The gauge has no namespace, so others with the same model show it as well."""
+        unready = self.unready(window)
+        if not self.scope.is_namespaced:
+            return unready
+        sources = (replace(self.scope, source=source) for source in MetricsSource)
+        ours = " or ".join(Expressions(scope).bearers(window) for scope in sources)
+        return f"({unready}) and on ({PROCESS}) ({ours})"
+
     def refusals(self, window: str, before: str) -> dict[str, str]:
         """Requests in *window* that may be for our model, and that no counter of it shows.
 
