@@ -8,6 +8,7 @@ half waited for GPUs. If a plan is due, it makes one.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -341,12 +342,13 @@ class Reconciler:
                 target_version = self._target_version(task.policy, target)
         history = plan.traffic.observation.history if plan.traffic is not None else None
         contested = plan.findings.get(ConditionType.TARGET_CONFLICT)
+        read_at_s = before.target_read_at_s if task.known else self.world.clock.monotonic_s()
         return replace(
             before,
             attempted_at_s=task.at_s,
             planned_for=version,
             target=target,
-            target_read_at_s=before.target_read_at_s if task.known else self.world.clock.monotonic_s(),
+            target_read_at_s=_read_before(plan.outcome, read_at_s),
             target_version=target_version,
             clock_remark=clock_remark(plan.traffic) if plan.traffic is not None else None,
             state=state,
@@ -384,7 +386,10 @@ class Reconciler:
         if state is not None:
             state = replace(state, rivalry=wrote(state.rivalry, outcome.written))
         retry = READY if outcome.error is None else self._later(record)
-        record.memory = replace(record.memory, outcome=outcome, state=state, retry=retry)
+        read_at_s = _read_before(outcome, record.memory.target_read_at_s)
+        record.memory = replace(
+            record.memory, outcome=outcome, state=state, retry=retry, target_read_at_s=read_at_s
+        )
         self.reporter.moved(record, resolved.policy, decision, outcome)
         await self.reporter.progressed(record, resolved.policy, progress(decision, target, outcome))
 
@@ -451,6 +456,14 @@ def _unfinished(outcome: ScalingOutcome | None) -> bool:
     if outcome is None:
         return False
     return bool(outcome.waiting) or (outcome.error is not None and outcome.error.reason is Reason.CONFLICT)
+
+
+def _read_before(outcome: ScalingOutcome | None, read_at_s: float) -> float:
+    """When the target was read; never, if we have written to it since.
+
+    Its watch may be late to say so, and the replicas from before our write would look like somebody's revert.
+    """
+    return -math.inf if outcome is not None and outcome.written else read_at_s
 
 
 def _target_print(memory: PlanMemory, seniors: tuple[str, ...]) -> str:

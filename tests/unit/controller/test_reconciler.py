@@ -10,11 +10,12 @@ from itertools import pairwise
 
 import pytest
 
-from slaplanner.adapters.deployment import Rival, Rivals, ScalingOutcome
+from slaplanner.adapters.deployment import Rival, Rivals, ScalingOutcome, TargetState
 from slaplanner.core.errors import ActuationError, TargetError
 from slaplanner.core.model import Role
 from slaplanner.core.reasons import Reason
 from slaplanner.core.rebalance import ReplicaWrite
+from tests.planning import fleet
 from tests.reconciling import FakeWorld, OnePolicy, document, one_policy, target
 
 P, D = Role.PREFILL, Role.DECODE
@@ -335,6 +336,21 @@ class TestATargetThatItsWatchKnows:
 
     def test_is_read_after_a_while_anyhow_because_a_watch_may_be_dead(self):
         assert self.plan_again(self.one(), after_s=241.0) == 1
+
+    def test_is_read_after_our_own_write_though_its_watch_is_late(self):
+        one = self.one()
+        assert isinstance(one.world.target, TargetState)
+        one.world.outcomes = []
+        self.plan_again(one)
+        assert one.world.orders[-1][P] == 4
+        one.world.target = replace(
+            one.world.target,
+            fleet=fleet(one.world.orders[-1][P], one.world.orders[-1][D]),
+            replica_writers={P: ("kubectl",)},
+        )
+        assert self.plan_again(one) == 1
+        assert one.record.memory.state is not None
+        assert one.record.memory.state.rivalry.reverted_at_s == ()
 
     def test_is_read_for_a_policy_that_changed(self):
         one = self.one()
