@@ -33,13 +33,17 @@ class Glances:
     """Connections whose last question is still open: no second one is asked beside it."""
 
     async def work(self) -> None:
-        """Look for ever."""
-        while True:
-            await asyncio.sleep(self.every_s)
-            try:
-                await self.look()
-            except Exception:
-                logger.exception("glance failed, plans go on at their own times")
+        """Look for ever. A connection that hangs delays no look through another one."""
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                await asyncio.sleep(self.every_s)
+                looks.create_task(self._try_to_look())
+
+    async def _try_to_look(self) -> None:
+        try:
+            await self.look()
+        except Exception:
+            logger.exception("glance failed, plans go on at their own times")
 
     async def look(self) -> None:
         """Look once through every connection. What cannot be read is no alarm."""
@@ -79,6 +83,8 @@ def _may_plan(record: Record, core: Policy, *, now_s: float) -> bool:
         or memory.decision is None
         or memory.target is None
         or memory.alarm is not None
+        # A changed policy may name a connection that it may not use: the plan that follows finds out.
+        or memory.planned_for != record.manifest.version
     ):
         return False
     if core.pause in {Pause.ALL, Pause.SCALE_OUT}:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
+from slaplanner.adapters.prometheus import Scope
 from slaplanner.controller.glances import Glances
 from slaplanner.core.errors import MetricsError
 from slaplanner.core.glance import SPAN_S, Sight
@@ -90,6 +92,48 @@ def test_a_policy_that_may_not_grow_is_not_looked_at():
         one, glances = planned(annotations={"slaplanner.io/paused": paused})
         asyncio.run(glances.look())
         assert one.world.glances == []
+
+
+def test_a_policy_that_changed_is_looked_at_after_its_next_plan_only():
+    """It may name a connection now that its namespace may not use, or that does not exist."""
+    one, glances = planned()
+    one.shows(document(generation=2, metrics={"connection": "of-somebody-else"}))
+    asyncio.run(glances.look())
+    assert one.world.glances == []
+    asyncio.run(one.tick())
+    one.world.time_s += SPAN_S
+    asyncio.run(glances.look())
+    assert one.world.glances == [("of-somebody-else", (UID,))]
+
+
+def test_a_connection_that_hangs_delays_no_other_one():
+    class Hanging(FakeWorld):
+        async def glance(
+            self, connection: str, scopes: Mapping[str, Scope], *, at_s: float
+        ) -> Mapping[str, Sight]:
+            found = await FakeWorld.glance(self, connection, scopes, at_s=at_s)
+            if connection == "hangs":
+                await asyncio.Event().wait()
+            return found
+
+    one, _ = planned(Hanging(target()))
+    other = {**document(metrics={"connection": "hangs"})}
+    other["metadata"] = {**other["metadata"], "uid": "another", "name": "another"}
+    record = one.records.seen(other)
+    record.memory = one.record.memory
+    glances = Glances(world=one.world.as_world(), records=one.records, every_s=0.0)
+
+    async def run() -> None:
+        work = asyncio.create_task(glances.work())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    asyncio.run(run())
+    asked = [connection for connection, _ in one.world.glances]
+    assert asked.count("hangs") == 1
+    assert asked.count("default") > 3
 
 
 def test_a_policy_without_a_plan_is_not_looked_at():
