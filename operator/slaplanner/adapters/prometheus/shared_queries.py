@@ -34,6 +34,9 @@ WAIT_S: Final = 0.2
 APART_S: Final = 60.0
 """After a shared question failed."""
 
+HALF: Final = 0.5
+"""Of the time that a plan has left: as long a shared question may take."""
+
 T = TypeVar("T", Sample, Track)
 Key = tuple[object, ...]
 
@@ -86,7 +89,7 @@ class SharedQueries:
         return self._ask(
             ("instant", at_s),
             query,
-            lambda text: self._prometheus.instant(text, at_s=at_s, deadline=deadline),
+            lambda text, until: self._prometheus.instant(text, at_s=at_s, deadline=until),
             deadline,
         )
 
@@ -95,23 +98,27 @@ class SharedQueries:
         return self._ask(
             ("range", start_s, end_s, step_s),
             query,
-            lambda text: self._prometheus.range(
-                text, start_s=start_s, end_s=end_s, step_s=step_s, deadline=deadline
+            lambda text, until: self._prometheus.range(
+                text, start_s=start_s, end_s=end_s, step_s=step_s, deadline=until
             ),
             deadline,
         )
 
-    def _ask(self, key: Key, query: str, send: Callable[[str], list[T]], deadline: Deadline) -> list[T]:
+    def _ask(
+        self, key: Key, query: str, send: Callable[[str, Deadline], list[T]], deadline: Deadline
+    ) -> list[T]:
         joined = self._join(key, query)
         if joined is None:
-            return send(query)
+            return send(query, deadline)
         shared, number = joined
+        # The other half is for asking again alone, if somebody's question keeps all from being answered.
+        half_s = max(0.0, HALF * deadline.remaining_s)
         if number == 0:
-            self._lead(key, shared, send)
-        elif not shared.done.wait(max(0.0, deadline.remaining_s)):
-            return send(query)  # Too late; it says so as it always does.
+            self._lead(key, shared, lambda text: send(text, Deadline.after(half_s)))
+        else:
+            shared.done.wait(half_s)
         if shared.answers is None:
-            return send(query)
+            return send(query, deadline)
         return list(shared.answers[number])  # type: ignore[arg-type] # of the kind that was asked for
 
     def _join(self, key: Key, query: str) -> tuple[_Round, int] | None:

@@ -134,6 +134,29 @@ def test_a_question_that_is_refused_fails_nobody_else():
 
 
 @pytest.mark.usefixtures("patient")
+def test_a_question_that_takes_all_the_time_leaves_the_others_theirs():
+    class Slow(Server):
+        def instant(self, query: str, *, at_s: float, deadline: Deadline) -> list[Sample]:
+            if "bad" in query:
+                time.sleep(max(0.0, deadline.remaining_s))
+            if deadline.remaining_s <= 0.0:
+                raise MetricsError("no time is left")
+            return super().instant(query, at_s=at_s, deadline=deadline)
+
+    shared = SharedQueries(Slow())
+
+    def ask(who: str) -> Callable[[], object]:
+        def ask() -> object:
+            rows = shared.instant(f'who("{who}")', at_s=5.0, deadline=Deadline.after(2.0))
+            return [row.labels["who"] for row in rows]
+
+        return ask
+
+    found = together(shared, ask("a"), ask("bad"), ask("b"))
+    assert found == [["a"] * 2, "no time is left", ["b"] * 2]
+
+
+@pytest.mark.usefixtures("patient")
 def test_after_a_failure_nothing_is_shared_for_a_while():
     now = [0.0]
     server = Server()
