@@ -58,9 +58,16 @@ class _Round:
 class SharedQueries:
     """A `Prometheus` for many threads, in front of another one."""
 
-    def __init__(self, prometheus: Prometheus, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """*clock*: monotonic seconds."""
+    def __init__(
+        self,
+        prometheus: Prometheus,
+        *,
+        most_chars: float = MOST_CHARS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """*most_chars*: as the constant; *clock*: monotonic seconds."""
         self._prometheus = prometheus
+        self._max_chars = most_chars * prometheus.max_query_chars
         self._clock = clock
         self._changed = threading.Condition()
         self._open: dict[Key, _Round] = {}
@@ -126,8 +133,10 @@ class SharedQueries:
         with self._changed:
             if self._readers < 2 or self._clock() < self._apart_until_s:
                 return None
+            if 2 * len(query) > self._max_chars:
+                return None  # No other one fits beside it.
             shared = self._open.get(key)
-            if shared is None or shared.chars + len(query) > MOST_CHARS * self.max_query_chars:
+            if shared is None or shared.chars + len(query) > self._max_chars:
                 shared = self._open[key] = _Round()
             shared.queries.append(query)
             self._changed.notify_all()

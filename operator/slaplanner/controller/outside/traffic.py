@@ -23,6 +23,7 @@ from slaplanner.adapters.prometheus import (
     read_history,
 )
 from slaplanner.adapters.prometheus.selectors import FRONTEND_PREFIX
+from slaplanner.adapters.prometheus.shared_queries import MOST_CHARS
 from slaplanner.api.policy import SLAPolicy
 from slaplanner.controller import metrics
 from slaplanner.controller.histories import joined, points_to_read
@@ -34,7 +35,7 @@ from slaplanner.core.glance import Sight
 from slaplanner.core.model import Policy
 from slaplanner.core.readings import Known, Series
 from slaplanner.core.reasons import Reason
-from slaplanner.settings import Settings
+from slaplanner.settings import HttpMethod, Settings
 
 OBSERVATION_TIMEOUT_S = 12.0
 """Of all queries of one plan together, unless the administrator lets a single one take longer."""
@@ -51,7 +52,14 @@ class PrometheusMetrics:
 
     def __init__(self, settings: Settings) -> None:
         self._connections = Connections(settings.prometheus, hook=_count_query)
-        self._shared = {name: SharedQueries(self._connections.get(name)) for name in settings.prometheus}
+        self._shared = {
+            name: SharedQueries(
+                self._connections.get(name),
+                # The address of a GET has room for the queries of one plan, and is refused if it is longer.
+                most_chars=MOST_CHARS if connection.http_method is HttpMethod.POST else 1,
+            )
+            for name, connection in settings.prometheus.items()
+        }
         self._timeouts_s = {
             name: max(OBSERVATION_TIMEOUT_S, connection.read_timeout_s)
             for name, connection in settings.prometheus.items()

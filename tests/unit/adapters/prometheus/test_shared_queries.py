@@ -156,6 +156,16 @@ def test_a_question_that_takes_all_the_time_leaves_the_others_theirs():
     assert found == [["a"] * 2, "no time is left", ["b"] * 2]
 
 
+def test_a_question_beside_which_no_other_one_fits_is_asked_alone():
+    """The address of a GET has room for one plan's only."""
+    server = Server()
+    shared = SharedQueries(server, most_chars=1)
+    long = ["a" * 600, "b" * 600]
+    found = together(shared, *(instant(shared, who) for who in long))
+    assert found == [[({"who": who}, 5.0)] * 2 for who in long]
+    assert sorted(query for _, query in server.asked) == [f'who("{who}")' for who in long]
+
+
 @pytest.mark.usefixtures("patient")
 def test_after_a_failure_nothing_is_shared_for_a_while():
     now = [0.0]
