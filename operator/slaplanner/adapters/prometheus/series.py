@@ -202,6 +202,10 @@ class Expressions:
         """Frontends that lacked the workers of some role at some time in *window*."""
         return f"min_over_time({self.gauge(READY)}[{window}]) == 0"
 
+    def restarted(self, window: str) -> str:
+        """Counters that began anew within *window*. What came between the last sample before and that is lost."""
+        return " or ".join(f"resets({name}[{window}]) > 0" for name in (self.started, self.completed))
+
     def refusals(self, window: str, before: str) -> dict[str, str]:
         """Requests in *window* that may be for our model, and that no counter of it shows.
 
