@@ -29,27 +29,26 @@ def main() -> int:
             return 0
         wanted = [one for one in FAULTS if (chosen.only or "") in one.name]
         played: list[Played] = []
-        failed: list[str] = []
+        failed: dict[str, str] = {}
         for number, fault in enumerate(wanted, start=1):
             began_s = time.monotonic()
             try:
                 played.append(play(stage, fault))
                 result = f"recovered after {played[-1].recovery_s:.1f} s"
-            except Exception:  # noqa: BLE001 - the others are played too
+            except Exception as error:  # noqa: BLE001 - the others are played too
                 traceback.print_exc()
-                failed.append(fault.name)
+                failed[fault.name] = str(error).partition("\n")[0]
                 result = "FAILED"
                 stage.mend()
             print(
                 f"{number}/{len(wanted)} {fault.name}: {result} ({time.monotonic() - began_s:.0f} s)",
                 flush=True,
             )
+    if chosen.only is None:
+        write_table(played, failed)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
-        return 1
-    if chosen.only is None:
-        write_table(played)
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

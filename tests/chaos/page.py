@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +13,22 @@ from tests.chaos.soak import Soaked
 PAGE = Path(__file__).parents[2] / "docs/reliability.md"
 
 
-def write_table(played: list[Played]) -> None:
+def write_table(played: list[Played], failed: Mapping[str, str]) -> None:
+    """Write a row for each fault.
+
+    Args:
+        played: the faults that ended as they should.
+        failed: of the others, by name, what was found instead.
+    """
     rows = [f"| {one.fault.name} | {one.fault.sees} | {one.recovery_s:.0f} s | none |" for one in played]
+    rows += [
+        f"| {name} | not as expected | - | {found.replace('|', '/')} |" for name, found in failed.items()
+    ]
     versions = sum(one.versions for one in played)
     _put(
         "faults",
-        f"{len(played)} faults on {_today()}; {versions} versions of the deployment were checked.\n\n"
+        f"{len(played) + len(failed)} faults on {_today()}; {len(failed)} did not end as they should. "
+        f"{versions} versions of the deployment were checked.\n\n"
         "| fault | what the user sees | recovered after | invariant broken |\n|---|---|---|---|\n"
         + "\n".join(rows),
     )

@@ -225,6 +225,8 @@ class Stage:
         self.control_plane.start_api_server()
         self.scene.apply_profile()
         self.scene.apply(graph(replicas=self.size), self.policy())
+        self.plans_again()
+        self.follows_the_load()
 
     def versions(self, *, since: int) -> BudgetWatch:
         """Every version of the deployment from a revision on, as etcd keeps them: no outage hides one."""

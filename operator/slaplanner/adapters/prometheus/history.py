@@ -41,8 +41,9 @@ def read_history(
     """The *points* intervals up to *end_s*, one point each, leading gaps left out.
 
     A point is a gap (NaN) unless samples of every process that had any cover its interval: one that was
-    scraped for half of it shows half of the load. So is a point at which a process could not be scraped,
-    or at which workers of a role were missing, because requests are refused then without being counted.
+    scraped for half of it shows half of the load. So is a point at which a process could not be scraped or
+    restarted, and one at which workers of a role were missing, because requests are refused then without
+    being counted.
     Where a process was sampled through, had no counter yet and was registered, nothing came, and the point
     is zero.
     Lengths are NaN wherever no request showed one.
@@ -69,9 +70,11 @@ def read_history(
     )
     columns = {name: _column(tracks, start_s, interval_s, points) for name, tracks in answers.items()}
     covered = [
-        whole and not lost > 0 and not unready > 0
-        for whole, lost, unready in zip(
-            _covered(columns["samples"]), columns["unscraped"], columns["unready"], strict=True
+        whole and not any(missed > 0 for missed in missing)
+        for whole, *missing in zip(
+            _covered(columns["samples"]),
+            *(columns[name] for name in ("unscraped", "unready", "restarted")),
+            strict=True,
         )
     ]
     requests = [
@@ -98,6 +101,7 @@ def _figures(scope: Scope, window: str) -> dict[str, str]:
         "samples": f"min({expressions.samples(window)})",
         "unscraped": expressions.unscraped(window),
         "unready": f"count({expressions.our_unready(window)})",
+        "restarted": f"count({expressions.restarted(window)})",
         "counters": expressions.counting(window),
         "registered": f"count({registered})" if registered else expressions.counting(window),
     }

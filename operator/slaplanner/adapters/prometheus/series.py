@@ -211,6 +211,10 @@ class Expressions:
         ours = " or ".join(Expressions(scope).bearers(window) for scope in sources)
         return f"({unready}) and on ({PROCESS}) ({ours})"
 
+    def restarted(self, window: str) -> str:
+        """Counters that began anew within *window*. What came between the last sample before and that is lost."""
+        return " or ".join(f"resets({name}[{window}]) > 0" for name in (self.started, self.completed))
+
     def refusals(self, window: str, before: str) -> dict[str, str]:
         """Requests in *window* that may be for our model, and that no counter of it shows.
 
