@@ -177,8 +177,11 @@ DIST ?= dist
 
 .PHONY: release
 release: bed  ## Wheel, sdist, chart, manifests, SBOM, notes and checksums in DIST; DRAFT=--draft before the changelog is cut
+	@$(BIN)/python -m pip install --quiet --editable '.[release]'
 	@$(BIN)/python -m manifests.release build $(DIST) $(DRAFT) \
 	  --kubectl $$($(BIN)/python -m tests.testbed path kubectl) --helm $$($(BIN)/python -m tests.testbed path helm)
+	@$(BIN)/python -m cyclonedx_py requirements requirements/image.txt --output-file $(DIST)/sbom.cdx.json
+	@$(BIN)/python -m manifests.release sums $(DIST)
 	@ls -l $(DIST)
 
 .PHONY: release-check
