@@ -88,6 +88,7 @@ def in_a_terminal(environment: dict[str, str], *words: str) -> str:
 
 def test_a_night_with_the_plugin(busy: Scene, slap: Slap, environment: dict[str, str]) -> None:
     """One scene for all commands: it takes longer than they do."""
+    wait_until(lambda: "4/4" in slap("status"), what="the fleet to serve what was asked for")
     told = {word: slap(word, *([] if word == "status" else [NAME])) for word in ("status", "why", "history")}
     assert f"{busy.namespace}/{NAME}" in told["status"]
     assert "4/4" in told["status"]
