@@ -44,7 +44,7 @@ def test_a_load_that_doubles_between_two_plans_is_ordered_for_before_the_next(
 
     with scene.described():
         wait_until(
-            lambda: scene.replicas()["prefill"] > before["prefill"], what="an order", timeout_s=4 * PATIENCE_S
+            lambda: scene.replicas()["prefill"] > before["prefill"], what="an order", timeout_s=PATIENCE_S
         )
         wait_until(lambda: _glanced(scene), what="the status that tells of it", timeout_s=PATIENCE_S)
     made = _glanced(scene)[0]

@@ -132,13 +132,14 @@ def _column(tracks: list[Track], start_s: int, step_s: int, points: int) -> list
 def _covered(samples: list[float]) -> list[bool]:
     """Whether each interval holds about as many samples of every process as its neighbours do.
 
-    *samples*: those of the process that has the fewest. One sample more or less is chance.
+    *samples*: those of the process that has the fewest. One sample more or less is chance. An interval without
+    neighbours is not covered, because nothing tells whether the series began in the middle of it.
     """
     covered = []
     for index, found in enumerate(samples):
         around = samples[max(0, index - NEIGHBOURS) : index + NEIGHBOURS + 1]
-        most = max((value for value in around if math.isfinite(value)), default=math.nan)
-        covered.append(found >= COVERED_SHARE * (most - 1.0))
+        known = [value for value in around if math.isfinite(value)]
+        covered.append(len(known) > 1 and found >= COVERED_SHARE * (max(known) - 1.0))
     return covered
 
 
