@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from slaplanner.core.decision import Decision
 from slaplanner.core.forecast import Forecast, TokenForecast
+from slaplanner.core.explain import explain
 from slaplanner.core.glance import SPAN_S, Plans, Sight, judge, least_distance_s, lifted, most_requests
 from slaplanner.core.model import Policy, PredictorType, Role
 from slaplanner.core.plan import decide
@@ -211,6 +212,14 @@ class TestAPlanBetweenTwoPointsOfTheGrid:
         assert found.requests == pytest.approx((60.0 * 180.0,) * 2)
         assert found.prefill.mean_tokens[0] == pytest.approx(60.0 * 180.0 * 1000.0)
         assert found.lifted_from == 30.0 * 180.0
+
+    def test_is_told_with_the_load_that_was_forecast_before(self):
+        observed = self.seen(60.0)
+        why = explain(
+            (), reason=Reason.SCALE_UP, policy=POLICY, observation=observed, forecast=self.lift(observed)
+        )
+        assert why.startswith("60 requests/s of 1,000 input and 200 output tokens forecast")
+        assert why.endswith("(as many as in the last half minute; 30 before)")
 
     def test_sees_a_load_that_rose_in_the_middle_of_the_half_minute(self):
         observed = self.seen(30.0)
