@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slaplanner.core.decision import Decision
-from slaplanner.core.forecast import Forecast, TokenForecast
 from slaplanner.core.explain import explain
+from slaplanner.core.forecast import Forecast, TokenForecast
 from slaplanner.core.glance import SPAN_S, Plans, Sight, judge, least_distance_s, lifted, most_requests
 from slaplanner.core.model import Policy, PredictorType, Role
 from slaplanner.core.plan import decide
