@@ -100,6 +100,18 @@ def images(body: Mapping[str, Any]) -> set[str]:
     }
 
 
+def is_rolled_out(body: Mapping[str, Any]) -> bool:
+    """Every worker that is asked for is of the newest template, as a status of this very generation says."""
+    status = body.get("status", {})
+    if status.get("observedGeneration") != body["metadata"]["generation"]:
+        return False
+    told = status["components"]
+    return all(
+        told[name]["updatedReplicas"] == told[name]["replicas"] == count
+        for name, count in replicas(body).items()
+    )
+
+
 def replicas(body: Mapping[str, Any]) -> dict[str, int]:
     """What the deployment asks for, per worker."""
     return {name: component.get("replicas", 1) for name, component in _components(body) if name != "Frontend"}

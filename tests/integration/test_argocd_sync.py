@@ -8,6 +8,7 @@ replicas left out of Git.
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -28,12 +29,13 @@ from tests.gitops_stage import (
     Stage,
     graph,
     images,
+    is_rolled_out,
     owners,
     policy,
     replicas,
     staged,
 )
-from tests.testbed import ArgoCD, LuaEngine, PrometheusServer, wait_until
+from tests.testbed import ArgoCD, LuaEngine, PartFailedError, PrometheusServer, wait_until
 
 LONG_RUN_S = 300.0
 FLOOR = 7
@@ -160,13 +162,17 @@ def commit(story: Story, arrived: Callable[[], bool], **files: Sequence[Mapping[
 
 
 def change(story: Story) -> None:
-    """Another field of the deployment, then the policy; replicas leave Git with the first, if there."""
+    """Another field of the deployment, then the policy; replicas leave Git with the first, if there.
+
+    The policy waits for the rollout, because a plan during one leaves the role that rolls as it is.
+    """
     deployment, way = story.deployment, story.way
     commit(
         story,
         lambda: images(deployment.get(GRAPHS)) == {"vllm:2"},
         graph=[way.manifest(image="vllm:2", replicas=False)],
     )
+    deployment.wait(lambda: is_rolled_out(deployment.get(GRAPHS)), "the rollout to end")
     floors = policy(roles=[{"name": "decode", "minReplicas": FLOOR}])
     commit(story, lambda: deployment.replicas()["decode"] == FLOOR, policy=[floors])
 
@@ -388,13 +394,18 @@ class TestEveryWay:
     ):
         stories[name].result()
         versions = [one.body for one in stage.policies.of("SLAPolicy", name, scene.NAME)]
+        decided = [body.get("status", {}).get("lastDecision", {}).get("id") for body in versions]
+        last = next(at for at, body in enumerate(versions) if body["spec"].get("roles"))
+        # A plan that ends without a decision, because something could not be read, leaves the roles as they were.
         planned = next(
             body["status"]
-            for body in versions
-            if body["spec"].get("roles")
-            and body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]
+            for body, decision in zip(versions[last:], decided[last:], strict=True)
+            if body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]
+            and decision != decided[last - 1]
         )
-        assert {role["name"]: role["desired"] for role in planned["roles"]}["decode"] == FLOOR
+        assert {role["name"]: role["desired"] for role in planned["roles"]}["decode"] == FLOOR, json.dumps(
+            planned
+        )
 
     def test_the_application_stays_synced(
         self, stage: Stage, stories: Mapping[str, Future[Story]], name: str
@@ -451,12 +462,19 @@ def test_an_operator_that_goes_first_leaves_nothing_that_release_does_not_free(
         main, ["release", "--all-namespaces", f"--kubeconfig={stage.cluster.kubeconfig}"]
     )
     assert result.exit_code == 0, result.output
-    wait_until(
-        lambda: not any(_applications(stage, names)),
-        what="Applications and policies to be gone",
-        timeout_s=GONE_WITHIN_S,
-        poll_s=0.5,
-    )
+    try:
+        wait_until(
+            lambda: not any(_applications(stage, names)),
+            what="Applications and policies to be gone",
+            timeout_s=PATIENCE_S,
+            poll_s=0.5,
+        )
+    except PartFailedError as error:
+        error.add_note(stage.cluster.kubectl("get", KINDS, "--namespace=argocd", "-o", "yaml").stdout)
+        error.add_note(
+            stage.cluster.kubectl("get", f"slapolicies,{GRAPHS}", "--all-namespaces", "-o", "yaml").stdout
+        )
+        raise
     assert _deleting(stage) == []
 
 
