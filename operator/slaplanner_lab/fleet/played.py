@@ -90,7 +90,13 @@ class Played:
             self.pools[component.name] = step(self.pools[component.name], wanted, now_s)
 
     def writes(self, present: Mapping[str, Json], now_s: float) -> list[ApiWrite]:
-        """What the API server shall be told now; *present*: the adapters of this namespace by name."""
+        """What the API server shall be told now; *present*: the adapters of this namespace by name.
+
+        Nothing for an object that is being deleted: an adapter that comes back would keep it for ever,
+        because a deletion in the foreground waits until all that it owns are gone.
+        """
+        if self.obj["metadata"].get("deletionTimestamp"):
+            return []
         graph, version = self.graph, names.version_of(self.obj)
         planned: list[ApiWrite] = []
         for component in adapters.missing(graph, present):

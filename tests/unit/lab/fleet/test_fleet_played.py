@@ -88,6 +88,16 @@ def test_a_missing_adapter_is_made_with_what_the_graph_asks_for() -> None:
     assert write.body["metadata"]["ownerReferences"][0]["uid"] == "1"
 
 
+@pytest.mark.parametrize("present", [{}, adapter_of(5)], ids=["adapter gone", "adapter there"])
+def test_a_graph_that_is_being_deleted_is_left_alone(present: dict[str, dict[str, Any]]) -> None:
+    played = Played.start(graph(adapter=True), OPTIONS, NOW_S)
+    assert played.writes(present, NOW_S)
+    deleted = graph(adapter=True)
+    deleted["metadata"] |= {"deletionTimestamp": "2026-05-04T10:00:00Z", "finalizers": ["foregroundDeletion"]}
+    played.observe(deleted)
+    assert played.writes(present, NOW_S) == []
+
+
 def test_an_adapter_that_is_switched_off_goes() -> None:
     write, *_ = Played.start(graph(), OPTIONS, NOW_S).writes(adapter_of(2), NOW_S)
     assert (write.method, write.path.rpartition("/")[2]) == ("DELETE", "llama-decode")
