@@ -28,7 +28,8 @@ def share_late(histogram: Histogram, *, target: float, mean: float) -> float | N
     """Share of the observations above *target*; None when there are none.
 
     Inside the target's bucket the tail falls as a power, from the share above the lower edge to the share
-    above the upper one. Where the bucket holds more than half of all, its mean says more: that is what
+    above the upper one, but no quicker than that of latencies with the least spread: where nothing lies beyond the
+    bucket, a power says that nothing lies above the target either. Where the bucket holds more than half of all, its mean says more: that is what
     *mean* leaves when the other buckets count at their middles, and the latencies lie around it.
 
     Args:
@@ -56,7 +57,9 @@ def share_late(histogram: Histogram, *, target: float, mean: float) -> float | N
     high = bucket.upper if math.isfinite(bucket.upper) else _BEYOND * target
     # Half an observation stands for none, whose logarithm has no value.
     power = math.log(above / max(beyond, 0.5)) / math.log(high / low)
-    return min(above, max(beyond, above * math.pow(low / target, max(0.0, power)))) / total
+    falling = above / total * math.pow(low / target, max(0.0, power))
+    ending = float(ndtr(ndtri(above / total) - math.log(target / low) / LEAST_SPREAD))
+    return min(above / total, max(beyond / total, falling, ending))
 
 
 @dataclass(frozen=True, slots=True)

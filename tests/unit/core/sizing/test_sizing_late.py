@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.special import ndtri
 
 from slaplanner.core.attainment import share_within
 from slaplanner.core.readings import Histogram
@@ -58,3 +59,17 @@ def test_a_target_that_is_an_edge_is_no_guess() -> None:
 
 def test_no_observation_says_nothing() -> None:
     assert share_late(Histogram(edges=(10.0,), counts=(0.0,)), target=5.0, mean=1.0) is None
+
+
+@given(middle=st.floats(10.5, 11.9), spread=st.floats(0.05, 0.1), most=st.floats(12.6, 13.1))
+def test_a_tail_that_ends_inside_the_narrow_bucket_of_the_target_is_still_seen(
+    middle: float, spread: float, most: float
+) -> None:
+    """An engine whose ITL levels off near the target: nobody is far above it, and many are just above."""
+    edges = (*np.geomspace(2.0, 200.0, 40).tolist(), INF)
+    values = np.minimum(middle * np.exp(spread * ndtri((np.arange(20_000) + 0.5) / 20_000)), most)
+    target = 12.45  # in the bucket from 11.8 to 13.2, and nothing lies beyond it
+    share = float(np.mean(values > target))
+    assume(share > 0.01)
+    late = share_late(histogram(values, edges), target=target, mean=float(values.mean()))
+    assert late == pytest.approx(share, rel=0.75)
