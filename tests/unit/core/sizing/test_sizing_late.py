@@ -61,7 +61,7 @@ def test_no_observation_says_nothing() -> None:
     assert share_late(Histogram(edges=(10.0,), counts=(0.0,)), target=5.0, mean=1.0) is None
 
 
-@given(middle=st.floats(10.5, 11.9), spread=st.floats(0.05, 0.1), most=st.floats(12.6, 13.1))
+@given(middle=st.floats(10.5, 11.6), spread=st.floats(0.05, 0.1), most=st.floats(12.6, 13.1))
 def test_a_tail_that_ends_inside_the_narrow_bucket_of_the_target_is_still_seen(
     middle: float, spread: float, most: float
 ) -> None:
@@ -72,4 +72,5 @@ def test_a_tail_that_ends_inside_the_narrow_bucket_of_the_target_is_still_seen(
     share = float(np.mean(values > target))
     assume(share > 0.01)
     late = share_late(histogram(values, edges), target=target, mean=float(values.mean()))
-    assert late == pytest.approx(share, rel=0.75)
+    assert late is not None
+    assert share / 5 < late < 1.5 * share
