@@ -3,9 +3,10 @@
     replicas = upper load x learnt factor / what a replica carries + what works the present queue off
 
 The upper load is the forecast's bound for the moment when a replica that is ordered now serves; how certain a
-bound depends on how many misses the promise has left (`Experience.risk`). What a replica carries is the model's
-answer (`Capacity`), and the factor says up to which part of it the promise was kept in fact (`Experience`). The
-figures are rounded as the message quotes them before they are used, so whoever reads it can work the count out.
+bound depends on how long it would be exceeded until more replicas serve (`_certainty`). What a replica carries is
+the model's answer (`Capacity`), and the factor says up to which part of it the promise was kept in fact
+(`Experience`). The figures are rounded as the message quotes them before they are used, so whoever reads it can work
+the count out.
 
 Shrinking acts at once, and a replica that is missed comes back only after a start-up. So what any step until then
 needs keeps what runs, and fewer replicas than were seen to be enough are tried in steps.
@@ -24,15 +25,17 @@ from slaplanner.core.reasons import Reason
 from slaplanner.core.rounding import whole_replicas
 from slaplanner.core.sizing import throughput
 from slaplanner.core.sizing.capacity import Capacity
-from slaplanner.core.sizing.experience import Experience
 from slaplanner.core.sizing.learning import Learning
 from slaplanner.core.sizing.model import MeanLoad, Sized, SizedRole
 from slaplanner.core.sizing.observed import in_flight_tokens_s
 from slaplanner.core.wording import exact, exactly
 
-LATE_ABOVE = 0.125
-"""Share of the requests that are late in a window whose load exceeds the level that is sized for, in the long run:
-most of such loads exceed it by little, and engines and queues bear that for a while."""
+ALL_LATE_AFTER_S = 960.0
+"""A load above the level that is sized for lasts until the replicas that it orders serve: an interval and a start-up.
+The share of its requests that are late grows with that time, because the queue grows; it would be all after so long."""
+
+MOST_LATE_ABOVE = 0.5
+"""And at most this, because most such loads exceed the level by little, and engines bear that."""
 
 _LEAST_CERTAIN = 0.5
 
@@ -104,7 +107,8 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
     learning = situation.learning.get(role, Learning()) if attainable else Learning()
     experience = learning.experience
     allowed = capacity.allowed * len(role.stages)
-    certainty = exact(100.0 * _certainty(experience, allowed))
+    lasts_s = policy.interval_s + situation.startup_s
+    certainty = exact(100.0 * _certainty(allowed, lasts_s=lasts_s))
     just_enough = _just_enough(situation, role, learning) if attainable else 1.0
     factor = exact(1.0 / experience.highest(allowed, just_enough=just_enough))
     waiting = exact(_waiting(situation, role))
@@ -141,9 +145,15 @@ def _sized(role: Role, evidence: tuple[throughput.Stage, ...], situation: Situat
     )
 
 
-def _certainty(experience: Experience, allowed: float) -> float:
-    """How often the load should stay below what is sized for, so that the loads above it make as many late as may be."""
-    return max(_LEAST_CERTAIN, 1.0 - allowed * experience.risk(allowed) / LATE_ABOVE)
+def _certainty(allowed: float, *, lasts_s: float) -> float:
+    """How often the load should stay below what is sized for, so that the loads above it make as many late as may be.
+
+    Args:
+        allowed: share of the requests that may be late.
+        lasts_s: how long a load above it lasts, until replicas that it orders serve.
+    """
+    late_above = min(MOST_LATE_ABOVE, lasts_s / ALL_LATE_AFTER_S)
+    return max(_LEAST_CERTAIN, 1.0 - allowed / late_above)
 
 
 def _just_enough(situation: Situation, role: Role, learning: Learning) -> float:

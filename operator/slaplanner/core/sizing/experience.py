@@ -63,23 +63,12 @@ TRIED_WINDOWS = 0.5
 STRIDE = 1.25
 """A fleet shrinks to at most so many times the highest utilisation that was seen to keep the promise."""
 
-ACCOUNT_S = 3600.0
-"""Time constant of the account of misses."""
-
-ACCOUNT_START_S = 600.0
-"""A new account begins as if the promise had just been kept for so long."""
-
-MOST_ENTERED = 0.05
-"""Share late of one window that the account takes at most: an outage is not made up for by idle replicas."""
-
-MOST_RISK, LEAST_RISK = 4.0, 0.125
-
 _APART, _FAR_APART = 1.5, 8.0
 """Levels that differ by such a factor tell whether misses are the load's. Where more than half are late at the
 higher one it takes the larger: an overload makes everybody late at any level, and engines are at most four times
 slower than profiled."""
 
-_LATE_DIGITS, _WEIGHT_DIGITS, _MISSED_DIGITS = 5, 2, 6
+_LATE_DIGITS, _WEIGHT_DIGITS = 5, 2
 """Decimals kept, in memory as in the status, so that a restart changes nothing."""
 
 
@@ -92,10 +81,6 @@ class Experience:
     windows: tuple[float, ...] = (0.0,) * LEVELS.size
     """How many windows said so; the older the less."""
     at_s: float | None = None
-    missed: float = 0.0
-    """Share late in the long run: the account."""
-    account_s: float = 0.0
-    """How much time the account speaks of."""
 
     def after(
         self, *, utilisation: float, late: float, requests: float, window_s: float, now_s: float
@@ -123,30 +108,15 @@ class Experience:
             if weight > 0.0:
                 shares[level] += (late - shares[level]) * weight / (windows[level] + weight)
                 windows[level] = min(MOST_WINDOWS, windows[level] + weight)
-        kept_s, new_s = self.account_s * math.exp(-elapsed_s / ACCOUNT_S), min(elapsed_s, window_s)
-        account_s = kept_s + new_s
-        missed = (self.missed * kept_s + min(late, MOST_ENTERED) * new_s) / account_s if account_s else 0.0
         windows = windows.round(_WEIGHT_DIGITS)
         return type(self)(
             late=tuple(np.where(windows > 0.0, shares, 0.0).round(_LATE_DIGITS).tolist()),
             windows=tuple(windows.tolist()),
             at_s=round(now_s),
-            missed=round(missed, _MISSED_DIGITS),
-            account_s=round(account_s),
         )
 
-    def risk(self, allowed: float) -> float:
-        """How much more or less than *allowed* may be risked now, from what the account has left; 1 as promised.
-
-        Half the misses that are allowed: 1.4 times the risk. Twice as many: a third.
-        """
-        span_s = self.account_s + ACCOUNT_START_S
-        missed = (self.missed * self.account_s + allowed * ACCOUNT_START_S) / span_s
-        left = allowed / max(missed, 1e-9)
-        return min(max(math.sqrt(left) if left > 1.0 else left**1.5, LEAST_RISK), MOST_RISK)
-
     def highest(self, allowed: float, *, just_enough: float = 1.0) -> float:
-        """The highest utilisation to plan for, with so much *allowed* to be late and as much `risk` as is left.
+        """The highest utilisation to plan for, with so much *allowed* to be late.
 
         At it half of that may be late; the other half is for loads above the forecast's upper level.
 
@@ -154,7 +124,7 @@ class Experience:
             allowed: share late.
             just_enough: the utilisation that the model takes for just good enough on the engine as it was measured.
         """
-        most = 0.5 * allowed * min(2.0, self.risk(allowed))
+        most = 0.5 * allowed
         late, windows = np.array(self.late), np.array(self.windows)
         seen = windows > SEEN_WINDOWS
         late = np.maximum(late - self._unrelated(late, np.flatnonzero(seen)), 0.0)
@@ -206,7 +176,7 @@ class Experience:
             for level, (late, windows) in enumerate(zip(self.late, self.windows, strict=True))
             if windows
         ]
-        return {"at": self.at_s, "acc": [self.missed, self.account_s], "lev": seen}
+        return {"at": self.at_s, "lev": seen}
 
     @classmethod
     def from_document(cls, document: Any) -> Self:
@@ -220,15 +190,11 @@ class Experience:
             if level < 0 or not (0.0 <= share <= 1.0 and 0.0 <= weight <= MOST_WINDOWS):
                 raise ValueError(f"a level has a share and a weight, found {[level, share, weight]}")
             late[level], windows[level] = float(share), float(weight)
-        at_s, (missed, account_s) = document["at"], document["acc"]
-        if not (0.0 <= missed <= 1.0 and 0.0 <= account_s < math.inf):
-            raise ValueError(f"an account has a share and a time, found {document['acc']}")
+        at_s = document["at"]
         return cls(
             late=tuple(late),
             windows=tuple(windows),
             at_s=None if at_s is None else float(at_s),
-            missed=float(missed),
-            account_s=float(account_s),
         )
 
 

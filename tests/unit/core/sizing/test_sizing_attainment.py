@@ -51,6 +51,7 @@ def sized(
     floor: int = 1,
     queued: Reading = UNKNOWN,
     learning: Learning = NOTHING_LEARNT,
+    startup_s: float = STARTUP_S,
 ) -> Sized:
     """Sizes for a load that is forecast to stay at *requests_s*, its bounds up to *spread* above that."""
     requests = requests_s * INTERVAL_S
@@ -65,7 +66,7 @@ def sized(
         sizing=Sizing.ATTAINMENT,
         roles=tuple(RolePolicy(role=role, min_replicas=floor) for role in mode.roles),
         interval_s=INTERVAL_S,
-        startup_s=STARTUP_S,
+        startup_s=startup_s,
     )
     situation = attainment.Situation(
         policy=policy,
@@ -102,7 +103,7 @@ def sized(
                 for role in mode.roles
             )
         ),
-        startup_s=STARTUP_S,
+        startup_s=startup_s,
     )
     return attainment.size(
         situation,
@@ -302,6 +303,24 @@ def test_a_promise_of_less_is_sized_for_a_load_that_is_exceeded_more_often() -> 
         > float(re.search(r"([\d.]+) % certain", less.message)[1])  # type: ignore[index]
         for more, less in zip(strict.roles, lax.roles, strict=True)
     )
+
+
+@given(startup_s=st.floats(0.0, 3600.0), longer_s=st.floats(1.0, 3600.0))
+def test_the_longer_a_load_is_exceeded_until_replicas_serve_the_more_certain_its_bound(
+    startup_s: float, longer_s: float
+) -> None:
+    def certain(startup_s: float) -> list[float]:
+        roles = sized(60.0, spread=1.0, startup_s=startup_s).roles
+        return [float(re.search(r"([\d.]+) % certain", role.message)[1]) for role in roles]  # type: ignore[index]
+
+    sooner, later = certain(startup_s), certain(startup_s + longer_s)
+    assert all(50.0 <= a <= b < 100.0 for a, b in zip(sooner, later, strict=True))
+    assert certain(30.0) < certain(300.0)
+
+
+@pytest.mark.parametrize("load", [5e-324, 1e-310, 1e-300])
+def test_a_load_at_the_edge_of_numbers_is_sized(load: float) -> None:
+    assert replicas(sized(load)) == replicas(sized(0.0))
 
 
 @settings(deadline=None)
