@@ -187,7 +187,7 @@ def _outcome(
     walk = _Walk(method, horizon)
     for origin in range(length - 1):
         scored = asked is None or origin in asked
-        outlook = walk.at(_past(series, origin + 1), may_refit=scored)
+        outlook = walk.at(series.first(origin + 1), may_refit=scored)
         progress(method.name, origin + 1, length - 1)
         if not scored:
             continue
@@ -227,16 +227,6 @@ def _asked(length: int, start: int) -> frozenset[int]:
     if len(origins) > SLOW_SAMPLE:
         origins = np.unique(np.linspace(start, length - 2, SLOW_SAMPLE).round().astype(int))
     return frozenset(origins.tolist())
-
-
-def _past(series: Series, length: int) -> Series:
-    return Series(
-        end_s=series.end_s - (len(series) - length) * series.step_s,
-        step_s=series.step_s,
-        requests=series.requests[:length],
-        isl_tokens=series.isl_tokens[:length],
-        osl_tokens=series.osl_tokens[:length],
-    )
 
 
 def _score(

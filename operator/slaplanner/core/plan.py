@@ -113,38 +113,15 @@ def decide(
         if outlook is forecasted:
             # Else the window holds two loads, and its misses belong to neither's mean.
             state = _learnt(state, observation, load, fleet, policy=policy, profile=profile, now_s=now_s)
-        situation = attainment.Situation(
-            policy=policy,
-            capacity=_capacity(
-                state,
-                observation,
-                MeanLengths(isl_tokens=outlook.isl_tokens[0], osl_tokens=outlook.osl_tokens[0]),
-                policy,
-                profile,
-            ),
-            forecast=outlook,
-            observation=observation,
-            fleet=fleet,
-            startup_s=startup_s,
-            learning={role.role: state.role(role.role).learning for role in fleet.roles},
+        situation = _situation(
+            state, observation, fleet, outlook, policy=policy, profile=profile, startup_s=startup_s
         )
         sized = attainment.size(situation, demand=demand, gpus_per_replica=gpus)
     else:
         sized = throughput.size(
             policy=policy, profile=profile, demand=demand, correction=correction, gpus_per_replica=gpus
         )
-    carrying = {
-        role: carrying_replicas(
-            role,
-            observation,
-            lengths=load.lengths,
-            policy=policy,
-            profile=profile,
-            gpus_per_replica=each,
-            drain_s=startup_s + policy.interval_s,
-        )
-        for role, each in gpus.items()
-    }
+    carrying = _carrying(observation, load, policy, profile, gpus=gpus, startup_s=startup_s)
     parked = _parked(fleet) and load.requests == 0
     steps, damping = _steps(
         state,
@@ -205,6 +182,53 @@ def _learnt(
         )
         for role in fleet.roles
     )
+
+
+def _situation(
+    state: PlannerState,
+    observation: Observation,
+    fleet: Fleet,
+    outlook: Forecast,
+    *,
+    policy: Policy,
+    profile: Profile,
+    startup_s: float,
+) -> attainment.Situation:
+    """What sizing by attainment looks at: the requests that are forecast, in the mix that is remembered."""
+    coming = MeanLengths(isl_tokens=outlook.isl_tokens[0], osl_tokens=outlook.osl_tokens[0])
+    return attainment.Situation(
+        policy=policy,
+        capacity=_capacity(state, observation, coming, policy, profile),
+        forecast=outlook,
+        observation=observation,
+        fleet=fleet,
+        startup_s=startup_s,
+        learning={role.role: state.role(role.role).learning for role in fleet.roles},
+    )
+
+
+def _carrying(
+    observation: Observation,
+    load: _Load,
+    policy: Policy,
+    profile: Profile,
+    *,
+    gpus: Mapping[Role, int],
+    startup_s: float,
+) -> dict[Role, int]:
+    """The replicas of each role that carry what it holds now."""
+    return {
+        role: carrying_replicas(
+            role,
+            observation,
+            lengths=load.lengths,
+            policy=policy,
+            profile=profile,
+            gpus_per_replica=each,
+            drain_s=startup_s + policy.interval_s,
+        )
+        for role, each in gpus.items()
+    }
 
 
 def _capacity(

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import ge
+from typing import Self
 
 from slaplanner.core.reasons import Reason
 
@@ -99,6 +100,16 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.requests)
+
+    def first(self, length: int) -> Self:
+        """The first *length* points."""
+        return type(self)(
+            end_s=self.end_s - (len(self) - length) * self.step_s,
+            step_s=self.step_s,
+            requests=self.requests[:length],
+            isl_tokens=self.isl_tokens[:length],
+            osl_tokens=self.osl_tokens[:length],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

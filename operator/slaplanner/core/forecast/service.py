@@ -72,7 +72,7 @@ def forecast(
         with np.errstate(all="ignore"):
             kept = None
             if forget_last:
-                before = _until(series, len(series) - 1)
+                before = series.first(len(series) - 1)
                 kept = state = _advanced(before, policy, state, steps, most=HURRY_POINTS)
             learnt = _advanced(series, policy, state, steps, most=HURRY_POINTS)
             reason, message = _standing(learnt)
@@ -105,23 +105,12 @@ def refit(
             state = None
             length = min(len(series), MOST_POINTS)
             for part in range(1, _FITS_ON_REPLAY):
-                earlier = _until(series, len(series) - length + length * part // _FITS_ON_REPLAY)
+                earlier = series.first(len(series) - length + length * part // _FITS_ON_REPLAY)
                 if policy.type in {PredictorType.ARIMA, PredictorType.AUTO} and len(earlier):
                     state = _fitted(
                         earlier, _advanced(earlier, policy, state, horizon_steps, most=MOST_POINTS)
                     )
         return _fitted(series, _advanced(series, policy, state, horizon_steps, most=MOST_POINTS))
-
-
-def _until(series: Series, length: int) -> Series:
-    """The first *length* points."""
-    return Series(
-        end_s=series.end_s - (len(series) - length) * series.step_s,
-        step_s=series.step_s,
-        requests=series.requests[:length],
-        isl_tokens=series.isl_tokens[:length],
-        osl_tokens=series.osl_tokens[:length],
-    )
 
 
 def _continues(

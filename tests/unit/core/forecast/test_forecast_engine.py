@@ -54,7 +54,7 @@ def _walk(
     outlooks = []
     whole = _series(requests)
     for length in range(1, len(requests) + 1):
-        past = service._until(whole, length)
+        past = whole.first(length)
         outlook = forecast(past, policy=chosen, state=state, horizon_steps=horizon)
         state = outlook.state
         if fits and state is not None and state.refit_due:
