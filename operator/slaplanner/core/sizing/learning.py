@@ -174,11 +174,23 @@ def _outlasts(queued: float, capacity: Capacity, serving: int) -> bool:
 
 
 def _longest_life_s(observation: Observation, role: Role, capacity: Capacity) -> float:
-    """Of the answers that end now, but for the few that may be late: how long ago they may have begun."""
+    """How long ago the answers of the window may have begun, before it: the longest wait, and the longest answer.
+
+    Of the answers, the few that may be late are left out. The wait is the upper edge of the highest bucket with a prompt
+    in it: prompts that waited through an overload end when it is over, and it is what made them late.
+    """
+    life_s = 0.0
+    if Role.PREFILL in role.stages and observation.ttft_histogram is not None:
+        ttft = observation.ttft_histogram
+        longest_ms = max(
+            (edge for edge, count in zip(ttft.edges, ttft.counts, strict=True) if count), default=0.0
+        )
+        largest_ms = max((edge for edge in ttft.edges if edge < math.inf), default=0.0)
+        life_s += min(longest_ms, largest_ms) / 1e3
     itl = observation.itl_ms
-    if Role.DECODE not in role.stages or not isinstance(itl, Known):
-        return 0.0
-    return capacity.osl.longest(1.0 - capacity.allowed) * itl.value / 1e3
+    if Role.DECODE in role.stages and isinstance(itl, Known):
+        life_s += capacity.osl.longest(1.0 - capacity.allowed) * itl.value / 1e3
+    return life_s
 
 
 def _late(observation: Observation, role: Role, capacity: Capacity) -> float | None:

@@ -236,9 +236,26 @@ def test_a_queue_that_outlasts_its_overload_is_blamed_on_it(serving: int) -> Non
     helped = taught(working, window(late=0.5, queued=1800.0), prefill(serving), now_s=180.0)
     drained = taught(helped, window(late=0.3, queued=0.0), prefill(serving), now_s=240.0)
     assert lowest_blamed(drained) >= 0.9 * lowest_blamed(overloaded)
-    # Once it is gone, misses are those of the replicas that serve.
-    later = taught(drained, window(late=0.3), prefill(serving), now_s=300.0)
+    # Once it is gone, and those who waited in it, misses are those of the replicas that serve.
+    later = taught(drained, window(late=0.3), prefill(serving), now_s=360.0)
     assert lowest_blamed(later) < 0.5 * lowest_blamed(overloaded)
+
+
+@pytest.mark.parametrize("waited_s", [5.0, 40.0, INF])
+def test_prompts_that_waited_through_an_overload_are_blamed_on_it_in_the_next_window(waited_s: float) -> None:
+    """They get their first token when it is over, in a window in which nearly nobody came, by many replicas.
+
+    Blamed on that window, they once made 305 replicas out of 30.
+    """
+    overloaded = taught(Learning(), window(late=0.6, requests=6000.0), prefill(4), now_s=60.0)
+    ended = Histogram(edges=(500.0, 1000.0, 1e3 * waited_s), counts=(50.0, 0.0, 10.0))
+    over = replace(window(requests=60.0), ttft_histogram=ended)
+    memory = taught(overloaded, over, prefill(30), now_s=120.0)
+    assert lowest_blamed(memory) >= 0.9 * lowest_blamed(overloaded)
+    # Whose wait began after the overload did not see it.
+    quiet = taught(overloaded, window(requests=60.0), prefill(30), now_s=120.0)
+    later = taught(quiet, over, prefill(30), now_s=220.0)
+    assert lowest_blamed(later) < 0.1 * lowest_blamed(overloaded)
 
 
 @pytest.mark.parametrize("windows_later", [2, 3, 4])
