@@ -78,6 +78,16 @@ class Histogram:
     def total(self) -> float:
         return sum(self.counts)
 
+    @property
+    def highest(self) -> float:
+        """The upper edge of the highest bucket with an observation, or its lower edge if it has no other; 0: none."""
+        highest = lower = 0.0
+        for edge, count in zip(self.edges, self.counts, strict=True):
+            if count:
+                highest = edge if math.isfinite(edge) else lower
+            lower = edge
+        return highest
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:

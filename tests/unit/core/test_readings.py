@@ -1,12 +1,14 @@
-"""The history that a plan reads: points on the planning grid."""
+"""What a plan reads: the history on the planning grid, and histograms."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slaplanner.core.readings import Series
+from slaplanner.core.readings import Histogram, Series
 
 
 def history(*requests: float) -> Series:
@@ -36,3 +38,19 @@ def test_the_first_points_are_the_history_as_it_was_then(requests: list[float], 
 def test_lists_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="equally many points, found"):
         Series(end_s=0.0, step_s=60.0, requests=(1.0,), isl_tokens=(), osl_tokens=())
+
+
+@pytest.mark.parametrize(
+    ("edges", "counts", "highest"),
+    [
+        ((1.0, 2.0, 4.0), (3.0, 1.0, 0.0), 2.0),
+        ((1.0, 2.0, math.inf), (3.0, 0.0, 1.0), 2.0),
+        ((math.inf,), (5.0,), 0.0),
+        ((1.0, math.inf), (0.0, 0.0), 0.0),
+        ((), (), 0.0),
+    ],
+)
+def test_the_highest_bucket_with_an_observation(
+    edges: tuple[float, ...], counts: tuple[float, ...], highest: float
+) -> None:
+    assert Histogram(edges=edges, counts=counts).highest == highest

@@ -32,10 +32,10 @@ from slaplanner.core.wording import exact, exactly
 
 ALL_LATE_AFTER_S = 960.0
 """A load above the level that is sized for lasts until the replicas that it orders serve: an interval and a start-up.
-The share of its requests that are late grows with that time, because the queue grows; it would be all after so long."""
+The share of its requests that are late grows with that time, because the queue grows. After this long it would be all."""
 
 MOST_LATE_ABOVE = 0.5
-"""And at most this, because most such loads exceed the level by little, and engines bear that."""
+"""That share is at most this, because most such loads exceed the level by little, and engines bear that."""
 
 _LEAST_CERTAIN = 0.5
 

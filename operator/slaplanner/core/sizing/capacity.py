@@ -130,7 +130,7 @@ class Capacity:
         for _ in range(_ROUNDS):
             inside = tokens_s * batch.itl_s(each)
             need = (inside + sigmas * math.sqrt(LIFE_SHARE * dispersion * inside)) / batch.room
-            if not need:  # so little load that the smallest number is reached
+            if not need:  # the load is so small that the product is 0
                 return 0.0
             each = inside / need
         return need

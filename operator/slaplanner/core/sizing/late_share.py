@@ -28,9 +28,10 @@ def share_late(histogram: Histogram, *, target: float, mean: float) -> float | N
     """Share of the observations above *target*; None when there are none.
 
     Inside the target's bucket the tail falls as a power, from the share above the lower edge to the share
-    above the upper one, but no quicker than that of latencies with the least spread: where nothing lies beyond the
-    bucket, a power says that nothing lies above the target either. Where the bucket holds more than half of all, its mean says more: that is what
-    *mean* leaves when the other buckets count at their middles, and the latencies lie around it.
+    above the upper one, but no quicker than that of latencies with the least spread. The power alone would say that
+    nothing lies above the target where nothing lies beyond its bucket. Where the bucket holds more than half of all,
+    its mean says more: that is what *mean* leaves when the other buckets count at their middles, and the latencies lie
+    around it.
 
     Args:
         histogram: growth per bucket; a bucket counts what is above the edge before its own and at most its own.

@@ -174,19 +174,14 @@ def _outlasts(queued: float, capacity: Capacity, serving: int) -> bool:
 
 
 def _longest_life_s(observation: Observation, role: Role, capacity: Capacity) -> float:
-    """How long ago the answers of the window may have begun, before it: the longest wait, and the longest answer.
+    """How long before the window the answers that end in it may have begun: the longest wait, and the longest answer.
 
-    Of the answers, the few that may be late are left out. The wait is the upper edge of the highest bucket with a prompt
-    in it: prompts that waited through an overload end when it is over, and it is what made them late.
+    The longest wait counts, because prompts that waited through an overload get their first token when it is over, and it
+    made them late. Of the answers, the few that may be late are left out.
     """
     life_s = 0.0
     if Role.PREFILL in role.stages and observation.ttft_histogram is not None:
-        ttft = observation.ttft_histogram
-        longest_ms = max(
-            (edge for edge, count in zip(ttft.edges, ttft.counts, strict=True) if count), default=0.0
-        )
-        largest_ms = max((edge for edge in ttft.edges if edge < math.inf), default=0.0)
-        life_s += min(longest_ms, largest_ms) / 1e3
+        life_s += observation.ttft_histogram.highest / 1e3
     itl = observation.itl_ms
     if Role.DECODE in role.stages and isinstance(itl, Known):
         life_s += capacity.osl.longest(1.0 - capacity.allowed) * itl.value / 1e3
