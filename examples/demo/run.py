@@ -259,10 +259,9 @@ def _pause(looked_at: float) -> None:
 
 
 def _line(row: Row) -> str:
-    load = "-" if row.requests_s is None else f"{row.requests_s:.0f}"
     roles = ", ".join(f"{role} {count}" for role, count in row.replicas.items())
     return (
-        f"{row.second:4d} s: {load:>4} requests/s, {roles}, {row.gpus} GPUs, "
+        f"{row.second:4d} s: {_rate(row.requests_s):>4} requests/s, {roles}, {row.gpus} GPUs, "
         f"TTFT {row.ttft} ms, ITL {row.itl} ms, {row.reason}"
     )
 
@@ -303,6 +302,13 @@ def _value(prometheus: PrometheusServer, query: str) -> float | None:
     return None if value != value else value  # noqa: PLR0124 - NaN
 
 
+def _rate(requests_s: float | None) -> str:
+    """With a decimal where there are few, so that half a request per second is not shown as 0."""
+    if requests_s is None:
+        return "-"
+    return f"{requests_s:.1f}" if requests_s < 10.0 else f"{requests_s:.0f}"
+
+
 def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{1000 * seconds:.0f}"
 
@@ -316,7 +322,7 @@ def _table(rows: list[Row]) -> Table:
         bar = "█" * round(16 * (row.requests_s or 0.0) / peak)
         table.add_row(
             str(row.second),
-            "-" if row.requests_s is None else f"{row.requests_s:.0f}",
+            _rate(row.requests_s),
             bar,
             row.replicas["prefill"],
             row.replicas["decode"],
